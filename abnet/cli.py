@@ -1,0 +1,60 @@
+"""`abnet COMMAND ...`: finds the command's file in `abnet/commands` and runs it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from abnet.errors import AbNetError
+
+COMMANDS = (
+    "describe",
+    "doctor",
+    "tokenize",
+    "prepare",
+    "pretrain",
+    "translate",
+    "evaluate",
+    "average",
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; each command's file adds its own arguments."""
+    parser = argparse.ArgumentParser(
+        prog="abnet", description="Translate with two frozen BERTs and small adapters."
+    )
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        command = importlib.import_module(f"abnet.commands.{name}")
+        subparser = subparsers.add_parser(name, help=command.HELP, description=command.HELP)
+        command.configure(subparser)
+        subparser.set_defaults(run=command.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: arguments without the program's name; `None` takes the process's own.
+
+    Returns:
+        The exit status: 0 for success, 2 for something the user can mend.
+    """
+    args = build_parser().parse_args(argv)
+    try:
+        status: int = args.run(args)
+    except AbNetError as error:
+        print(f"abnet: error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output left; nothing to report to
+        return 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""One thin file a command of `abnet`: `HELP`, `configure(parser)` and `run(args)`."""
