@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Makes .venv with everything the project needs; does nothing, at once, when that is there already.
+#
+#   scripts/setup.sh
+#
+# PYTHON names the interpreter (3.11 or 3.12) of a new .venv; without it the first that works is
+# taken.
+# On a machine without a GPU, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu spares the
+# download of torch's CUDA libraries.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# A pyenv shim exists for versions that are not active, and Debian's python may come without
+# ensurepip, so each candidate is tried rather than looked up.
+is_usable() {
+  "$1" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
+    >/dev/null 2>&1
+}
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-python3.11 python3.12 python3 python /usr/bin/python3}; do
+    if is_usable "$candidate"; then
+      echo "$candidate"
+      return
+    fi
+  done
+  echo "setup: error: need Python 3.11 or 3.12 with venv and pip, and found none;" \
+    "set PYTHON to such an interpreter." >&2
+  return 1
+}
+
+stamp=.venv/.setup-stamp
+inputs=$(sha256sum setup.py pyproject.toml constraints.txt scripts/setup.sh | sha256sum)
+if [[ -f $stamp && $(<"$stamp") == "$inputs" ]] && is_usable .venv/bin/python; then
+  exit 0
+fi
+
+if ! is_usable .venv/bin/python; then
+  python=$(find_python)
+  echo "setup: making .venv with $("$python" -V)"
+  "$python" -m venv --clear .venv
+fi
+rm -f "$stamp"
+
+pip=(.venv/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt)
+echo "setup: installing torch"
+"${pip[@]}" torch setuptools
+echo "setup: installing what the project, fairseq and the tests need"
+"${pip[@]}" --no-build-isolation --editable '.[fairseq,quickstart,test]'
+echo "setup: installing fairseq without torchaudio (setup.py says why)"
+"${pip[@]}" --no-deps ve-fairseq
+.venv/bin/python -c 'import abnet, fairseq, torch, transformers'
+echo "$inputs" >"$stamp"
+echo "setup: done"
