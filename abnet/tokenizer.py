@@ -1,0 +1,158 @@
+"""Raw text to the ids of a BERT's own tokenizer, and back to raw text."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tokenizers
+
+from abnet.detokenize import join_wordpieces
+from abnet.errors import AbNetError
+from abnet.text import clean_line
+
+
+class SymbolIds(NamedTuple):
+    """Ids of the five special symbols that a masked language model has."""
+
+    pad: int
+    unk: int
+    cls: int
+    sep: int
+    mask: int
+
+
+class Tokenizer:
+    """A BERT's tokenizer: ids are the BERT's own, nothing is added or moved.
+
+    Wraps a fast Hugging Face tokenizer of any kind: WordPiece (BERT, ELECTRA, DistilBERT),
+    byte-level BPE (RoBERTa) or SentencePiece (XLM-R, CamemBERT). All text passes `clean_line` first.
+
+    Attributes:
+        name: the Hugging Face name or the folder.
+        symbols: ids of the special symbols.
+        vocabulary: the piece of each id. An id that the tokenizer can never give (a gap, or
+            a second id of one piece) has a placeholder, so that pieces are distinct.
+        vocab_hash: "sha256:" and the hash of `vocabulary`, one piece a line.
+        lowercases: whether upper case is lost.
+    """
+
+    def __init__(self, name: str, backend: tokenizers.Tokenizer, symbols: SymbolIds) -> None:
+        self.name = name
+        self.symbols = symbols
+        self._backend = backend
+        backend.no_truncation()
+        backend.no_padding()
+        backend.encode_special_tokens = True  # "[SEP]" in a text is text
+        self._id_of = backend.get_vocab(with_added_tokens=True)
+        self.vocabulary = _vocabulary(self._id_of)
+        digest = hashlib.sha256("\n".join(self.vocabulary).encode("utf-8")).hexdigest()
+        self.vocab_hash = f"sha256:{digest}"
+        normalizer = backend.normalizer
+        self.lowercases = normalizer is not None and "a" in normalizer.normalize_str("A")
+        added = backend.get_added_tokens_decoder()
+        self._special_ids = frozenset(id for id, token in added.items() if token.special)
+        self._special_ids |= {symbols.pad, symbols.cls, symbols.sep, symbols.mask}
+        self._special_ids -= {symbols.unk}
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str) -> Tokenizer:
+        """Loads the tokenizer of a Hugging Face model.
+
+        Args:
+            name_or_folder: a name on the Hugging Face hub, or a local folder.
+
+        Raises:
+            AbNetError: nothing of the name can be loaded, or it has no fast tokenizer, no
+                vocabulary, or not the five symbols.
+        """
+        from transformers import AutoTokenizer
+
+        name = str(name_or_folder)
+        if not Path(name).is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
+            raise AbNetError(
+                f"A BERT must be a Hugging Face name or an existing folder, but {name} is no "
+                "folder."
+            )
+        try:
+            wrapper: Any = AutoTokenizer.from_pretrained(name)
+        except Exception as error:  # transformers raises many kinds for one thing: not loadable
+            raise AbNetError(f"Cannot load a tokenizer from {name}: {error}") from error
+        backend = getattr(wrapper, "backend_tokenizer", None)
+        if not isinstance(backend, tokenizers.Tokenizer):
+            raise AbNetError(
+                f"{name} must have a fast tokenizer (tokenizer.json, vocab.txt, ...), but its "
+                f"tokenizer is a {type(wrapper).__name__} without one."
+            )
+        if backend.get_vocab_size(with_added_tokens=True) <= len(wrapper.all_special_ids):
+            # transformers makes an empty tokenizer where a folder has a config.json only
+            raise AbNetError(
+                f"{name} must hold a tokenizer (tokenizer.json, vocab.txt, ...), but there is "
+                "none: copy the tokenizer's files beside the model's."
+            )
+        return cls(name, backend, _symbol_ids(name, wrapper))
+
+    def pieces(self, text: str) -> list[str]:
+        """The pieces of `text`, without special symbols."""
+        return [self.vocabulary[id] for id in self.encode(text)]
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of `text`, as the tokenizer itself gives them without special symbols."""
+        encoding = self._backend.encode(clean_line(text), add_special_tokens=False)
+        return self._without_specials(encoding.ids)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` of every text, in parallel threads (`RAYON_NUM_THREADS` limits them)."""
+        cleaned = [clean_line(text) for text in texts]
+        encodings = self._backend.encode_batch_fast(cleaned, add_special_tokens=False)
+        return [self._without_specials(encoding.ids) for encoding in encodings]
+
+    def join(self, pieces: Sequence[str]) -> str:
+        """Raw text, one clean line, from pieces: the inverse of `pieces` as far as there is one."""
+        if isinstance(self._backend.model, tokenizers.models.WordPiece):
+            return join_wordpieces(pieces, self._backend.model.continuing_subword_prefix)
+        return clean_line(self._backend.decoder.decode(list(pieces)))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Raw text from ids; padding, [CLS], [SEP] and [MASK] are dropped."""
+        dropped = {self.symbols.pad, self.symbols.cls, self.symbols.sep, self.symbols.mask}
+        return self.join([self.vocabulary[id] for id in ids if id not in dropped])
+
+    def _without_specials(self, ids: list[int]) -> list[int]:
+        """Spells out the specials that a text holds.
+
+        A SentencePiece vocabulary has "<s>" among its pieces, so that its model finds it in text.
+        """
+        if self._special_ids.isdisjoint(ids):
+            return ids
+        spelled: list[int] = []
+        for id in ids:
+            if id in self._special_ids:
+                characters = self.vocabulary[id]
+                spelled += [self._id_of.get(one, self.symbols.unk) for one in characters]
+            else:
+                spelled.append(id)
+        return spelled
+
+
+def _vocabulary(id_of: dict[str, int]) -> list[str]:
+    """The piece of each id from 0 to the largest."""
+    vocabulary = [f"[abnet-unused-{id}]" for id in range(max(id_of.values()) + 1)]
+    for piece, id in id_of.items():
+        vocabulary[id] = piece
+    return vocabulary
+
+
+def _symbol_ids(name: str, wrapper: Any) -> SymbolIds:
+    tokens = {symbol: getattr(wrapper, f"{symbol}_token") for symbol in SymbolIds._fields}
+    missing = [symbol for symbol, token in tokens.items() if token is None]
+    if missing:
+        present = {symbol: token for symbol, token in tokens.items() if token is not None}
+        raise AbNetError(
+            f"The tokenizer of {name} must have the symbols {', '.join(SymbolIds._fields)}, but "
+            f"lacks {', '.join(missing)}; it has {present or 'none of them'}. A masked language "
+            "model such as BERT, RoBERTa or ELECTRA has them all."
+        )
+    return SymbolIds(*(wrapper.convert_tokens_to_ids(token) for token in tokens.values()))
