@@ -43,13 +43,15 @@ if ! is_usable .venv/bin/python; then
 fi
 rm -f "$stamp"
 
-pip=(.venv/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt)
+pip_install() {
+  .venv/bin/python -m pip --disable-pip-version-check install --constraint constraints.txt "$@"
+}
 echo "setup: installing torch"
-"${pip[@]}" torch setuptools
-echo "setup: installing what the project, fairseq and the tests need"
-"${pip[@]}" --no-build-isolation --editable '.[fairseq,quickstart,test]'
+pip_install torch setuptools
+echo "setup: installing what the project, fairseq and the tests need (a minute or two)"
+pip_install -qq --no-build-isolation --editable '.[fairseq,quickstart,test]'
 echo "setup: installing fairseq without torchaudio (setup.py says why)"
-"${pip[@]}" --no-deps ve-fairseq
+pip_install -qq --no-deps ve-fairseq
 .venv/bin/python -c 'import abnet, fairseq, torch, transformers'
 echo "$inputs" >"$stamp"
 echo "setup: done"
