@@ -21,13 +21,13 @@ COMMANDS = (
 )
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; each command's file adds its own arguments."""
+def build_parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The parser of some commands; each command's file adds its own arguments."""
     parser = argparse.ArgumentParser(
         prog="abnet", description="Translate with two frozen BERTs and small adapters."
     )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
+    for name in names:
         command = importlib.import_module(f"abnet.commands.{name}")
         subparser = subparsers.add_parser(name, help=command.HELP, description=command.HELP)
         command.configure(subparser)
@@ -44,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 for success, 2 for something the user can mend.
     """
-    args = build_parser().parse_args(argv)
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    named = arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS
+    args = build_parser(named).parse_args(arguments)
     try:
         status: int = args.run(args)
     except AbNetError as error:

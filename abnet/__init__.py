@@ -1,0 +1,45 @@
+"""AB-Net: translate with two frozen BERTs and small adapters (Guo et al., NeurIPS 2020)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from abnet.checkpoint import load_checkpoint, save_checkpoint
+    from abnet.config import AbNetConfig
+    from abnet.errors import AbNetError
+    from abnet.mask_predict import DecodingOptions, mask_predict
+    from abnet.model import AbNet
+    from abnet.translator import Translator
+
+__version__ = "0.1.0"
+__all__ = [
+    "AbNet",
+    "AbNetConfig",
+    "AbNetError",
+    "DecodingOptions",
+    "Translator",
+    "load_checkpoint",
+    "mask_predict",
+    "save_checkpoint",
+]
+
+_HOMES = {
+    "AbNet": "abnet.model",
+    "AbNetConfig": "abnet.config",
+    "AbNetError": "abnet.errors",
+    "DecodingOptions": "abnet.mask_predict",
+    "Translator": "abnet.translator",
+    "load_checkpoint": "abnet.checkpoint",
+    "mask_predict": "abnet.mask_predict",
+    "save_checkpoint": "abnet.checkpoint",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used, so that the command line starts fast."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'abnet' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,187 @@
+"""The trained layers between the frozen ones: Eq. 4 in the encoder, Eq. 6 in the decoder.
+
+Legend: B sentences, C candidates a sentence, S source positions, T target positions, H the width of
+the BERT at hand, M the width of the encoder's.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from abnet.errors import AbNetError
+
+
+class FeedForwardAdapter(nn.Module):
+    """Encoder adapter: `Z = W1 LN(H)`, `H' = H + W2 ReLU(Z)` (Eq. 4 and 5; no biases, no dropout).
+
+    Args:
+        width: H of the BERT layer it follows.
+        hidden: dAenc.
+        identity: start as the identity (W2 = 0) instead of Xavier.
+    """
+
+    def __init__(self, width: int, hidden: int, identity: bool) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, eps=1e-12)
+        self.w1 = nn.Linear(width, hidden, bias=False)
+        self.w2 = nn.Linear(hidden, width, bias=False)
+        nn.init.xavier_uniform_(self.w1.weight)
+        _start(self.w2, identity)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """hidden: (B, S, H) -> (B, S, H)."""
+        adapted: Tensor = hidden + self.w2(F.relu(self.w1(self.norm(hidden))))
+        return adapted
+
+
+class KeysValues(NamedTuple):
+    """What one decoder adapter reads of the source: keys and values, each (B, heads, S, H/heads)."""
+
+    keys: Tensor
+    values: Tensor
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention from target states to the encoder's, all projections with biases.
+
+    Args:
+        width: H of the target BERT, the width of queries and output.
+        memory_width: M of the source BERT.
+        heads: number of heads; must divide `width`.
+        dropout: on the attention weights.
+        identity: start with a zero output instead of Xavier.
+
+    Raises:
+        AbNetError: `heads` does not divide `width`.
+    """
+
+    def __init__(
+        self, width: int, memory_width: int, heads: int, dropout: float, identity: bool
+    ) -> None:
+        super().__init__()
+        if width % heads:
+            raise AbNetError(
+                f"`decoder_adapter_heads` must divide the target BERT's width {width}, "
+                f"but is {heads} instead."
+            )
+        self.heads = heads
+        self.dropout = dropout
+        self.q_proj = nn.Linear(width, width)
+        self.k_proj = nn.Linear(memory_width, width)
+        self.v_proj = nn.Linear(memory_width, width)
+        self.out_proj = nn.Linear(width, width)
+        for projection in (self.q_proj, self.k_proj, self.v_proj):
+            nn.init.xavier_uniform_(projection.weight)
+            nn.init.zeros_(projection.bias)
+        _start(self.out_proj, identity)
+
+    def project(self, memory: Tensor) -> KeysValues:
+        """Encoder states (B, S, M) to keys and values; once a sentence is enough."""
+        return KeysValues(
+            self._split(self.k_proj(memory)),
+            self._split(self.v_proj(memory)),
+        )
+
+    def forward(self, hidden: Tensor, source: KeysValues, visible: Tensor) -> Tensor:
+        """Attends from every candidate of a sentence to the sentence's source.
+
+        Args:
+            hidden: (B*C, T, H); the candidates of a sentence stand together.
+            source: keys and values of the B sentences, shared by their candidates.
+            visible: (B, 1, 1, S) boolean, `False` at source padding.
+
+        Returns:
+            (B*C, T, H).
+        """
+        sentences = source.keys.size(0)
+        queries = self._split(self.q_proj(hidden).reshape(sentences, -1, hidden.size(-1)))
+        attended = F.scaled_dot_product_attention(
+            queries,
+            source.keys,
+            source.values,
+            attn_mask=visible,
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        output: Tensor = self.out_proj(attended.transpose(1, 2).reshape(hidden.shape))
+        return output
+
+    def _split(self, states: Tensor) -> Tensor:
+        """(B, L, H) -> (B, heads, L, H/heads)."""
+        batch, length, width = states.shape
+        return states.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
+
+
+class FeedForward(nn.Module):
+    """`fc2(ReLU(fc1 x))` with biases: the block that the released code adds to Eq. 6."""
+
+    def __init__(self, width: int, hidden: int, identity: bool) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+        nn.init.xavier_uniform_(self.fc1.weight)
+        nn.init.zeros_(self.fc1.bias)
+        _start(self.fc2, identity)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """hidden: (..., H) -> (..., H)."""
+        output: Tensor = self.fc2(F.relu(self.fc1(hidden)))
+        return output
+
+
+class CrossAttentionAdapter(nn.Module):
+    """Decoder adapter: cross-attention (Eq. 6) and, optionally, a feed-forward block.
+
+    With `pre_norm`, `x + drop(f(LN(x)))` for each of the two; otherwise `LN(x + drop(f(x)))`, as the
+    released code has it. Only the former can start as the identity exactly.
+    """
+
+    def __init__(
+        self,
+        attention: CrossAttention,
+        feed_forward: FeedForward | None,
+        width: int,
+        dropout: float,
+        pre_norm: bool,
+    ) -> None:
+        super().__init__()
+        self.attention = attention
+        self.attention_norm = nn.LayerNorm(width)
+        self.feed_forward = feed_forward
+        self.feed_forward_norm = nn.LayerNorm(width) if feed_forward is not None else None
+        self.dropout = nn.Dropout(dropout)
+        self.pre_norm = pre_norm
+
+    def project(self, memory: Tensor) -> KeysValues:
+        """Keys and values of the source; see `CrossAttention.project`."""
+        return self.attention.project(memory)
+
+    def forward(self, hidden: Tensor, source: KeysValues, visible: Tensor) -> Tensor:
+        """hidden: (B*C, T, H) -> (B*C, T, H); see `CrossAttention.forward` for the others."""
+        if self.pre_norm:
+            attended = self.attention(self.attention_norm(hidden), source, visible)
+            hidden = hidden + self.dropout(attended)
+        else:
+            attended = self.attention(hidden, source, visible)
+            hidden = self.attention_norm(hidden + self.dropout(attended))
+        if self.feed_forward is None or self.feed_forward_norm is None:
+            return hidden
+        if self.pre_norm:
+            adapted: Tensor = hidden + self.dropout(
+                self.feed_forward(self.feed_forward_norm(hidden))
+            )
+        else:
+            adapted = self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))
+        return adapted
+
+
+def _start(last: nn.Linear, identity: bool) -> None:
+    """First values of a branch's last projection: zero makes the branch vanish at the start."""
+    if identity:
+        nn.init.zeros_(last.weight)
+    else:
+        nn.init.xavier_uniform_(last.weight)
+    if last.bias is not None:
+        nn.init.zeros_(last.bias)

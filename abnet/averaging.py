@@ -1,0 +1,83 @@
+"""The mean of several checkpoints of one training run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from abnet.checkpoint import CheckpointContents, read_checkpoint
+from abnet.errors import AbNetError
+from abnet.identity import check_identities
+
+_PERIODIC = re.compile(r"checkpoint(?:(\d+)|_(\d+)_(\d+))\.pt")  # epoch's end, or within it
+_BEST = re.compile(r"checkpoint\.best_.+_(\d+(?:\.\d+)?)\.pt")
+
+
+def average_checkpoints(paths: Sequence[str | Path]) -> CheckpointContents:
+    """Averages the trained weights; the rest is the first checkpoint's, less its optimizer state.
+
+    Raises:
+        AbNetError: no checkpoints, or they are not of one model and one pair of BERTs.
+    """
+    if not paths:
+        raise AbNetError("`paths` must name at least one checkpoint, but is empty instead.")
+    first = read_checkpoint(paths[0])
+    sums = {name: tensor.double() for name, tensor in first.weights.items()}
+    for path in paths[1:]:
+        other = read_checkpoint(path)
+        check_identities(first.identities, other.identities)
+        if {n: t.shape for n, t in other.weights.items()} != {n: t.shape for n, t in sums.items()}:
+            raise AbNetError(
+                f"All checkpoints must be of one model, but {str(path)!r} has other weights than "
+                f"{str(paths[0])!r}."
+            )
+        for name, tensor in other.weights.items():
+            sums[name] += tensor.double()
+    means = {n: (total / len(paths)).to(first.weights[n].dtype) for n, total in sums.items()}
+    envelope = {k: v for k, v in first.envelope.items() if k != "last_optimizer_state"}
+    return first._replace(weights=means, envelope=envelope)
+
+
+def last_checkpoints(folder: str | Path, count: int) -> list[Path]:
+    """The last `count` checkpoints that fairseq wrote at epochs' ends or every so many updates.
+
+    Raises:
+        AbNetError: fewer are there.
+    """
+    found = []
+    for path in Path(folder).glob("checkpoint*.pt"):
+        match = _PERIODIC.fullmatch(path.name)
+        if match:
+            epoch, within, update = match.groups()
+            place = (int(epoch), float("inf")) if epoch else (int(within), float(update))
+            found.append((place, path))
+    return _first(sorted(found, reverse=True), folder, count, "checkpointN.pt")
+
+
+def best_checkpoints(folder: str | Path, count: int) -> list[Path]:
+    """The best `count` of the checkpoints kept by fairseq's --keep-best-checkpoints.
+
+    Raises:
+        AbNetError: fewer are there.
+    """
+    found = []
+    for path in Path(folder).glob("checkpoint.best_*.pt"):
+        match = _BEST.fullmatch(path.name)
+        if match:
+            found.append((float(match[1]), path))
+    if found:
+        options = read_checkpoint(found[0][1]).envelope["cfg"]["checkpoint"]
+        found.sort(reverse=bool(options["maximize_best_checkpoint_metric"]))
+    return _first(found, folder, count, "checkpoint.best_METRIC_VALUE.pt")
+
+
+def _first(
+    found: Sequence[tuple[object, Path]], folder: str | Path, count: int, name: str
+) -> list[Path]:
+    if count < 1 or len(found) < count:
+        raise AbNetError(
+            f"`count` must be between 1 and the {len(found)} checkpoints {name} in {str(folder)!r}, "
+            f"but is {count} instead."
+        )
+    return [path for _, path in found[:count]]

@@ -1,0 +1,176 @@
+"""Checkpoints: trained weights and the identity of the BERTs they belong to, no frozen weight.
+
+Two formats: the library's own (safetensors) and what the fairseq plugin writes (.pt). Both are read
+without executing code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from abnet.config import AbNetConfig
+from abnet.errors import AbNetError
+from abnet.identity import (
+    BertIdentity,
+    check_identities,
+    identities_from_json,
+    identities_to_json,
+)
+from abnet.model import AbNet
+
+FAIRSEQ_PREFIX = "abnet."
+FAIRSEQ_IDENTITY = "abnet.bert_identity"
+
+SAFE_GLOBALS: list[Any] = [
+    # What fairseq puts into its files beside tensors: its options, and numpy scalars of --eval-bleu.
+    argparse.Namespace,
+    np.float64(0).__reduce__()[0],
+    np.zeros(0).__reduce__()[0],
+    np.ndarray,
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)),
+]
+
+
+class CheckpointContents(NamedTuple):
+    """A checkpoint as read from disk.
+
+    Attributes:
+        config: of the model.
+        identities: of its BERTs, "source" and "target".
+        weights: trained weights under the library's names.
+        envelope: all of a fairseq file but the above; empty for the library's format.
+    """
+
+    config: AbNetConfig
+    identities: dict[str, BertIdentity]
+    weights: dict[str, Tensor]
+    envelope: dict[str, Any]
+
+
+def save_checkpoint(path: str | Path, model: AbNet) -> None:
+    """Writes the trained weights with config and identities as safetensors; replaces atomically.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; an older file is left as it was.
+    """
+    contents = CheckpointContents(model.config, model.identities, model.trained_state_dict(), {})
+    write_checkpoint(path, contents)
+
+
+def load_checkpoint(path: str | Path, overrides: Mapping[str, Any] | None = None) -> AbNet:
+    """Loads a model in evaluation mode, with the BERTs that the checkpoint names.
+
+    Args:
+        path: the library's .safetensors or a fairseq .pt of the plugin.
+        overrides: config fields to replace, such as a `source_bert` that has moved.
+
+    Raises:
+        AbNetError: the file is missing, damaged or not one of ours, or the BERTs are not those that
+            the adapters were trained on.
+    """
+    contents = read_checkpoint(path)
+    config = AbNetConfig.from_dict({**contents.config.to_dict(), **(overrides or {})})
+    model = AbNet.from_pretrained(config)
+    check_identities(contents.identities, model.identities)
+    model.load_trained_state_dict(contents.weights)
+    return model.eval()
+
+
+def read_checkpoint(path: str | Path) -> CheckpointContents:
+    """Reads either format; see `load_checkpoint` for the errors."""
+    path = Path(path)
+    if not path.is_file():
+        raise AbNetError(f"There is no checkpoint {str(path)!r}.")
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_fairseq(path)
+
+
+def write_checkpoint(path: str | Path, contents: CheckpointContents) -> None:
+    """Writes .safetensors, or a fairseq .pt when the contents have an envelope; atomically."""
+    if contents.envelope:
+        identity = torch.tensor(
+            list(identities_to_json(contents.identities).encode()), dtype=torch.uint8
+        )
+        weights = {FAIRSEQ_PREFIX + name: tensor for name, tensor in contents.weights.items()}
+        state = {**contents.envelope, "model": {**weights, FAIRSEQ_IDENTITY: identity}}
+        _replace(Path(path), lambda file: torch.save(state, file))
+        return
+    metadata = {
+        "format": "abnet",
+        "config": json.dumps(contents.config.to_dict()),
+        "identities": identities_to_json(contents.identities),
+    }
+    weights = {name: tensor.contiguous().cpu() for name, tensor in contents.weights.items()}
+    _replace(Path(path), lambda file: save_file(weights, file, metadata))
+
+
+def _read_safetensors(path: Path) -> CheckpointContents:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise _damaged(path, error) from error
+    if metadata.get("format") != "abnet":
+        raise AbNetError(
+            f"{str(path)!r} must be a checkpoint of AB-Net, but is another safetensors file."
+        )
+    config = AbNetConfig.from_dict(json.loads(metadata["config"]))
+    return CheckpointContents(config, identities_from_json(metadata["identities"]), weights, {})
+
+
+def _read_fairseq(path: Path) -> CheckpointContents:
+    try:
+        with torch.serialization.safe_globals(SAFE_GLOBALS):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        raise _damaged(path, error) from error
+    weights = state.get("model") if isinstance(state, dict) else None
+    if not isinstance(weights, dict) or FAIRSEQ_IDENTITY not in weights:
+        raise AbNetError(
+            f"{str(path)!r} must be a checkpoint of AB-Net, but records no BERTs: it is of another "
+            "model, or of a version that cannot be read."
+        )
+    identity = bytes(weights[FAIRSEQ_IDENTITY].tolist()).decode()
+    options = state["cfg"]["model"]
+    config = AbNetConfig.from_dict(options if isinstance(options, dict) else vars(options))
+    return CheckpointContents(
+        config,
+        identities_from_json(identity),
+        {
+            name.removeprefix(FAIRSEQ_PREFIX): tensor
+            for name, tensor in weights.items()
+            if name != FAIRSEQ_IDENTITY
+        },
+        {key: value for key, value in state.items() if key != "model"},
+    )
+
+
+def _damaged(path: Path, error: Exception) -> AbNetError:
+    return AbNetError(
+        f"The checkpoint {str(path)!r} cannot be read: it is truncated, damaged, or holds objects "
+        f"that would need code to be executed. ({error})"
+    )
+
+
+def _replace(path: Path, write: Callable[[str], None]) -> None:
+    """Writes beside the file, then takes its place, so that a failure leaves the old file whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        write(str(part))
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

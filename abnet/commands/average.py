@@ -1,0 +1,39 @@
+"""`abnet average`: the mean of several checkpoints of one training run."""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "average checkpoints: named ones, or the last or best n of a folder"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Which checkpoints, and where to."""
+    parser.add_argument(
+        "checkpoints", nargs="+", help="checkpoint files, or one folder of fairseq's"
+    )
+    parser.add_argument("--output", required=True, help="file to write")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--last", type=int, metavar="N", help="the last N of the folder")
+    choice.add_argument(
+        "--best", type=int, metavar="N", help="the best N of the folder (--keep-best-checkpoints)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Averages and says which files went in."""
+    from abnet.averaging import average_checkpoints, best_checkpoints, last_checkpoints
+    from abnet.checkpoint import write_checkpoint
+    from abnet.errors import AbNetError
+
+    paths = args.checkpoints
+    if args.last is not None or args.best is not None:
+        if len(paths) != 1:
+            raise AbNetError(f"--last and --best take one folder, but {len(paths)} were given.")
+        if args.last is not None:
+            paths = last_checkpoints(paths[0], args.last)
+        else:
+            paths = best_checkpoints(paths[0], args.best)
+    write_checkpoint(args.output, average_checkpoints(paths))
+    print(f"{args.output}: the mean of {', '.join(str(path) for path in paths)}")
+    return 0

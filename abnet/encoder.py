@@ -1,0 +1,77 @@
+"""The encoder: a frozen BERT with feed-forward adapters, and the length of the translation."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from abnet.backbone import Backbone, attention_bias
+from abnet.length import LengthPredictor
+from abnet.tokenizer import SymbolIds
+
+
+class EncoderOutput(NamedTuple):
+    """What the decoder and the length beam need.
+
+    Attributes:
+        memory: (B, S, H) states of the source tokens, [LENGTH] taken off.
+        padding: (B, S) boolean, `True` at padding.
+        length_logits: (B, classes).
+    """
+
+    memory: Tensor
+    padding: Tensor
+    length_logits: Tensor
+
+
+class Encoder(nn.Module):
+    """Source ids to states: after BERT layer i comes adapter i, where there is one (Eq. 4, 5).
+
+    Args:
+        backbone: the frozen BERT.
+        adapters: layer index (as a string) to adapter.
+        length: the [LENGTH] vector and its head.
+        symbols: special ids of the source vocabulary.
+        keep_cls: put [CLS] behind [LENGTH]; it stays in the memory.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        adapters: nn.ModuleDict,
+        length: LengthPredictor,
+        symbols: SymbolIds,
+        keep_cls: bool,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.adapters = adapters
+        self.length = length
+        self.symbols = symbols
+        self.keep_cls = keep_cls
+
+    @property
+    def max_positions(self) -> int:
+        """The longest source in tokens, [SEP] included."""
+        return self.backbone.max_positions - int(self.keep_cls)
+
+    def forward(self, source: Tensor) -> EncoderOutput:
+        """source: (B, S) ids, right-padded."""
+        if self.keep_cls:
+            source = prepend_symbol(source, self.symbols.cls)
+        padding = source.eq(self.symbols.pad)
+        hidden = self.length.prepend(self.backbone.embed(source))
+        seen = torch.cat([padding.new_zeros(padding.size(0), 1), padding], dim=1)
+        bias = attention_bias(seen, hidden.dtype)
+        for index, layer in enumerate(self.backbone.layers):
+            hidden = layer(hidden, attention_mask=bias)
+            if str(index) in self.adapters:
+                hidden = self.adapters[str(index)](hidden)
+        return EncoderOutput(hidden[:, 1:], padding, self.length(hidden[:, 0]))
+
+
+def prepend_symbol(ids: Tensor, symbol: int) -> Tensor:
+    """(B, L) ids -> (B, 1+L) ids with `symbol` in front."""
+    return torch.cat([ids.new_full((ids.size(0), 1), symbol), ids], dim=1)

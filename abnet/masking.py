@@ -1,0 +1,98 @@
+"""Which tokens are hidden while training, drawn on the device of the tokens and seeded.
+
+Legend: B sentences, T target positions, S source positions.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from abnet.tokenizer import SymbolIds
+
+
+class MaskedTarget(NamedTuple):
+    """A masked target.
+
+    Attributes:
+        inputs: (B, T) what the decoder reads.
+        chosen: (B, T) boolean, the tokens to predict.
+    """
+
+    inputs: Tensor
+    chosen: Tensor
+
+
+def batch_generator(device: torch.device, *numbers: int) -> torch.Generator:
+    """A random generator that depends on the numbers alone: seed, update, sentence ids, ...
+
+    The same batch draws the same masks in whichever process it is computed.
+    """
+    seed = 0
+    for number in numbers:
+        seed = (seed * 1_000_003 + number + 1) % (2**63 - 1)
+    return torch.Generator(device).manual_seed(seed)
+
+
+def mask_targets(
+    target: Tensor, symbols: SymbolIds, vocab_size: int, noise: str, generator: torch.Generator
+) -> MaskedTarget:
+    """Hides n ~ U{1..|y|} tokens of each target (the paper, section 3.2; Ghazvininejad et al. 2019).
+
+    Args:
+        target: (B, T) ids, right-padded.
+        symbols: special ids of the target vocabulary.
+        vocab_size: number of ids, for random replacements.
+        noise: "mask": all become [MASK]; "bert": 80 % [MASK], 10 % a random token, 10 % kept.
+        generator: on the device of `target`.
+    """
+    words = target.ne(symbols.pad)
+    lengths = words.sum(dim=1)
+    uniform = torch.rand(target.size(0), device=target.device, generator=generator)
+    count = ((uniform * lengths).long() + 1).minimum(lengths)
+    order = torch.rand(target.shape, device=target.device, generator=generator)
+    chosen = rank(order.masked_fill(~words, 2.0)) < count[:, None]
+    if noise == "mask":
+        return MaskedTarget(target.masked_fill(chosen, symbols.mask), chosen)
+    return MaskedTarget(_bert_noise(target, chosen, symbols, vocab_size, generator), chosen)
+
+
+def corrupt_source(
+    source: Tensor, symbols: SymbolIds, vocab_size: int, share: float, generator: torch.Generator
+) -> Tensor:
+    """Corrupts one span of about `share` of each source 80/10/10, as the released code does.
+
+    Args:
+        source: (B, S) ids, right-padded, [SEP] last; [SEP] is left alone.
+    """
+    words = (source.ne(symbols.pad) & source.ne(symbols.sep)).sum(dim=1)
+    span = (words * share).round().long()
+    uniform = torch.rand(source.size(0), device=source.device, generator=generator)
+    start = (uniform * (words - span + 1)).long()
+    positions = torch.arange(source.size(1), device=source.device)[None, :]
+    chosen = (positions >= start[:, None]) & (positions < (start + span)[:, None])
+    return _bert_noise(source, chosen, symbols, vocab_size, generator)
+
+
+def rank(values: Tensor) -> Tensor:
+    """The place of each value in its row, lowest first, the earlier of equals first; like `values`."""
+    order = values.argsort(dim=-1, stable=True)
+    return torch.empty_like(order).scatter_(
+        -1, order, torch.arange(values.size(-1), device=values.device).expand_as(order)
+    )
+
+
+def _bert_noise(
+    ids: Tensor, chosen: Tensor, symbols: SymbolIds, vocab_size: int, generator: torch.Generator
+) -> Tensor:
+    """80 % of the chosen ids become [MASK], 10 % a random ordinary token, 10 % stay."""
+    kind = torch.rand(ids.shape, device=ids.device, generator=generator)
+    noise = torch.randint(
+        vocab_size - len(symbols), ids.shape, device=ids.device, generator=generator
+    )
+    for special in sorted(symbols):  # steps over the special ids
+        noise = noise + noise.ge(special).long()
+    masked = torch.where(chosen & (kind < 0.8), symbols.mask, ids)
+    return torch.where(chosen & (kind >= 0.8) & (kind < 0.9), noise, masked)

@@ -1,0 +1,51 @@
+"""Fixtures that many tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from tests.tiny import ENGLISH, GERMAN, make_bert
+
+from abnet.config import AbNetConfig
+from abnet.model import AbNet
+
+
+class TinyBerts(NamedTuple):
+    """Folders of two random BERTs of different widths and vocabularies."""
+
+    german: str
+    english: str
+
+
+@pytest.fixture(scope="session")
+def tiny_berts(tmp_path_factory: pytest.TempPathFactory) -> TinyBerts:
+    """A German and an English BERT: 3 layers, 32 and 24 wide, 48 positions."""
+    root = tmp_path_factory.mktemp("berts")
+    return TinyBerts(
+        str(make_bert(root / "bert-de", GERMAN, seed=1)),
+        str(make_bert(root / "bert-en", ENGLISH, seed=2, hidden=24)),
+    )
+
+
+@pytest.fixture
+def tiny_config(tiny_berts: TinyBerts) -> AbNetConfig:
+    """German to English, no dropout, adapters that do something from the start."""
+    return AbNetConfig(
+        source_bert=tiny_berts.german,
+        target_bert=tiny_berts.english,
+        encoder_adapter_dim=16,
+        adapter_init="released",
+        adapter_dropout=0.0,
+        bert_dropout=0.0,
+        length_classes=48,
+    )
+
+
+@pytest.fixture
+def tiny_model(tiny_config: AbNetConfig) -> AbNet:
+    """A random AB-Net in evaluation mode."""
+    torch.manual_seed(3)
+    return AbNet.from_pretrained(tiny_config).eval()

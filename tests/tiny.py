@@ -1,0 +1,85 @@
+"""Small random BERTs, saved as ordinary Hugging Face folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import transformers
+from tokenizers import BertWordPieceTokenizer
+from transformers import BertTokenizer, PreTrainedModel
+
+GERMAN = [
+    "der kleine Hund läuft über die Wiese .",
+    "ein Mann im blauen Hemd steht auf einer Leiter .",
+    "zwei Frauen spielen am Strand mit einem Ball .",
+    "das Mädchen isst einen roten Apfel , und der Junge schläft .",
+    "am dritten Mai um zehn Uhr fährt der Zug ab .",
+    "drei Katzen sitzen unter dem alten Tisch .",
+    "der Arzt liest heute Abend ein langes Buch .",
+    "im Winter liegt viel Schnee auf den Dächern .",
+]
+ENGLISH = [
+    "the little dog runs across the meadow .",
+    "a man in a blue shirt stands on a ladder .",
+    "two women play with a ball on the beach .",
+    "the girl eats a red apple , and the boy sleeps .",
+    "the train leaves on the third of May at ten .",
+    "three cats sit under the old table .",
+    "the doctor reads a long book this evening .",
+    "in winter there is much snow on the roofs .",
+]
+SYMBOLS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def make_bert(folder: Path, text: list[str], seed: int, kind: str = "bert", **shape: int) -> Path:
+    """Saves a random masked LM of some kind with a WordPiece tokenizer learned from `text`.
+
+    Args:
+        kind: "bert", "roberta", "electra" or "distilbert".
+        shape: overrides of hidden, layers, heads, positions.
+    """
+    learner = BertWordPieceTokenizer(lowercase=False)
+    learner.train_from_iterator(
+        text, vocab_size=200, min_frequency=1, special_tokens=SYMBOLS, show_progress=False
+    )
+    folder.mkdir(parents=True)
+    learner.save_model(str(folder))
+    BertTokenizer(str(folder / "vocab.txt"), do_lower_case=False).save_pretrained(folder)
+    torch.manual_seed(seed)
+    model = random_model(kind, learner.get_vocab_size(), **shape)
+    model.save_pretrained(folder)
+    return folder
+
+
+def random_model(
+    kind: str,
+    vocab_size: int,
+    hidden: int = 32,
+    layers: int = 3,
+    heads: int = 4,
+    positions: int = 48,
+) -> PreTrainedModel:
+    """A masked LM whose random weights are large enough to tell its inputs apart."""
+    common = {"vocab_size": vocab_size, "initializer_range": 0.3, "pad_token_id": 0}
+    if kind == "distilbert":
+        config: transformers.PretrainedConfig = transformers.DistilBertConfig(
+            dim=hidden, hidden_dim=2 * hidden, n_layers=layers, n_heads=heads,
+            max_position_embeddings=positions, **common,
+        )  # fmt: skip
+        return transformers.DistilBertForMaskedLM(config)
+    classes = {
+        "bert": (transformers.BertConfig, transformers.BertForMaskedLM, {}),
+        "roberta": (transformers.RobertaConfig, transformers.RobertaForMaskedLM, {}),
+        "electra": (
+            transformers.ElectraConfig,
+            transformers.ElectraForMaskedLM,
+            {"embedding_size": hidden // 2},
+        ),
+    }
+    make_config, make_model, extra = classes[kind]
+    config = make_config(
+        hidden_size=hidden, intermediate_size=2 * hidden, num_hidden_layers=layers,
+        num_attention_heads=heads, max_position_embeddings=positions, **common, **extra,
+    )  # fmt: skip
+    return make_model(config)
