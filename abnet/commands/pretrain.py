@@ -1,0 +1,110 @@
+"""`abnet pretrain`: a BERT from plain text."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "pre-train a BERT from plain text, or continue an existing one"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the command."""
+    parser.add_argument(
+        "--text", nargs="+", type=Path, required=True, metavar="FILE", help="one sentence a line"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="FOLDER", help="Hugging Face folder to write"
+    )
+    parser.add_argument(
+        "--exclude",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="validation and test files: their lines are dropped from the text",
+    )
+    parser.add_argument(
+        "--from", dest="start", metavar="BERT", help="continue this BERT (name or folder)"
+    )
+    shape = parser.add_argument_group("shape of a new BERT")
+    shape.add_argument("--layers", type=int, help="default 4")
+    shape.add_argument("--hidden", type=int, help="default 256")
+    shape.add_argument("--heads", type=int, help="default 4")
+    shape.add_argument("--ffn", type=int, help="default 1024")
+    shape.add_argument("--vocab-size", type=int, help="default 8000")
+    shape.add_argument("--max-positions", type=int, help="default 512")
+    case = shape.add_mutually_exclusive_group()
+    case.add_argument("--cased", action="store_true", help="keep case (default)")
+    case.add_argument("--lowercase", action="store_true", help="fold case, keep accents")
+    training = parser.add_argument_group("training")
+    budget = training.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--updates", type=int, help="number of optimizer steps")
+    budget.add_argument("--minutes", type=float, help="wall-clock time of training")
+    training.add_argument("--batch-tokens", type=int, default=4096, help="default %(default)s")
+    training.add_argument("--lr", type=float, default=5e-4, help="default %(default)s")
+    training.add_argument("--dropout", type=float, default=0.1, help="default %(default)s")
+    training.add_argument(
+        "--masking",
+        choices=("bert", "decoder"),
+        default="bert",
+        help="bert: a fixed share of the words; decoder: any number of them, [SEP] too",
+    )
+    training.add_argument(
+        "--mask-share", type=float, default=0.15, help="with --masking bert; default %(default)s"
+    )
+    training.add_argument(
+        "--no-cls", action="store_true", help="sequences begin with their first word"
+    )
+    precision = training.add_mutually_exclusive_group()
+    for name in ("bf16", "fp16"):
+        precision.add_argument(
+            f"--{name}", dest="precision", action="store_const", const=name, default="fp32"
+        )
+    training.add_argument("--seed", type=int, default=1, help="default %(default)s")
+    training.add_argument(
+        "--save-minutes", type=float, default=5.0, help="between checkpoints; default %(default)s"
+    )
+    training.add_argument(
+        "--resume", action="store_true", help="go on with an interrupted run; keep a finished one"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pre-trains and says what came of it."""
+    from transformers.utils import logging
+
+    from abnet.errors import AbNetError
+    from abnet.pretrain import BertShape, PretrainingOptions, pretrain
+
+    logging.disable_progress_bar()  # of loading and saving weights; training has its own
+    sizes = ("layers", "hidden", "heads", "ffn", "vocab_size", "max_positions")
+    given = {name: value for name in sizes if (value := vars(args)[name]) is not None}
+    if args.start is not None and (given or args.lowercase):
+        raise AbNetError("--from keeps the shape and the vocabulary of that BERT; leave them out.")
+    options = PretrainingOptions(
+        shape=BertShape(**given) if args.start is None else None,
+        start=args.start,
+        lowercase=args.lowercase,
+        with_cls=not args.no_cls,
+        updates=args.updates,
+        minutes=args.minutes,
+        batch_tokens=args.batch_tokens,
+        learning_rate=args.lr,
+        dropout=args.dropout,
+        masking=args.masking,
+        mask_share=args.mask_share,
+        precision=args.precision,
+        seed=args.seed,
+        save_minutes=args.save_minutes,
+        resume=args.resume,
+    )
+    report = pretrain(args.text, args.output, options, args.exclude)
+    print(
+        f"{args.output}: {report.parameters:,} weights, {report.vocab_size:,} pieces; "
+        f"{report.lines:,} lines ({report.dropped_lines:,} dropped as excluded), "
+        f"{report.updates:,} updates in {report.seconds:.0f} s; predicts "
+        f"{100 * report.masked_accuracy:.1f} % of the masked words of "
+        f"{report.held_out_lines:,} held-out lines"
+    )
+    return 0
