@@ -1,0 +1,106 @@
+"""The files `benchmarks/results/*.json`: one object a result.
+
+A field that was not measured is absent. README and documents show tables that
+`benchmarks/table.py` makes from these files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+REQUIRED = {
+    "quality": {
+        "system", "dataset", "direction", "split", "distilled", "seeds", "bleu", "bleu_by_seed",
+        "chrf", "signature", "device", "command", "versions", "commit",
+    },
+    "speed": {"system", "peer", "engine", "device", "batch", "median_s", "run"},
+    "training": {"system", "device", "step_s"},
+}  # fmt: skip
+"""The fields that each kind of result always has."""
+
+PACKAGES = ("abnet", "torch", "transformers", "fairseq", "sacrebleu")
+_DISTRIBUTIONS = {"abnet": "ab-net", "fairseq": "ve-fairseq"}
+
+
+def check(record: dict[str, Any]) -> dict[str, Any]:
+    """Returns `record` as it is.
+
+    Raises:
+        ValueError: it is of no known kind, lacks a field, or has one without a value.
+    """
+    kind = record.get("kind")
+    if kind not in REQUIRED:
+        raise ValueError(f"`kind` must be one of {sorted(REQUIRED)}, but is {kind!r} instead.")
+    missing = sorted(REQUIRED[kind] - record.keys())
+    if missing:
+        raise ValueError(f"A {kind} result must have {', '.join(missing)}, but has not.")
+    empty = sorted(name for name, value in record.items() if value is None)
+    if empty:
+        raise ValueError(f"What was not measured must be absent, but {', '.join(empty)} is null.")
+    return record
+
+
+def read_all(folder: Path = RESULTS) -> list[dict[str, Any]]:
+    """All results of a folder, in the order of their file names.
+
+    Raises:
+        ValueError: a file holds no proper result; the message names it.
+    """
+    records = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            records.append(check(json.loads(path.read_text(encoding="utf-8"))))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    return records
+
+
+def write(record: dict[str, Any], path: Path) -> None:
+    """Checks a result and writes it, replacing an older file as a whole."""
+    text = json.dumps(check(record), indent=2, ensure_ascii=False) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def stamps() -> dict[str, Any]:
+    """What every result says of where it was made: versions and commit."""
+    versions = {name: version(_DISTRIBUTIONS.get(name, name)) for name in PACKAGES}
+    return {"versions": {"python": platform.python_version(), **versions}, "commit": _commit()}
+
+
+def device_name() -> str:
+    """The GPU as torch reports it, or else the processor and the threads torch would use."""
+    import torch
+
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    names = {
+        line.partition(":")[2].strip()
+        for line in _lines(Path("/proc/cpuinfo"))
+        if line.startswith("model name")
+    }
+    return f"{' / '.join(sorted(names)) or platform.machine()}, {os.cpu_count()} cores"
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def _commit() -> str:
+    """The commit of the source tree, with "-dirty" if tracked files differ from it."""
+    here = Path(__file__).parent
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--match="],
+        cwd=here, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return told.stdout.strip() or "unknown"

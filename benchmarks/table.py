@@ -1,0 +1,123 @@
+"""Puts tables made from `benchmarks/results/*.json` between markers in documents.
+
+    python -m benchmarks.table            # renew the tables in README.md
+    python -m benchmarks.table --check    # exit 1 if one is out of date
+
+A table stands between `<!-- results: DATASET -->` and `<!-- end of results -->`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.records import RESULTS, read_all
+
+README = Path(__file__).parents[1] / "README.md"
+SYSTEMS = {
+    "abnet": "AB-Net",
+    "transformer": "Transformer (fairseq)",
+    "cmlm": "CMLM (fairseq)",
+}
+NOT_MEASURED = "-"
+_BLOCK = re.compile(
+    r"(?P<start><!-- results: (?P<dataset>\S+) -->\n).*?(?P<end><!-- end of results -->)", re.S
+)
+
+
+def quality_table(records: Iterable[dict[str, Any]], dataset: str) -> str:
+    """A Markdown table of the quality results on one dataset, with their signatures below."""
+    rows = [r for r in records if r["kind"] == "quality" and r["dataset"] == dataset]
+    if not rows:
+        return f"No results on {dataset} yet.\n"
+    order = list(SYSTEMS)
+    rows.sort(key=lambda r: (r["direction"], r.get("size", ""), _place(order, r["system"])))
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "direction": lambda r: str(r["direction"]),
+        "size": lambda r: str(r.get("size", NOT_MEASURED)),
+        "system": lambda r: SYSTEMS.get(r["system"], r["system"]),
+        "BLEU": _bleu,
+        "chrF": lambda r: f"{r['chrf']:.1f}",
+        "passes": lambda r: str(r.get("passes", NOT_MEASURED)),
+        "trained / all parameters": _parameters,
+        "training": _training,
+        "device": lambda r: str(r["device"]),
+    }
+    lines = [
+        "| " + " | ".join(columns) + " |",
+        "|" + "---|" * len(columns),
+        *("| " + " | ".join(cell(row) for cell in columns.values()) + " |" for row in rows),
+    ]
+    signatures = sorted({row["signature"] for row in rows})
+    return "\n".join([*lines, "", *(f"`{signature}`  " for signature in signatures)]) + "\n"
+
+
+def renew(document: str, records: Sequence[dict[str, Any]]) -> str:
+    """The document with each of its tables made anew.
+
+    Raises:
+        ValueError: the document has no markers.
+    """
+    renewed, count = _BLOCK.subn(
+        lambda m: f"{m['start']}\n{quality_table(records, m['dataset'])}\n{m['end']}", document
+    )
+    if not count:
+        raise ValueError("the document must have a line `<!-- results: DATASET -->`, but has none.")
+    return renewed
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Renews or checks the tables of one document."""
+    parser = argparse.ArgumentParser(description="Renew the tables of results in a document.")
+    parser.add_argument("--document", type=Path, default=README, help="default README.md")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of JSON files")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if outdated")
+    args = parser.parse_args(argv)
+    old = args.document.read_text(encoding="utf-8")
+    new = renew(old, read_all(args.results))
+    if args.check:
+        if new != old:
+            print(f"{args.document} is out of date: run python -m benchmarks.table", file=sys.stderr)
+        return int(new != old)
+    args.document.write_text(new, encoding="utf-8")
+    return 0
+
+
+def _place(order: list[str], system: str) -> tuple[int, str]:
+    return (order.index(system) if system in order else len(order), system)
+
+
+def _bleu(record: dict[str, Any]) -> str:
+    scores = record["bleu_by_seed"]
+    text = f"{record['bleu']:.1f}"
+    if len(scores) > 1:
+        text += f" ({min(scores):.1f} to {max(scores):.1f}, {len(scores)} seeds)"
+    return text
+
+
+def _parameters(record: dict[str, Any]) -> str:
+    if "trained_parameters" not in record or "total_parameters" not in record:
+        return NOT_MEASURED
+    return f"{_millions(record['trained_parameters'])} / {_millions(record['total_parameters'])}"
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.1f}M"
+
+
+def _training(record: dict[str, Any]) -> str:
+    """Minutes of training and, where the system has any, of its pre-training."""
+    if "train_seconds" not in record:
+        return NOT_MEASURED
+    text = f"{record['train_seconds'] / 60:.0f} min"
+    if "pretrain_seconds" in record:
+        text += f" after {record['pretrain_seconds'] / 60:.0f} min of pre-training"
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""Results: what a file must hold, and how it is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import records
+
+
+def quality(**changes: Any) -> dict[str, Any]:
+    record = {
+        "kind": "quality",
+        "system": "abnet",
+        "dataset": "multi30k",
+        "direction": "de-en",
+        "split": "test2016",
+        "distilled": False,
+        "seeds": [1],
+        "bleu": 31.25,
+        "bleu_by_seed": [31.25],
+        "chrf": 52.0,
+        "signature": "nrefs:1|case:mixed",
+        "device": "cpu",
+        "command": "scripts/reproduce/multi30k.sh DIR",
+        "versions": {"torch": "2.13.0"},
+        "commit": "abc",
+    }
+    return {**record, **changes}
+
+
+def test_a_written_result_reads_back(tmp_path: Path) -> None:
+    records.write(quality(), tmp_path / "deep" / "one.json")
+    records.write(quality(system="cmlm"), tmp_path / "deep" / "two.json")
+    assert records.read_all(tmp_path / "deep") == [quality(), quality(system="cmlm")]
+    assert not list(tmp_path.glob("**/*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (quality(kind="beauty"), "`kind` must be one of .*'quality'.* is 'beauty'"),
+        ({**quality(), "kind": "speed"}, "A speed result must have batch, engine, median_s"),
+        ({k: v for k, v in quality().items() if k != "signature"}, "must have signature, but"),
+        (quality(passes=None), "must be absent, but passes is null"),
+    ],
+)
+def test_an_improper_result_is_refused(record: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        records.check(record)
+
+
+def test_an_improper_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text(json.dumps({"kind": "quality"}))
+    with pytest.raises(ValueError, match="bad.json: A quality result must have"):
+        records.read_all(tmp_path)
+
+
+def test_the_results_of_the_project_are_proper() -> None:
+    for record in (r for r in records.read_all() if r["kind"] == "quality"):
+        assert record["bleu"] == pytest.approx(
+            sum(record["bleu_by_seed"]) / len(record["seeds"]), abs=0.01
+        )
+
+
+def test_stamps_name_versions_and_commit() -> None:
+    stamps = records.stamps()
+    assert set(stamps["versions"]) == {"python", *records.PACKAGES}
+    assert stamps["versions"]["fairseq"] == "0.12.3"
+    assert stamps["commit"]

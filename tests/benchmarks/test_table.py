@@ -1,0 +1,63 @@
+"""Tables in documents, made from results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import records, table
+from tests.benchmarks.test_records import quality
+
+
+def test_a_row_says_what_was_measured_and_no_more() -> None:
+    full = quality(
+        size="cpu", passes=10, trained_parameters=2_000_000, total_parameters=14_500_000,
+        train_seconds=1200, pretrain_seconds=1440, bleu=30.5, bleu_by_seed=[30.0, 31.0],
+        seeds=[1, 2],
+    )  # fmt: skip
+    bare = quality(system="transformer", size="cpu")
+    lines = table.quality_table([bare, full], "multi30k").splitlines()
+    assert lines[0] == (
+        "| direction | size | system | BLEU | chrF | passes | trained / all parameters "
+        "| training | device |"
+    )
+    assert lines[2] == (
+        "| de-en | cpu | AB-Net | 30.5 (30.0 to 31.0, 2 seeds) | 52.0 | 10 | 2.0M / 14.5M "
+        "| 20 min after 24 min of pre-training | cpu |"
+    )
+    assert lines[3] == "| de-en | cpu | Transformer (fairseq) | 31.2 | 52.0 | - | - | - | cpu |"
+    assert lines[4:] == ["", "`nrefs:1|case:mixed`  "]
+
+
+def test_other_datasets_and_kinds_stay_out() -> None:
+    others = [quality(dataset="wmt14"), {"kind": "speed", "dataset": "multi30k"}]
+    assert table.quality_table(others, "multi30k") == "No results on multi30k yet.\n"
+
+
+def test_only_what_is_between_the_markers_changes(tmp_path: Path) -> None:
+    document = tmp_path / "page.md"
+    document.write_text(
+        "before\n<!-- results: multi30k -->\nold\n<!-- end of results -->\nafter\n"
+    )
+    records.write(quality(), tmp_path / "results" / "one.json")
+    where = ["--document", str(document), "--results", str(tmp_path / "results")]
+    assert table.main([*where, "--check"]) == 1
+    assert "old" in document.read_text()
+    assert table.main(where) == 0
+    text = document.read_text()
+    assert text.startswith("before\n<!-- results: multi30k -->\n\n| direction |")
+    assert text.endswith("\n\n<!-- end of results -->\nafter\n")
+    assert "old" not in text
+    assert table.main([*where, "--check"]) == 0
+    assert table.main(where) == 0
+    assert document.read_text() == text
+
+
+def test_a_document_without_markers_is_refused() -> None:
+    with pytest.raises(ValueError, match="must have a line `<!-- results: DATASET -->`"):
+        table.renew("no table here", [])
+
+
+def test_the_readme_shows_the_results_of_the_project() -> None:
+    assert table.main(["--check"]) == 0
