@@ -81,7 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     new = renew(old, read_all(args.results))
     if args.check:
         if new != old:
-            print(f"{args.document} is out of date: run python -m benchmarks.table", file=sys.stderr)
+            print(
+                f"{args.document} is out of date: run python -m benchmarks.table", file=sys.stderr
+            )
         return int(new != old)
     args.document.write_text(new, encoding="utf-8")
     return 0

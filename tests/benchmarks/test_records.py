@@ -55,7 +55,7 @@ def test_an_improper_result_is_refused(record: dict[str, Any], message: str) -> 
 
 def test_an_improper_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text(json.dumps({"kind": "quality"}))
-    with pytest.raises(ValueError, match="bad.json: A quality result must have"):
+    with pytest.raises(ValueError, match=r"bad\.json: A quality result must have"):
         records.read_all(tmp_path)
 
 

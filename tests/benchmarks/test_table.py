@@ -37,9 +37,7 @@ def test_other_datasets_and_kinds_stay_out() -> None:
 
 def test_only_what_is_between_the_markers_changes(tmp_path: Path) -> None:
     document = tmp_path / "page.md"
-    document.write_text(
-        "before\n<!-- results: multi30k -->\nold\n<!-- end of results -->\nafter\n"
-    )
+    document.write_text("before\n<!-- results: multi30k -->\nold\n<!-- end of results -->\nafter\n")
     records.write(quality(), tmp_path / "results" / "one.json")
     where = ["--document", str(document), "--results", str(tmp_path / "results")]
     assert table.main([*where, "--check"]) == 1
