@@ -1,0 +1,43 @@
+"""Raw text to the pieces of the source BERT, and the pieces of either BERT back to raw text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fairseq.data.encoders import register_bpe
+
+from abnet.errors import AbNetError
+from abnet.tokenizer import Tokenizer
+from fairseq_plugins.dictionary import SourcePieces
+
+
+@register_bpe("abnet")
+class AbNetBpe:
+    """What `--task translation_abnet` takes for `--bpe`, given or not.
+
+    Args:
+        source: encodes, and joins what the source dictionary has written.
+        target: joins everything else.
+    """
+
+    def __init__(self, source: Tokenizer, target: Tokenizer) -> None:
+        self.source = source
+        self.target = target
+
+    @classmethod
+    def build_bpe(cls, cfg: Any) -> AbNetBpe:
+        """Fairseq's own way to build one, which knows no BERT.
+
+        Raises:
+            AbNetError: always; the task builds it, from the checkpoint's BERTs.
+        """
+        raise AbNetError("`--bpe abnet` must go with `--task translation_abnet`.")
+
+    def encode(self, x: str) -> str:
+        """Pieces separated by spaces."""
+        return " ".join(self.source.pieces(x))
+
+    def decode(self, x: str) -> str:
+        """One line of raw text."""
+        tokenizer = self.source if isinstance(x, SourcePieces) else self.target
+        return tokenizer.join(x.split(" ") if x else [])

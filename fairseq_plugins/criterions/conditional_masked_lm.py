@@ -1,0 +1,104 @@
+"""The conditional masked LM loss as a fairseq criterion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.dataclass import FairseqDataclass
+from fairseq.logging import metrics
+from fairseq.tasks import FairseqTask
+from fairseq.utils import get_perplexity
+from torch import Tensor, nn
+
+from abnet.loss import LossParts, conditional_masked_lm_loss
+from abnet.masking import batch_generator, corrupt_source, mask_targets
+
+TRAINING, VALIDATION = 1, 0  # two streams of random numbers
+
+
+@dataclass
+class ConditionalMaskedLmConfig(FairseqDataclass):
+    """Nothing: noise, smoothing and weights belong to the model and its checkpoint."""
+
+
+@register_criterion("conditional_masked_lm", dataclass=ConditionalMaskedLmConfig)
+class ConditionalMaskedLm(FairseqCriterion):
+    """Masks the targets of a batch and takes the loss at the masked tokens and of the length.
+
+    While training, the masks depend on the seed, the update and the sentences of the micro-batch
+    alone: two processes draw what one process draws with `--update-freq 2`. In validation they
+    depend on the sentences alone, and the source stays clean.
+    """
+
+    def __init__(self, task: FairseqTask) -> None:
+        super().__init__(task)
+        self.seed: int = task.cfg.seed
+
+    def forward(
+        self, model: nn.Module, sample: Mapping[str, Any], reduce: bool = True
+    ) -> tuple[Tensor, Tensor, dict[str, Any]]:
+        """The loss as a sum, the size to divide it by, and sums to log."""
+        abnet = model.abnet
+        config, symbols = abnet.config, abnet.target_symbols
+        source, target = sample["net_input"]["src_tokens"], sample["target"]
+        ids = sample["id"].tolist()
+        stream = (TRAINING, self.seed, model.num_updates) if model.training else (VALIDATION,)
+        generator = batch_generator(target.device, *stream, *ids)
+        masked = mask_targets(
+            target, symbols, len(self.task.target_dictionary), config.target_noise, generator
+        )
+        if model.training and config.source_noise > 0:
+            source = corrupt_source(
+                source,
+                abnet.source_symbols,
+                len(self.task.source_dictionary),
+                config.source_noise,
+                generator,
+            )
+        output = model(source, masked.inputs, masked.chosen)
+        parts = conditional_masked_lm_loss(
+            output.word_logits, output.length_logits, target, masked.chosen, symbols.pad, config
+        )
+        return parts.loss, parts.sample_size, _sums_to_log(parts, sample)
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs: Sequence[Mapping[str, Any]]) -> None:
+        """Logs means: losses in bits, as fairseq has it, and accuracies in per cent."""
+
+        def total(name: str) -> float:
+            return float(sum(output.get(name, 0) for output in logging_outputs))
+
+        sentences, masked = total("nsentences"), total("masked")
+        size = total("sample_size")
+        for name, value, weight in (
+            ("loss", total("loss") / math.log(2), size),
+            ("nll_loss", total("nll_loss") / math.log(2), masked),
+            ("length_loss", total("length_loss") / math.log(2), sentences),
+            ("masked_accuracy", 100 * total("words_right"), masked),
+            ("length_accuracy", 100 * total("lengths_right"), sentences),
+        ):
+            metrics.log_scalar(name, value / weight if weight else 0.0, weight, round=3)
+        metrics.log_derived("ppl", lambda meters: get_perplexity(meters["nll_loss"].avg))
+
+    @staticmethod
+    def logging_outputs_can_be_summed() -> bool:
+        """They can: all are sums."""
+        return True
+
+
+def _sums_to_log(parts: LossParts, sample: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "loss": parts.loss.detach(),
+        "nll_loss": parts.word_nll,
+        "length_loss": parts.length_nll,
+        "words_right": parts.words_right,
+        "lengths_right": parts.lengths_right,
+        "masked": parts.masked,
+        "ntokens": parts.tokens,
+        "nsentences": sample["nsentences"],
+        "sample_size": parts.sample_size,
+    }

@@ -1,0 +1,217 @@
+"""Sentence pairs of a data-bin: each side with its own padding, right-padded, as long as fits."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from fairseq.data import LanguagePairDataset, data_utils
+from fairseq.tasks.translation import load_langpair_dataset
+from torch import Tensor
+
+from abnet.errors import AbNetError
+from fairseq_plugins.dictionary import BertDictionary
+
+logger = logging.getLogger(__name__)
+
+SAMPLED_SENTENCES = 2000
+UNKNOWN_WARNING, UNKNOWN_ERROR = 0.01, 0.2
+
+
+class Positions(NamedTuple):
+    """The most tokens that fit, [SEP] included."""
+
+    source: int
+    target: int
+
+
+class PairDataset(LanguagePairDataset):
+    """`w1 .. wn [SEP]` on both sides, or of the source alone.
+
+    Args:
+        source: ids of each source sentence.
+        source_sizes: their lengths.
+        source_dict, target_dict: the vocabularies.
+        target, target_sizes: the same for the target, if there is one.
+        shuffle: whether sentences of one length are shuffled before batching.
+        pad_to_multiple: batches are padded to a multiple of so many tokens.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        source_sizes: Sequence[int],
+        source_dict: BertDictionary,
+        target_dict: BertDictionary,
+        target: Any = None,
+        target_sizes: Sequence[int] | None = None,
+        shuffle: bool = True,
+        pad_to_multiple: int = 1,
+    ) -> None:
+        super().__init__(  # without a target dictionary, which it wants to have the source's ids
+            source,
+            source_sizes,
+            source_dict,
+            tgt=target,
+            tgt_sizes=target_sizes,
+            left_pad_source=False,
+            left_pad_target=False,
+            shuffle=shuffle,
+            input_feeding=False,
+            pad_to_multiple=pad_to_multiple,
+        )
+        self.target_dict = target_dict
+        self.positions: Positions | None = None
+
+    def truncate(self, positions: Positions) -> int:
+        """Cuts sentences to what fits, the end symbol included; says how many sources it cut."""
+        overlong = int((self.src_sizes > positions.source).sum())
+        self.positions = positions
+        self.src_sizes = np.minimum(self.src_sizes, positions.source)
+        self.sizes = self.src_sizes
+        if self.tgt_sizes is not None:
+            self.tgt_sizes = np.minimum(self.tgt_sizes, positions.target)
+            self.sizes = np.stack([self.src_sizes, self.tgt_sizes], axis=1)
+        return overlong
+
+    def longest(self) -> int:
+        """Tokens of the longest side of any sentence, 1 if there is none."""
+        return int(self.num_tokens_vec(np.arange(len(self))).max(initial=1))
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        example: dict[str, Any] = super().__getitem__(index)
+        if self.positions is not None:
+            example["source"] = _cut(example["source"], self.positions.source)
+            if example["target"] is not None:
+                example["target"] = _cut(example["target"], self.positions.target)
+        return example
+
+    def collater(
+        self, samples: list[dict[str, Any]], pad_to_length: dict[str, int] | None = None
+    ) -> dict[str, Any]:
+        """A batch: `id` (B,), `net_input.src_tokens` (B, S), `target` (B, T) or `None`."""
+        if not samples:
+            return {}
+        target = None
+        if samples[0]["target"] is not None:
+            target = self._pad([s["target"] for s in samples], self.target_dict.pad())
+        lengths = torch.tensor([len(s["source"]) for s in samples])
+        counted = lengths if target is None else target.ne(self.target_dict.pad())
+        return {
+            "id": torch.tensor([s["id"] for s in samples]),
+            "nsentences": len(samples),
+            "ntokens": int(counted.sum()),
+            "net_input": {
+                "src_tokens": self._pad([s["source"] for s in samples], self.src_dict.pad()),
+                "src_lengths": lengths,
+            },
+            "target": target,
+        }
+
+    def _pad(self, sentences: list[Tensor], pad: int) -> Tensor:
+        return data_utils.collate_tokens(
+            [sentence.long() for sentence in sentences], pad, pad_to_multiple=self.pad_to_multiple
+        )
+
+
+def _cut(sentence: Tensor, length: int) -> Tensor:
+    """The first `length` tokens, the last of them the sentence's own last, [SEP]."""
+    if len(sentence) <= length:
+        return sentence
+    return torch.cat([sentence[: length - 1], sentence[-1:]])
+
+
+def load_pairs(
+    folder: str,
+    split: str,
+    languages: tuple[str, str],
+    dictionaries: tuple[BertDictionary, BertDictionary],
+    combine: bool,
+    dataset_impl: str | None,
+    upsample_primary: int,
+    shuffle: bool,
+    pad_to_multiple: int,
+) -> PairDataset:
+    """A split of a data-bin, with `split1`, `split2`, ... behind it if they are to be combined.
+
+    Raises:
+        FileNotFoundError: there is no such split.
+        AbNetError: it is not a data-bin of this task and of these dictionaries.
+    """
+    if dataset_impl == "raw":
+        raise AbNetError("`--dataset-impl` must be a binary one, but is 'raw' instead.")
+    (source, target), (source_dict, target_dict) = languages, dictionaries
+    try:
+        pairs = load_langpair_dataset(
+            folder,
+            split,
+            source,
+            source_dict,
+            target,
+            None,  # it wants the two dictionaries to agree in their special ids
+            combine=combine,
+            dataset_impl=dataset_impl,
+            upsample_primary=max(1, upsample_primary),  # its default of -1 is no ratio
+            left_pad_source=False,
+            left_pad_target=False,
+            max_source_positions=None,
+            max_target_positions=None,
+        )
+    except AssertionError as error:
+        raise AbNetError(
+            f"The two sides of {split} in {folder} must have the same number of sentences, but "
+            "have not. Make the data-bin again from files that belong together line by line."
+        ) from error
+    dataset = PairDataset(
+        pairs.src,
+        pairs.src_sizes,
+        source_dict,
+        target_dict,
+        pairs.tgt,
+        pairs.tgt_sizes,
+        shuffle=shuffle,
+        pad_to_multiple=pad_to_multiple,
+    )
+    training = split == "train"
+    check_binarized(pairs.src, source_dict, f"{source} side of {split} in {folder}", training)
+    if pairs.tgt is not None:
+        check_binarized(pairs.tgt, target_dict, f"{target} side of {split} in {folder}", training)
+    return dataset
+
+
+def check_binarized(sentences: Any, dictionary: BertDictionary, what: str, training: bool) -> None:
+    """Looks at sentences from all over a binarized file.
+
+    Args:
+        sentences: ids of each.
+        dictionary: which they should be of.
+        what: what messages call them.
+        training: whether many unknown pieces are an error.
+
+    Raises:
+        AbNetError: they are of another dictionary, or too many training pieces are unknown.
+    """
+    if not len(sentences):
+        return
+    step = max(1, len(sentences) // SAMPLED_SENTENCES)
+    sample = [sentences[index] for index in range(0, len(sentences), step)]
+    ids = torch.cat(sample)
+    ended = all(len(s) and s[-1] == dictionary.eos() for s in sample)
+    if not ended or int(ids.max()) >= len(dictionary):
+        raise AbNetError(
+            f"The {what} must hold sentences that end with {dictionary.eos_word} and ids below "
+            f"{len(dictionary)}, but does not: it was made for another task or another BERT. Make "
+            "the data-bin again with `--task translation_abnet` (`abnet prepare` does)."
+        )
+    unknown = float(ids.eq(dictionary.unk()).float().mean())
+    message = (
+        f"{unknown:.1%} of the pieces on the {what} are {dictionary.unk_word}. Was the text made "
+        "into pieces by `abnet tokenize --bert` with this very BERT, and is it in its language?"
+    )
+    if training and unknown > UNKNOWN_ERROR:
+        raise AbNetError(message)
+    if unknown > UNKNOWN_WARNING:
+        logger.warning(message)

@@ -1,0 +1,136 @@
+"""Mask-Predict behind fairseq's generator interface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import torch
+from fairseq.dataclass.configs import GenerationConfig
+from torch import Tensor, nn
+
+from abnet.errors import AbNetError
+from abnet.mask_predict import DecodingOptions, Hypothesis, mask_predict
+from abnet.model import AbNet
+from abnet.tokenizer import SymbolIds
+
+SUPPORTED_OPTIONS = frozenset(
+    {
+        "iter_decode_force_max_iter",
+        "iter_decode_max_iter",
+        "iter_decode_with_beam",
+        "lenpen",
+        "nbest",
+        "no_seed_provided",  # nothing is drawn at random
+        "print_step",
+        "retain_iter_history",
+        "sacrebleu",
+    }
+)
+ADVICE = {
+    "beam": "--iter-decode-with-beam is the number of lengths to try",
+    "max_len_a": "the model predicts the length",
+    "max_len_b": "the model predicts the length",
+    "print_alignment": "Mask-Predict has no attention that would be an alignment",
+    "replace_unk": "Mask-Predict has no attention that would be an alignment",
+    "unnormalized": "--lenpen 0 is the plain sum of log-probabilities",
+}
+
+
+def decoding_options(given: Mapping[str, Any]) -> DecodingOptions:
+    """Fairseq's generation options as the library's.
+
+    Args:
+        given: names (as in `GenerationConfig`) and values; what is missing has fairseq's default.
+
+    Raises:
+        AbNetError: an option that Mask-Predict has no meaning for is set, or a value is no good.
+    """
+    defaults = {f.name: f.default for f in fields(GenerationConfig) if f.name != "_name"}
+    for name, value in given.items():
+        if name == "_name" or name in SUPPORTED_OPTIONS:
+            continue
+        if name not in defaults:
+            raise AbNetError(f"There is no generation option {name!r}.")
+        if value != defaults[name]:
+            flag = "--" + name.replace("_", "-")
+            advice = f": {ADVICE[name]}" if name in ADVICE else ""
+            raise AbNetError(f"`{flag}` must be left out, Mask-Predict decodes without it{advice}.")
+    values = {**defaults, **given}
+    if values["nbest"] > values["iter_decode_with_beam"]:
+        raise AbNetError(
+            f"`--nbest` must be at most `--iter-decode-with-beam` = "
+            f"{values['iter_decode_with_beam']}, but is {values['nbest']} instead."
+        )
+    return DecodingOptions(
+        iterations=values["iter_decode_max_iter"],
+        length_beam=values["iter_decode_with_beam"],
+        length_penalty=float(values["lenpen"]),
+        force_max_iterations=values["iter_decode_force_max_iter"],
+        n_best=values["nbest"],
+        keep_history=values["retain_iter_history"],
+    )
+
+
+class MaskPredictGenerator:
+    """What `fairseq-generate` calls a generator.
+
+    Args:
+        options: how to decode.
+        source, target: special ids of the two sides.
+    """
+
+    def __init__(self, options: DecodingOptions, source: SymbolIds, target: SymbolIds) -> None:
+        self.options = options
+        self.source = source
+        self.target = target
+        self.eos = target.sep
+        self.symbols_to_strip_from_output = {target.pad, target.cls, target.sep, target.mask}
+
+    def generate(
+        self,
+        models: Sequence[nn.Module],
+        sample: Mapping[str, Any],
+        prefix_tokens: Tensor | None = None,
+        constraints: Tensor | None = None,
+    ) -> list[list[dict[str, Any]]]:
+        """The hypotheses of each sentence, best first; an empty source has one, empty.
+
+        Args:
+            models: one, in evaluation mode.
+            sample: a batch with `net_input.src_tokens` (B, S).
+            prefix_tokens, constraints: refused.
+
+        Raises:
+            AbNetError: a prefix or constraints are given.
+        """
+        if prefix_tokens is not None or constraints is not None:
+            raise AbNetError("Mask-Predict decodes without target prefixes and constraints.")
+        (model,) = models
+        abnet: AbNet = model.abnet
+        source: Tensor = sample["net_input"]["src_tokens"]
+        filled = (source.ne(self.source.pad) & source.ne(self.source.sep)).any(dim=1)
+        decoded = mask_predict(abnet, source[filled], self.options) if filled.any() else []
+        remaining = iter(decoded)
+        return [
+            [_as_fairseq(h) for h in next(remaining)] if has_words else [self._empty()]
+            for has_words in filled.tolist()
+        ]
+
+    def _empty(self) -> dict[str, Any]:
+        """The translation of an empty line: [SEP] alone, certain, without a pass."""
+        end = torch.tensor([self.target.sep])
+        return _as_fairseq(Hypothesis(end, torch.zeros(1), 0.0, 0, []))
+
+
+def _as_fairseq(hypothesis: Hypothesis) -> dict[str, Any]:
+    return {
+        "tokens": hypothesis.tokens,
+        "score": hypothesis.score,
+        "positional_scores": hypothesis.token_scores.clone(),  # fairseq rescales them in place
+        "alignment": None,
+        "attention": None,
+        "steps": hypothesis.passes,
+        "history": [{"tokens": tokens} for tokens in hypothesis.history],
+    }

@@ -1,0 +1,146 @@
+"""AB-Net as a fairseq model, with an option for every choice and the presets as architectures."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import types
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from typing import Any, Optional, get_args, get_type_hints
+
+import torch
+from fairseq.dataclass import FairseqDataclass
+from fairseq.models import BaseFairseqModel, register_model, register_model_architecture
+from omegaconf import DictConfig
+from torch import Tensor
+
+from abnet.checkpoint import FAIRSEQ_IDENTITY, FAIRSEQ_PREFIX
+from abnet.config import PRESETS, AbNetConfig, field_help
+from abnet.errors import AbNetError
+from abnet.identity import check_identities, identities_from_json, identities_to_json
+from abnet.model import AbNet, AbNetOutput
+from fairseq_plugins.dataset import Positions
+from fairseq_plugins.training_run import prepare_training
+
+logger = logging.getLogger(__name__)
+
+
+def _option(field: dataclasses.Field[Any], hint: Any, help: str) -> tuple[str, Any, Any]:
+    """A field of `AbNetConfig` in the shape that fairseq makes an option of."""
+    if isinstance(hint, types.UnionType):
+        hint = Optional[get_args(hint)[0]]  # noqa: UP045 - fairseq does not know `X | None`
+    default = field.default
+    if default is dataclasses.MISSING:
+        default, hint = None, Optional[hint]  # noqa: UP045 - a dataclass of fairseq needs defaults
+    return field.name, hint, dataclasses.field(default=default, metadata={"help": help})
+
+
+def _config_class() -> type:
+    hints, texts = get_type_hints(AbNetConfig), field_help()
+    options = [_option(f, hints[f.name], texts[f.name]) for f in dataclasses.fields(AbNetConfig)]
+    made = dataclasses.make_dataclass("AbNetModelConfig", options, bases=(FairseqDataclass,))
+    made.__module__ = __name__
+    return made
+
+
+AbNetModelConfig = _config_class()
+
+
+@register_model("abnet_model", dataclass=AbNetModelConfig)
+class AbNetModel(BaseFairseqModel):
+    """Holds the library's model; its state is the trained weights and the BERTs' identity.
+
+    Attributes:
+        abnet: the model.
+        num_updates: how many updates it has seen, for the masks.
+    """
+
+    def __init__(self, abnet: AbNet) -> None:
+        super().__init__()
+        self.abnet = abnet
+        self.num_updates = 0
+        self._identities = abnet.identities  # hashed now, before the weights lose precision
+
+    @classmethod
+    def build_model(cls, cfg: DictConfig | Namespace, task: Any) -> AbNetModel:
+        """Loads the BERTs that the options name.
+
+        Raises:
+            AbNetError: see `AbNet.from_pretrained`.
+        """
+        given: Mapping[str, Any] = vars(cfg) if isinstance(cfg, Namespace) else cfg
+        for name in ("source_bert", "target_bert"):
+            if given.get(name) is None:
+                flag = "--" + name.replace("_", "-")
+                raise AbNetError(f"`{flag}` must be a Hugging Face name or folder, but is missing.")
+        return cls(AbNet.from_pretrained(AbNetConfig.from_dict(given)))
+
+    def forward(self, source: Tensor, target: Tensor, predict: Tensor) -> AbNetOutput:
+        """See `AbNet.forward`."""
+        output: AbNetOutput = self.abnet(source, target, predict)
+        return output
+
+    def max_positions(self) -> tuple[int, int]:
+        """The most tokens of a source and of a target, [SEP] included."""
+        return Positions(self.abnet.max_source_positions, self.abnet.max_target_positions)
+
+    def set_num_updates(self, num_updates: int) -> None:
+        """Called before each update."""
+        self.num_updates = num_updates
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        """Trained weights, and the identity of both BERTs as the bytes of a JSON text."""
+        state = {
+            FAIRSEQ_PREFIX + name: tensor
+            for name, tensor in self.abnet.trained_state_dict().items()
+        }
+        identity = identities_to_json(self._identities).encode()
+        return {**state, FAIRSEQ_IDENTITY: torch.tensor(list(identity), dtype=torch.uint8)}
+
+    def load_state_dict(
+        self,
+        state_dict: Mapping[str, Tensor],
+        strict: bool = True,
+        model_cfg: DictConfig | None = None,
+        args: Namespace | None = None,
+    ) -> None:
+        """Takes over trained weights, always strictly.
+
+        Raises:
+            AbNetError: they belong to other BERTs, to a model of another shape, or to none of ours.
+        """
+        try:
+            if FAIRSEQ_IDENTITY not in state_dict:
+                raise AbNetError(
+                    "The checkpoint must be one of AB-Net, but records no BERTs: it is of another "
+                    "model."
+                )
+            recorded = bytes(state_dict[FAIRSEQ_IDENTITY].tolist()).decode()
+            check_identities(identities_from_json(recorded), self._identities)
+            self.abnet.load_trained_state_dict(
+                {
+                    name.removeprefix(FAIRSEQ_PREFIX): tensor
+                    for name, tensor in state_dict.items()
+                    if name != FAIRSEQ_IDENTITY
+                }
+            )
+        except AbNetError as error:
+            logger.error(error)  # the trainer replaces it by a guess
+            raise
+
+
+def _architecture(preset: str) -> Callable[[Namespace | DictConfig], None]:
+    def fill(args: Namespace | DictConfig) -> None:
+        """Sets what neither the command line nor the checkpoint has set."""
+        for name, value in PRESETS[preset].items():
+            if name not in args:
+                setattr(args, name, value)
+        if isinstance(args, Namespace):
+            prepare_training(args)
+
+    return fill
+
+
+for _preset in PRESETS:
+    register_model_architecture("abnet_model", _preset)(_architecture(_preset))

@@ -1,0 +1,314 @@
+"""Translation between the vocabularies of two BERTs."""
+# No `from __future__ import annotations` here: fairseq makes options from the types themselves.
+
+import json
+import logging
+import os
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+from fairseq import utils
+from fairseq.data import data_utils
+from fairseq.dataclass import FairseqDataclass
+from fairseq.models import ARCH_MODEL_REGISTRY, BaseFairseqModel
+from fairseq.tasks import FairseqTask, register_task
+from fairseq.tasks.translation import TranslationConfig, TranslationTask
+from omegaconf import II, DictConfig
+from torch import Tensor, nn
+
+from abnet.errors import AbNetError
+from abnet.tokenizer import Tokenizer
+from fairseq_plugins.bpe import AbNetBpe
+from fairseq_plugins.dataset import PairDataset, Positions, load_pairs
+from fairseq_plugins.dictionary import BertDictionary, SourceDictionary
+from fairseq_plugins.evaluation import bleu_counts, log_bleu
+from fairseq_plugins.generator import MaskPredictGenerator, decoding_options
+from fairseq_plugins.models.abnet_model import AbNetModel
+from fairseq_plugins.training_run import check_whole
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class TranslationAbNetConfig(TranslationConfig):
+    """fairseq's options of a translation task, and what this one must know of other groups."""
+
+    left_pad_source: bool = field(default=False, metadata={"help": "not supported"})
+    seed: int = II("common.seed")
+    path: Optional[str] = II("common_eval.path")  # noqa: UP045
+    post_process: Optional[str] = II("common_eval.post_process")  # noqa: UP045
+
+
+@register_task("translation_abnet", dataclass=TranslationAbNetConfig)
+class TranslationAbNetTask(TranslationTask):
+    """`fairseq-* --task translation_abnet`; what it changes and why is in the package's docstring.
+
+    Attributes:
+        model: the model, once it is built.
+        is_training_run: whether `fairseq-train` has built it, rather than a checkpoint.
+    """
+
+    cfg: TranslationAbNetConfig
+
+    def __init__(self, cfg: DictConfig, src_dict: BertDictionary, tgt_dict: BertDictionary) -> None:
+        super().__init__(cfg, src_dict, tgt_dict)
+        self.model: AbNetModel | None = None
+        self.is_training_run = False
+
+    @classmethod
+    def setup_task(cls, cfg: DictConfig, **kwargs: Any) -> "TranslationAbNetTask":
+        """Loads the dictionaries of both languages.
+
+        Raises:
+            AbNetError: the folder is no data-bin of this task, an option is not supported, or
+                a checkpoint to decode with is damaged.
+        """
+        _check_options(cfg)
+        for path in utils.split_paths(cfg.path) if cfg.path else []:
+            if Path(path).is_file():
+                check_whole(Path(path))
+        folder = utils.split_paths(cfg.data)[0]
+        if cfg.source_lang is None or cfg.target_lang is None:
+            cfg.source_lang, cfg.target_lang = data_utils.infer_language_pair(folder)
+        if cfg.source_lang is None or cfg.target_lang is None:
+            raise AbNetError(
+                f"`--source-lang` and `--target-lang` must be given: {folder} holds no pair of "
+                "binarized files that would tell them."
+            )
+        source = SourceDictionary.load(os.path.join(folder, f"dict.{cfg.source_lang}.txt"))
+        target = BertDictionary.load(os.path.join(folder, f"dict.{cfg.target_lang}.txt"))
+        for language, dictionary in ((cfg.source_lang, source), (cfg.target_lang, target)):
+            logger.info("[%s] dictionary: %d pieces", language, len(dictionary))
+        return cls(cfg, source, target)
+
+    @classmethod
+    def load_dictionary(cls, filename: str) -> BertDictionary:
+        """For `--srcdict` and `--tgtdict`: a saved dictionary, or the name or folder of a BERT."""
+        if os.path.isfile(filename):
+            return BertDictionary.load(filename)
+        return BertDictionary.of_bert(filename)
+
+    @classmethod
+    def build_dictionary(cls, *args: Any, **kwargs: Any) -> BertDictionary:
+        """Refuses to learn a vocabulary from the text.
+
+        Raises:
+            AbNetError: always.
+        """
+        raise AbNetError(
+            "`--srcdict` and `--tgtdict` must be the BERTs of the two languages (a folder or a "
+            "name): their vocabularies are used as they are, none is learned from the text."
+        )
+
+    def load_dataset(
+        self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any
+    ) -> None:
+        """Loads a split; training data may be spread over several folders, one an epoch."""
+        paths = utils.split_paths(self.cfg.data)
+        if split != self.cfg.train_subset:
+            paths = paths[:1]
+        self.datasets[split] = load_pairs(
+            paths[(epoch - 1) % len(paths)],
+            split,
+            (self.cfg.source_lang, self.cfg.target_lang),
+            (self.src_dict, self.tgt_dict),
+            combine=combine,
+            dataset_impl=self.cfg.dataset_impl,
+            upsample_primary=self.cfg.upsample_primary,
+            shuffle=split != "test",
+            pad_to_multiple=self.cfg.required_seq_len_multiple,
+        )
+
+    def build_dataset_for_inference(
+        self, src_tokens: Sequence[Tensor], src_lengths: Sequence[int], **kwargs: Any
+    ) -> PairDataset:
+        """Sentences that `fairseq-interactive` has read."""
+        return PairDataset(src_tokens, src_lengths, self.src_dict, self.tgt_dict, shuffle=False)
+
+    def get_batch_iterator(
+        self,
+        dataset: PairDataset,
+        max_tokens: int | None = None,
+        max_sentences: int | None = None,
+        max_positions: tuple[int, int] | None = None,
+        required_batch_size_multiple: int = 1,
+        **kwargs: Any,
+    ) -> Any:
+        """Batches in which every sentence occurs.
+
+        Training skips sentences that do not fit (fairseq says how many); everything else truncates
+        them.
+
+        Args:
+            dataset: the sentences.
+            max_tokens: of a batch, padding included; raised to the longest sentence if need be.
+            max_sentences: of a batch.
+            max_positions: the longest source and target.
+            required_batch_size_multiple: ignored, since fairseq drops what does not fit it.
+            **kwargs: see `FairseqTask.get_batch_iterator`.
+        """
+        trained_on = self.is_training_run and dataset is self.datasets.get(self.cfg.train_subset)
+        if not trained_on and max_positions is not None:
+            positions = Positions(*max_positions)
+            overlong = dataset.truncate(positions)
+            if overlong:
+                logger.warning(
+                    "%d of %d source sentences are longer than the %d tokens that fit and are cut "
+                    "there, so their ends are not translated. Split them into shorter ones.",
+                    overlong,
+                    len(dataset),
+                    positions.source,
+                )
+        if not trained_on and max_tokens is not None:
+            max_tokens = max(max_tokens, dataset.longest())
+        return super().get_batch_iterator(
+            dataset,
+            max_tokens=max_tokens,
+            max_sentences=max_sentences,
+            max_positions=max_positions,
+            required_batch_size_multiple=1,
+            **kwargs,
+        )
+
+    def build_model(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> AbNetModel:
+        """Builds the model and holds it against the data.
+
+        Raises:
+            AbNetError: another kind of model, other BERTs than the data was made with, or see
+                `AbNet.from_pretrained`.
+        """
+        if not _is_abnet(cfg):
+            raise AbNetError(
+                "The model must be one of AB-Net (`--arch abnet`, ...), but is "
+                f"{_architecture_name(cfg)!r} instead."
+            )
+        try:
+            model: BaseFairseqModel = FairseqTask.build_model(self, cfg, from_checkpoint)
+        except AbNetError as error:
+            if from_checkpoint:
+                raise AbNetError(
+                    f"{error} The checkpoint says source_bert = {cfg.source_bert!r}, target_bert = "
+                    f"{cfg.target_bert!r}; if one has moved, add `--model-overrides "
+                    "\"{'source_bert': '...', 'target_bert': '...'}\"`."
+                ) from error
+            raise
+        abnet = model.abnet
+        _check_vocabulary("source", self.src_dict, abnet.source_tokenizer)
+        _check_vocabulary("target", self.tgt_dict, abnet.target_tokenizer)
+        self.model = model
+        self.is_training_run = not from_checkpoint
+        if self.cfg.eval_bleu:
+            options = Namespace(**json.loads(self.cfg.eval_bleu_args or "{}"))
+            self.sequence_generator = self.build_generator([model], options)
+        return model
+
+    def build_generator(
+        self,
+        models: Sequence[nn.Module],
+        args: Namespace | DictConfig,
+        seq_gen_cls: Any = None,
+        extra_gen_cls_kwargs: Any = None,
+        prefix_allowed_tokens_fn: Any = None,
+    ) -> MaskPredictGenerator:
+        """Mask-Predict with fairseq's options.
+
+        Raises:
+            AbNetError: several models, or an option without a meaning for Mask-Predict.
+        """
+        if len(models) != 1:
+            raise AbNetError(
+                f"`--path` must be one checkpoint, but is {len(models)} instead: Mask-Predict has "
+                "no ensembles. Average checkpoints of one run with `abnet average`."
+            )
+        given: Mapping[str, Any] = vars(args) if isinstance(args, Namespace) else args
+        return MaskPredictGenerator(
+            decoding_options(given), self.src_dict.special_ids, self.tgt_dict.special_ids
+        )
+
+    def build_bpe(self, args: Namespace | DictConfig | str | None) -> AbNetBpe:
+        """The tokenizers of the model's BERTs, with `--bpe abnet` and without.
+
+        Raises:
+            AbNetError: another kind is asked for, or no model is built yet.
+        """
+        name = args if args is None or isinstance(args, str) else args.get("_name")
+        if name not in (None, "abnet"):
+            raise AbNetError(
+                f"`--bpe` must be left out, but is {name!r} instead: text is cut into pieces by "
+                "the BERTs' own tokenizers."
+            )
+        if self.model is None:
+            raise AbNetError("`build_bpe` must follow `build_model`, which knows the BERTs.")
+        abnet = self.model.abnet
+        return AbNetBpe(abnet.source_tokenizer, abnet.target_tokenizer)
+
+    def valid_step(
+        self, sample: Mapping[str, Any], model: nn.Module, criterion: nn.Module
+    ) -> tuple[Tensor, Tensor, dict[str, Any]]:
+        """Loss, and with `--eval-bleu` the counts of BLEU, on clean sources."""
+        loss, size, logged = FairseqTask.valid_step(self, sample, model, criterion)
+        if self.cfg.eval_bleu:
+            logged.update(self._translate_and_count(sample, model))
+        return loss, size, logged
+
+    def _translate_and_count(self, sample: Mapping[str, Any], model: nn.Module) -> dict[str, int]:
+        target = self.model.abnet.target_tokenizer
+        found = self.inference_step(self.sequence_generator, [model], sample)
+        hypotheses = [target.decode(best["tokens"].tolist()) for best, *_ in found]
+        references = [target.decode(tokens) for tokens in sample["target"].tolist()]
+        if self.cfg.eval_bleu_print_samples:
+            logger.info("example hypothesis: %s", hypotheses[0])
+            logger.info("example reference: %s", references[0])
+        return bleu_counts(hypotheses, references)
+
+    def reduce_metrics(
+        self, logging_outputs: Sequence[Mapping[str, Any]], criterion: nn.Module
+    ) -> None:
+        """Adds BLEU to what the criterion logs."""
+        FairseqTask.reduce_metrics(self, logging_outputs, criterion)
+        if self.cfg.eval_bleu and any("_bleu_sys_len" in logged for logged in logging_outputs):
+            log_bleu(logging_outputs)
+
+
+def _check_options(cfg: DictConfig) -> None:
+    """Refuses fairseq's options that this task would have to ignore."""
+    joined = "the pieces are joined by the target BERT's own tokenizer"
+    for name, unset, reason in (
+        ("left_pad_source", (False,), "a BERT reads right-padded sentences"),
+        ("left_pad_target", (False,), "a BERT reads right-padded sentences"),
+        ("load_alignments", (False,), "nothing here uses alignments"),
+        ("num_batch_buckets", (0,), "it is for TPUs"),
+        ("truncate_source", (False,), "all but training truncates, and says so"),
+        ("post_process", (None,), joined),
+        ("eval_bleu_detok", ("space", None), joined),
+        ("eval_bleu_remove_bpe", (None,), joined),
+        ("eval_tokenized_bleu", (False,), "`abnet evaluate` gives BLEU on tokens"),
+    ):
+        if cfg[name] not in unset:
+            flag = "--" + name.replace("_", "-")
+            raise AbNetError(f"`{flag}` must be left out: {reason}.")
+
+
+def _architecture_name(cfg: FairseqDataclass) -> str | None:
+    return getattr(cfg, "_name", None) or getattr(cfg, "arch", None)
+
+
+def _is_abnet(cfg: FairseqDataclass) -> bool:
+    return ARCH_MODEL_REGISTRY.get(_architecture_name(cfg)) is AbNetModel
+
+
+def _check_vocabulary(side: str, dictionary: BertDictionary, tokenizer: Tokenizer) -> None:
+    """Holds the data-bin's dictionary against the BERT's vocabulary, piece by piece."""
+    here, there = dictionary.symbols, tokenizer.vocabulary
+    if here == there:
+        return
+    pairs = enumerate(zip(here, there, strict=False))
+    first = next((f"id {i} ({a!r} and {b!r})" for i, (a, b) in pairs if a != b), "the end")
+    raise AbNetError(
+        f"The {side} dictionary of the data-bin must be the vocabulary of {tokenizer.name!r}, but "
+        f"has {len(here)} pieces where the BERT has {len(there)}; they differ from {first} on. "
+        "Make the data-bin with this BERT, or give the one that it was made with."
+    )
