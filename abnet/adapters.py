@@ -38,7 +38,7 @@ class FeedForwardAdapter(nn.Module):
 
 
 class KeysValues(NamedTuple):
-    """What one decoder adapter reads of the source: keys and values, each (B, heads, S, H/heads)."""
+    """What one decoder adapter reads of the source, each (B, heads, S, H/heads)."""
 
     keys: Tensor
     values: Tensor
@@ -134,8 +134,8 @@ class FeedForward(nn.Module):
 class CrossAttentionAdapter(nn.Module):
     """Decoder adapter: cross-attention (Eq. 6) and, optionally, a feed-forward block.
 
-    With `pre_norm`, `x + drop(f(LN(x)))` for each of the two; otherwise `LN(x + drop(f(x)))`, as the
-    released code has it. Only the former can start as the identity exactly.
+    With `pre_norm`, `x + drop(f(LN(x)))` for each of the two; otherwise `LN(x + drop(f(x)))`, as
+    the released code has it. Only the former can start as the identity exactly.
     """
 
     def __init__(

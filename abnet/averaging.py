@@ -77,7 +77,7 @@ def _first(
 ) -> list[Path]:
     if count < 1 or len(found) < count:
         raise AbNetError(
-            f"`count` must be between 1 and the {len(found)} checkpoints {name} in {str(folder)!r}, "
-            f"but is {count} instead."
+            f"`count` must be between 1 and the {len(found)} checkpoints {name} in "
+            f"{str(folder)!r}, but is {count} instead."
         )
     return [path for _, path in found[:count]]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -216,7 +217,7 @@ def load_backbone(name: str, with_head: bool, dropout: float) -> Backbone:
             attn_implementation="sdpa",
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise AbNetError(f"The weights of the BERT {name!r} cannot be loaded: {error}") from error
     finally:
         transformers.logging.set_verbosity(verbosity)
@@ -225,9 +226,9 @@ def load_backbone(name: str, with_head: bool, dropout: float) -> Backbone:
     missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
     if missing:
         raise AbNetError(
-            f"The BERT {name!r} must bring all weights of a {'masked LM' if with_head else 'encoder'}"
-            f", but these are missing: {', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''}."
-            + (" A target BERT needs its masked-LM head." if with_head else "")
+            f"The BERT {name!r} must bring all weights of "
+            + ("a masked LM, head included" if with_head else "an encoder")
+            + f", but {len(missing)} are missing: {', '.join(missing[:5])}."
         )
     return take_apart(model, with_head)
 

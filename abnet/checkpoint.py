@@ -34,7 +34,7 @@ FAIRSEQ_PREFIX = "abnet."
 FAIRSEQ_IDENTITY = "abnet.bert_identity"
 
 SAFE_GLOBALS: list[Any] = [
-    # What fairseq puts into its files beside tensors: its options, and numpy scalars of --eval-bleu.
+    # What fairseq puts into its files beside tensors: options, and numpy scalars of --eval-bleu.
     argparse.Namespace,
     np.float64(0).__reduce__()[0],
     np.zeros(0).__reduce__()[0],
@@ -64,7 +64,7 @@ def save_checkpoint(path: str | Path, model: AbNet) -> None:
     """Writes the trained weights with config and identities as safetensors; replaces atomically.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written; an older file is left as it was.
+        AbNetError: the disk is full or the folder cannot be written; an older file stays whole.
     """
     contents = CheckpointContents(model.config, model.identities, model.trained_state_dict(), {})
     write_checkpoint(path, contents)
@@ -120,7 +120,7 @@ def _read_safetensors(path: Path) -> CheckpointContents:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError) as error:
         raise _damaged(path, error) from error
     if metadata.get("format") != "abnet":
@@ -172,5 +172,9 @@ def _replace(path: Path, write: Callable[[str], None]) -> None:
     try:
         write(str(part))
         os.replace(part, path)
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        raise AbNetError(
+            f"The checkpoint {str(path)!r} cannot be written ({error}); an older one is untouched."
+        ) from error
     finally:
         part.unlink(missing_ok=True)

@@ -37,7 +37,7 @@ class AbNetConfig:
     decoder_adapter_heads: int | None = None
     """Heads of the cross-attention; the target BERT's if not given."""
     decoder_adapter_norm: str = "pre"
-    """Layer norm of a decoder adapter: "pre" inside the branch, "post" behind the sum (released)."""
+    """Layer norm of a decoder adapter: "pre" in the branch, "post" behind the sum (released)."""
     adapter_init: str = "identity"
     """"identity": adapters change nothing at first; "released": Xavier, as the released code."""
     adapter_dropout: float = 0.1
@@ -49,7 +49,7 @@ class AbNetConfig:
     length_classes: int = 512
     """Rows of the length table: lengths 1 .. n-1 can be predicted, row 0 is [LENGTH] itself."""
     target_noise: str = "mask"
-    """What becomes of a chosen target token: "mask", or "bert" for 80 % [MASK], 10 % random, 10 % kept."""
+    """A chosen target token becomes: "mask", or "bert" (80 % [MASK], 10 % random, rest kept)."""
     source_noise: float = 0.0
     """Share of the source that is corrupted as one span while training; released: 0.1."""
     label_smoothing: float = 0.1
@@ -161,7 +161,11 @@ def field_help() -> dict[str, str]:
         raise TypeError("AbNetConfig must be a class")
     texts = {}
     for statement, following in zip(body.body, body.body[1:], strict=False):
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
-                texts[statement.target.id] = str(following.value.value)
+        if (
+            isinstance(statement, ast.AnnAssign)
+            and isinstance(statement.target, ast.Name)
+            and isinstance(following, ast.Expr)
+            and isinstance(following.value, ast.Constant)
+        ):
+            texts[statement.target.id] = str(following.value.value)
     return texts

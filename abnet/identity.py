@@ -59,7 +59,7 @@ def check_identities(
         ):
             if before != after:
                 raise AbNetError(
-                    f"The {what} of the {side} BERT must be those that the checkpoint was trained on "
+                    f"The {what} of the {side} BERT must be what the checkpoint was trained on "
                     f"({then.name!r}, {before[:19]}), but {now.name!r} has {after[:19]} instead. "
-                    f"Give the BERT that it was trained with."
+                    "Give the BERT that it was trained with."
                 )

@@ -58,8 +58,8 @@ def length_beam(logits: Tensor, candidates: int, longest: int) -> LengthBeam:
     allowed = min(logits.size(1) - 1, longest)
     if not 1 <= candidates <= allowed:
         raise AbNetError(
-            f"`length_beam` must be between 1 and the {allowed} lengths that the model can predict, "
-            f"but is {candidates} instead."
+            f"`length_beam` must be between 1 and the {allowed} lengths that the model can "
+            f"predict, but is {candidates} instead."
         )
     log_probs = torch.log_softmax(logits[:, 1 : allowed + 1].float(), dim=1)
     best = log_probs.topk(candidates, dim=1)

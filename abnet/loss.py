@@ -46,9 +46,9 @@ def conditional_masked_lm_loss(
 ) -> LossParts:
     """Label-smoothed cross-entropy of the masked words plus the weighted length loss.
 
-    With `loss_normalization` "masked" the batch's loss is `words / masked + w * lengths / sentences`,
-    and batches weigh by their masked tokens; with "target" it is `(words + w * lengths) / tokens`, as
-    the released code has it.
+    With `loss_normalization` "masked" the loss is `words / masked + w * lengths / sentences`
+    and batches weigh by their masked tokens; with "target" it is `(words + w * lengths) / tokens`,
+    as the released code has it.
 
     Args:
         word_logits: (number of chosen positions, V), row-major.

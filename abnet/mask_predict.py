@@ -76,13 +76,17 @@ class MaskPredictModel(Protocol):
 
     target_symbols: SymbolIds
 
-    def encode(self, source: Tensor) -> EncoderOutput: ...
+    def encode(self, source: Tensor) -> EncoderOutput:
+        """Source ids to states and length logits."""
 
-    def predict_length(self, encoded: EncoderOutput, candidates: int) -> LengthBeam: ...
+    def predict_length(self, encoded: EncoderOutput, candidates: int) -> LengthBeam:
+        """The most probable lengths."""
 
-    def project(self, encoded: EncoderOutput) -> Memory: ...
+    def project(self, encoded: EncoderOutput) -> Memory:
+        """What all passes read of the source."""
 
-    def decode(self, target: Tensor, memory: Memory, predict: Tensor) -> Tensor: ...
+    def decode(self, target: Tensor, memory: Memory, predict: Tensor) -> Tensor:
+        """Logits of the positions to predict."""
 
 
 @torch.inference_mode()
@@ -92,9 +96,9 @@ def mask_predict(
     """Translates a batch.
 
     Pass 1 predicts every position. Pass i of N masks the `max(1, L * (N - i + 1) // N)` tokens of
-    lowest probability again, the earlier of equals first, and predicts them anew. A candidate is done
-    when its *filled* prediction repeats; a sentence leaves the batch when its candidates are all done.
-    [PAD], [MASK] and [CLS] are never predicted, [SEP] only at the end.
+    lowest probability again, the earlier of equals first, and predicts them anew. A candidate is
+    done when its *filled* prediction repeats; a sentence leaves the batch when its candidates are
+    all done. [PAD], [MASK] and [CLS] are never predicted, [SEP] only at the end.
 
     Args:
         model: in evaluation mode.

@@ -39,7 +39,7 @@ def batch_generator(device: torch.device, *numbers: int) -> torch.Generator:
 def mask_targets(
     target: Tensor, symbols: SymbolIds, vocab_size: int, noise: str, generator: torch.Generator
 ) -> MaskedTarget:
-    """Hides n ~ U{1..|y|} tokens of each target (the paper, section 3.2; Ghazvininejad et al. 2019).
+    """Hides n ~ U{1..|y|} tokens of each target, as Ghazvininejad et al. (2019) do.
 
     Args:
         target: (B, T) ids, right-padded.
@@ -77,7 +77,7 @@ def corrupt_source(
 
 
 def rank(values: Tensor) -> Tensor:
-    """The place of each value in its row, lowest first, the earlier of equals first; like `values`."""
+    """The place of each value in its row: lowest first, of equals the earlier; as `values`."""
     order = values.argsort(dim=-1, stable=True)
     return torch.empty_like(order).scatter_(
         -1, order, torch.arange(values.size(-1), device=values.device).expand_as(order)

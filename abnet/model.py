@@ -68,8 +68,9 @@ class AbNet(nn.Module):
         for tokenizer, backbone in ((source_tokenizer, source), (target_tokenizer, target)):
             if len(tokenizer.vocabulary) > backbone.vocab_size:
                 raise AbNetError(
-                    f"The vocabulary of {tokenizer.name!r} must fit its BERT's {backbone.vocab_size} "
-                    f"embeddings, but has {len(tokenizer.vocabulary)} pieces instead."
+                    f"The vocabulary of {tokenizer.name!r} must fit its BERT's "
+                    f"{backbone.vocab_size} embeddings, but has {len(tokenizer.vocabulary)} pieces "
+                    "instead."
                 )
         model = cls(
             config,
@@ -154,8 +155,9 @@ class AbNet(nn.Module):
         if missing or foreign:
             raise AbNetError(
                 "The checkpoint must hold exactly this model's trained weights, but "
-                f"{len(missing)} are missing ({', '.join(missing[:3]) or 'none'}) and {len(foreign)} "
-                f"are foreign ({', '.join(foreign[:3]) or 'none'}). Is it of another shape?"
+                f"{len(missing)} are missing ({', '.join(missing[:3]) or 'none'}) and "
+                f"{len(foreign)} are foreign ({', '.join(foreign[:3]) or 'none'}). "
+                "Is it of another shape?"
             )
         for name, parameter in own.items():
             if parameter.shape != state[name].shape:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
-from tests.tiny import ENGLISH, GERMAN, make_bert
 
 from abnet.config import AbNetConfig
 from abnet.model import AbNet
+from tests.tiny import ENGLISH, GERMAN, make_bert
 
 
 class TinyBerts(NamedTuple):

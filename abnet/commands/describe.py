@@ -18,14 +18,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     texts = field_help()
     parser.add_argument("--arch", choices=sorted(PRESETS), default="abnet", help="preset")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    kinds: dict[str, Callable[[str], Any]] = {
+        "int": int,
+        "int | None": int,
+        "float": float,
+        "bool": _boolean,
+    }
     for field in fields(AbNetConfig):
         required = field.name in ("source_bert", "target_bert")
-        kinds: dict[str, Callable[[str], Any]] = {
-            "int": int,
-            "int | None": int,
-            "float": float,
-            "bool": _boolean,
-        }
         parser.add_argument(
             "--" + field.name.replace("_", "-"),
             type=kinds.get(str(field.type), str),

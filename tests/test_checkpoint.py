@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import resource
+import shutil
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from transformers import AutoModelForMaskedLM
+
+from abnet.averaging import average_checkpoints, best_checkpoints, last_checkpoints
+from abnet.checkpoint import (
+    FAIRSEQ_IDENTITY,
+    FAIRSEQ_PREFIX,
+    load_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+    write_checkpoint,
+)
+from abnet.config import AbNetConfig
+from abnet.errors import AbNetError
+from abnet.identity import identities_to_json
+from abnet.model import AbNet
+from tests.batches import batch
+from tests.conftest import TinyBerts
+from tests.tiny import GERMAN, make_bert
+
+
+def length_logits(model: AbNet) -> torch.Tensor:
+    assert model.source_tokenizer is not None
+    with torch.no_grad():
+        return model.eval().encode(batch(model.source_tokenizer, GERMAN)).length_logits
+
+
+def save_fairseq(path: Path, model: AbNet, **extra: object) -> None:
+    """A file of the layout that fairseq's trainer writes with the plugin."""
+    identity = identities_to_json(model.identities).encode()
+    weights = {FAIRSEQ_PREFIX + name: w.clone() for name, w in model.trained_state_dict().items()}
+    state = {
+        "cfg": {
+            "model": {**model.config.to_dict(), "_name": "abnet"},
+            "checkpoint": {"maximize_best_checkpoint_metric": False},
+        },
+        "model": {**weights, FAIRSEQ_IDENTITY: torch.tensor(list(identity), dtype=torch.uint8)},
+        "last_optimizer_state": {"step": 3},
+        "extra_state": {"epoch": 1},
+        **extra,
+    }
+    torch.save(state, path)
+
+
+def test_a_checkpoint_is_the_trained_weights_and_gives_the_model_back(
+    tiny_model: AbNet, tmp_path: Path
+) -> None:
+    path = tmp_path / "deep" / "model.safetensors"
+    save_checkpoint(path, tiny_model)
+    with safe_open(path, framework="pt") as file:
+        assert set(file.keys()) == {n for n, p in tiny_model.named_parameters() if p.requires_grad}
+        identities = json.loads(file.metadata()["identities"])
+    trained_bytes = sum(w.numel() * 4 for w in tiny_model.trained_state_dict().values())
+    assert path.stat().st_size < trained_bytes + 10_000
+    assert identities["source"]["weight_hash"].startswith("sha256:")
+    again = load_checkpoint(path)
+    assert again.config == tiny_model.config
+    torch.testing.assert_close(length_logits(again), length_logits(tiny_model), atol=0, rtol=0)
+
+
+def test_a_fairseq_file_loads_without_fairseq(tiny_model: AbNet, tmp_path: Path) -> None:
+    save_fairseq(tmp_path / "checkpoint1.pt", tiny_model)
+    again = load_checkpoint(tmp_path / "checkpoint1.pt")
+    torch.testing.assert_close(length_logits(again), length_logits(tiny_model), atol=0, rtol=0)
+
+
+def test_a_moved_bert_is_found_by_an_override(
+    tiny_model: AbNet, tiny_berts: TinyBerts, tmp_path: Path
+) -> None:
+    config = replace(tiny_model.config, source_bert="/moved/away")
+    contents = read_after(tmp_path, tiny_model)._replace(config=config)
+    write_checkpoint(tmp_path / "moved.safetensors", contents)
+    with pytest.raises(AbNetError, match="/moved/away"):
+        load_checkpoint(tmp_path / "moved.safetensors")
+    load_checkpoint(tmp_path / "moved.safetensors", {"source_bert": tiny_berts.german})
+
+
+def read_after(folder: Path, model: AbNet):  # type: ignore[no-untyped-def]
+    save_checkpoint(folder / "read.safetensors", model)
+    return read_checkpoint(folder / "read.safetensors")
+
+
+def test_a_bert_with_another_vocabulary_is_refused(tiny_model: AbNet, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "model.safetensors", tiny_model)
+    other = make_bert(tmp_path / "other", [*GERMAN, "Zebra Yak Xylophon"], seed=1)
+    with pytest.raises(AbNetError, match="The vocabulary of the source BERT must be what"):
+        load_checkpoint(tmp_path / "model.safetensors", {"source_bert": str(other)})
+
+
+def test_a_bert_with_other_weights_is_refused(
+    tiny_model: AbNet, tiny_berts: TinyBerts, tmp_path: Path
+) -> None:
+    save_checkpoint(tmp_path / "model.safetensors", tiny_model)
+    other = shutil.copytree(tiny_berts.german, tmp_path / "other")
+    bert = AutoModelForMaskedLM.from_pretrained(other)
+    with torch.no_grad():
+        bert.get_input_embeddings().weight[7, 7] += 1e-5
+    bert.save_pretrained(other)
+    with pytest.raises(AbNetError, match="The weights of the source BERT must be what"):
+        load_checkpoint(tmp_path / "model.safetensors", {"source_bert": str(other)})
+
+
+def test_missing_truncated_and_foreign_files_are_refused(tiny_model: AbNet, tmp_path: Path) -> None:
+    with pytest.raises(AbNetError, match="There is no checkpoint"):
+        load_checkpoint(tmp_path / "none.pt")
+    for name in ("model.safetensors", "model.pt"):
+        path = tmp_path / name
+        save_fairseq(path, tiny_model) if name.endswith("pt") else save_checkpoint(path, tiny_model)
+        path.write_bytes(path.read_bytes()[:-2000])
+        with pytest.raises(AbNetError, match="cannot be read: it is truncated, damaged"):
+            load_checkpoint(path)
+    torch.save({"model": {"weight": torch.zeros(2)}}, tmp_path / "foreign.pt")
+    with pytest.raises(AbNetError, match="records no BERTs"):
+        load_checkpoint(tmp_path / "foreign.pt")
+    save_file({"weight": torch.zeros(2)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(AbNetError, match="is another safetensors file"):
+        load_checkpoint(tmp_path / "foreign.safetensors")
+
+
+class Trap:
+    """Runs a command when it is unpickled carelessly."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (os.system, (f"touch {self.mark}",))
+
+
+def test_a_malicious_file_runs_nothing(tiny_model: AbNet, tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    save_fairseq(tmp_path / "trap.pt", tiny_model, extra=Trap(mark))
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps(Trap(mark)))
+    for name in ("trap.pt", "plain.pt"):
+        with pytest.raises(AbNetError, match="need code to be executed"):
+            load_checkpoint(tmp_path / name)
+    assert not mark.exists()
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint(tiny_model: AbNet, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, tiny_model)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(AbNetError, match="cannot be written .*; an older one is untouched"):
+            save_checkpoint(path, tiny_model)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_the_average_is_the_mean(tiny_model: AbNet, tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        with torch.no_grad():
+            tiny_model.encoder.length.table.weight.fill_(float(number * number))
+        save_fairseq(tmp_path / f"checkpoint{number}.pt", tiny_model)
+    mean = average_checkpoints([tmp_path / f"checkpoint{n}.pt" for n in (1, 2, 3)])
+    table = mean.weights["encoder.length.table.weight"]
+    torch.testing.assert_close(table, torch.full_like(table, (1 + 4 + 9) / 3))
+    write_checkpoint(tmp_path / "average.pt", mean)
+    again = load_checkpoint(tmp_path / "average.pt")
+    torch.testing.assert_close(again.encoder.length.table.weight.detach(), table)
+    state = torch.load(tmp_path / "average.pt", weights_only=True)
+    assert "last_optimizer_state" not in state
+    assert state["extra_state"] == {"epoch": 1}
+
+
+def test_only_checkpoints_of_one_model_are_averaged(
+    tiny_model: AbNet, tiny_config: AbNetConfig, tmp_path: Path
+) -> None:
+    save_fairseq(tmp_path / "checkpoint1.pt", tiny_model)
+    other = AbNet.from_pretrained(replace(tiny_config, encoder_adapter_dim=20))
+    save_fairseq(tmp_path / "checkpoint2.pt", other)
+    with pytest.raises(AbNetError, match="All checkpoints must be of one model"):
+        average_checkpoints([tmp_path / "checkpoint1.pt", tmp_path / "checkpoint2.pt"])
+    with pytest.raises(AbNetError, match="at least one checkpoint"):
+        average_checkpoints([])
+
+
+def test_the_last_and_the_best_of_a_folder(tiny_model: AbNet, tmp_path: Path) -> None:
+    names = ["checkpoint1.pt", "checkpoint2.pt", "checkpoint_2_900.pt", "checkpoint_3_1000.pt"]
+    best = ["checkpoint.best_loss_2.5000.pt", "checkpoint.best_loss_10.1002.pt"]
+    for name in [*names, *best, "checkpoint_last.pt", "checkpoint_best.pt"]:
+        save_fairseq(tmp_path / name, tiny_model)
+    last = [path.name for path in last_checkpoints(tmp_path, 3)]
+    assert last == ["checkpoint_3_1000.pt", "checkpoint2.pt", "checkpoint_2_900.pt"]
+    assert [path.name for path in best_checkpoints(tmp_path, 2)] == best
+    with pytest.raises(AbNetError, match=r"between 1 and the 4 checkpoints checkpointN.pt"):
+        last_checkpoints(tmp_path, 5)
+
+
+def test_a_record_of_the_berts_that_is_damaged_is_refused(
+    tiny_model: AbNet, tmp_path: Path
+) -> None:
+    save_fairseq(tmp_path / "checkpoint1.pt", tiny_model)
+    state = torch.load(tmp_path / "checkpoint1.pt", weights_only=True)
+    state["model"][FAIRSEQ_IDENTITY] = torch.tensor([1, 2, 3], dtype=torch.uint8)
+    torch.save(state, tmp_path / "checkpoint1.pt")
+    with pytest.raises(AbNetError, match="record of its BERTs is damaged"):
+        read_checkpoint(tmp_path / "checkpoint1.pt")

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from abnet.cli import main
+from abnet.config import AbNetConfig
+from abnet.describe import describe
+from abnet.model import AbNet
+from tests.conftest import TinyBerts
+
+# arch, source, target, trained parameters. The paper's Table 1 says 67M; the released code's two
+# presets have 48.1M and 104.7M.
+PUBLISHED = [
+    ("abnet_wmt_en_de", "bert-base-cased", "bert-base-german-cased", 66_920_448),
+    ("abnet_released_iwslt_de_en", "bert-base-german-cased", "bert-base-uncased", 48_079_872),
+    ("abnet_released_wmt_en_de", "bert-base-cased", "bert-base-german-cased", 104_721_408),
+]
+
+
+@pytest.mark.parametrize(("arch", "source", "target", "trained"), PUBLISHED)
+def test_published_counts(
+    capsys: pytest.CaptureFixture[str], arch: str, source: str, target: str, trained: int
+) -> None:
+    options = ["--arch", arch, "--source-bert", source, "--target-bert", target, "--json"]
+    assert main(["describe", *options]) == 0
+    counts = json.loads(capsys.readouterr().out)
+    assert counts["trained_parameters"] == trained
+    assert sum(counts["trained"].values()) == trained
+    assert counts["total_parameters"] == trained + sum(counts["frozen"].values())
+
+
+def test_bert_base_has_its_published_size() -> None:
+    counts = describe(AbNetConfig("bert-base-uncased", "bert-base-uncased"))
+    # 110M published with its pooler (590,592), which we leave behind; the head adds 622,650
+    assert counts.frozen["source_bert"] == 109_482_240 - 590_592
+    assert counts.frozen["target_bert"] == 109_482_240 - 590_592 + 622_650
+
+
+def test_counts_are_those_of_the_loaded_model(tiny_berts: TinyBerts) -> None:
+    config = AbNetConfig(*tiny_berts, encoder_adapter_dim=12, decoder_adapter_layers=2)
+    counts = describe(config)
+    model = AbNet.from_pretrained(config)
+    assert counts.total_parameters == sum(p.numel() for p in model.parameters())
+    assert counts.trained_parameters == sum(w.numel() for w in model.trained_state_dict().values())
+
+
+def test_overrides_reach_the_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    berts = ["--source-bert", "bert-large-cased", "--target-bert", "bert-base-multilingual-cased"]
+    main(["describe", *berts, "--encoder-adapter-dim", "64", "--encoder-adapter-layers", "2"])
+    printed = capsys.readouterr().out
+    assert f"{2 * (2 * 1024 * 64 + 2 * 1024):,}" in printed  # two layers of dAenc 64
+    assert "share trained" in printed
+
+
+def test_errors_end_in_status_2_and_one_line() -> None:
+    command = [sys.executable, "-m", "abnet.cli", "describe", "--target-bert", "bert-base-cased"]
+    result = subprocess.run(
+        [*command, "--source-bert", "./nowhere"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("abnet: error: No BERT found under './nowhere'")
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,30 @@
+"""Rule 1 of the design: the library never needs fairseq."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HIDE_AND_IMPORT = """
+import importlib, pkgutil, sys
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("fairseq", "fairseq_cli", "fairseq_plugins"):
+            raise ImportError("hidden: " + name)
+sys.meta_path.insert(0, Hide())
+import abnet
+names = [m.name for m in pkgutil.walk_packages(abnet.__path__, "abnet.")]
+for name in names:
+    importlib.import_module(name)
+for name in abnet.__all__:
+    getattr(abnet, name)
+print(len(names))
+"""
+
+
+def test_every_module_imports_with_fairseq_hidden() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", HIDE_AND_IMPORT], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) > 20
