@@ -1,0 +1,142 @@
+"""`abnet prepare`: a corpus to a folder that `fairseq-train` reads."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from abnet.errors import AbNetError
+
+if TYPE_CHECKING:
+    from abnet.corpora.corpus import Corpus
+
+HELP = "download, clean, split, tokenize and binarize a parallel corpus"
+
+CORPORA = {
+    "iwslt14": "TED talks: de, it, es, nl to or from en",
+    "wmt14": "news: de, fr to or from en",
+    "wmt16_ro_en": "news: ro to or from en",
+    "multi30k": "image captions: de, fr to or from en",
+    "text": "your own text files",
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments: one parser a corpus."""
+    corpora = parser.add_subparsers(dest="corpus", required=True, metavar="CORPUS")
+    for name, help in CORPORA.items():
+        corpus = corpora.add_parser(name, help=help, description=help)
+        _add_common(corpus, name)
+        if name == "wmt14":
+            corpus.add_argument(
+                "--news-commentary",
+                type=int,
+                default=9,
+                choices=(9, 12),
+                help="edition: 9, WMT 2014's, or 12, which fairseq's script takes (default: 9)",
+            )
+        elif name == "wmt16_ro_en":
+            corpus.add_argument(
+                "--back-translated",
+                action="store_true",
+                help="add Sennrich et al.'s back-translated news to the training data",
+            )
+        elif name == "text":
+            for split in ("train", "valid", "test"):
+                corpus.add_argument(
+                    f"--{split}",
+                    required=split != "test",
+                    metavar="PREFIX",
+                    help=f"the {split} files without their .LANGUAGE (or .LANGUAGE.gz)",
+                )
+
+
+def _add_common(parser: argparse.ArgumentParser, corpus: str) -> None:
+    parser.add_argument(
+        "--pair", required=True, metavar="SOURCE-TARGET", help="languages, for example de-en"
+    )
+    parser.add_argument("--source-bert", required=True, help="Hugging Face name or folder")
+    parser.add_argument("--target-bert", required=True, help="Hugging Face name or folder")
+    parser.add_argument(
+        "--dest", required=True, type=Path, help="folder to make, for example data-bin/NAME"
+    )
+    if corpus != "text":
+        parser.add_argument(
+            "--from",
+            dest="given",
+            type=Path,
+            metavar="DIR",
+            help="folder with the archives, or the files in them; nothing is then downloaded",
+        )
+    parser.add_argument(
+        "--downloads",
+        type=Path,
+        help="folder for archives and what is unpacked of them (default: beside --dest)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help="processes (default: one a processor)",
+    )
+    parser.add_argument("--text-only", action="store_true", help="stop before fairseq-preprocess")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace what --dest holds if it was prepared from something else",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepares, and says where the result is."""
+    source, _, target = args.pair.partition("-")
+    if not source or not target or source == target:
+        raise AbNetError(
+            f"`--pair` must be two languages such as de-en, but is {args.pair} instead."
+        )
+    if args.workers < 1:
+        raise AbNetError(f"`--workers` must be at least 1, but is {args.workers} instead.")
+    from abnet.corpora.preparing import Options, prepare
+
+    options = Options(
+        source_bert=args.source_bert,
+        target_bert=args.target_bert,
+        dest=args.dest,
+        downloads=args.downloads or args.dest.parent / "downloads" / args.corpus,
+        given=Path() if args.corpus == "text" else args.given,
+        workers=args.workers,
+        text_only=args.text_only,
+        overwrite=args.overwrite,
+    )
+    try:
+        prepare(_build(args, source, target), options, _say)
+    except OSError as error:
+        name = "" if error.filename is None else f"{error.filename}: "
+        raise AbNetError(
+            f"{name}{error.strerror or error}. What is done is kept: run the command again."
+        ) from error
+    _say(f"prepared {args.dest}; its manifest.json says from what")
+    return 0
+
+
+def _build(args: argparse.Namespace, source: str, target: str) -> Corpus:
+    from abnet.corpora import iwslt14, multi30k, text, wmt14, wmt16_ro_en
+
+    match args.corpus:
+        case "iwslt14":
+            return iwslt14.build(source, target)
+        case "wmt14":
+            return wmt14.build(source, target, args.news_commentary)
+        case "wmt16_ro_en":
+            return wmt16_ro_en.build(source, target, args.back_translated)
+        case "multi30k":
+            return multi30k.build(source, target)
+        case _:
+            return text.build(source, target, args.train, args.valid, args.test)
+
+
+def _say(line: str) -> None:
+    print(f"abnet: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,81 @@
+"""The record beside prepared data: what it was made from, what was dropped, how far it got."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from abnet.corpora.writing import write_atomically
+from abnet.errors import AbNetError
+
+FILE = "manifest.json"
+
+
+class Manifest:
+    """`manifest.json` of a prepared folder.
+
+    Attributes:
+        data: `made_from` (everything that decides what comes out: corpus, direction, rules, BERTs'
+            vocabularies, hashes of the files), `sources`, `steps` (one a split read: pairs read,
+            dropped by reason, and what was written), `binarized`, `choices`, `versions`.
+    """
+
+    def __init__(self, folder: Path, data: dict[str, Any]) -> None:
+        self.folder = folder
+        self.data = data
+
+    @classmethod
+    def open(cls, folder: Path, made_from: dict[str, Any], overwrite: bool) -> Manifest:
+        """The manifest to continue, or a new one.
+
+        Args:
+            overwrite: whether data made from something else may go.
+
+        Raises:
+            AbNetError: the folder holds data made from something else, or by someone else.
+        """
+        path = folder / FILE
+        fresh = cls(folder, {"made_from": made_from, "steps": {}, "binarized": None})
+        if not path.exists():
+            foreign = [name for name in ("raw", "pieces") if (folder / name).exists()]
+            if foreign:
+                raise AbNetError(
+                    f"`--dest` must be a new folder or one that `abnet prepare` made, but {folder} "
+                    f"has {' and '.join(foreign)} and no {FILE}."
+                )
+            folder.mkdir(parents=True, exist_ok=True)
+            return fresh
+        try:
+            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            before: dict[str, Any] = data["made_from"]
+        except (ValueError, KeyError) as error:
+            raise AbNetError(f"{path} is not a manifest of `abnet prepare`: {error}.") from error
+        if before == made_from:
+            return cls(folder, data)
+        if not overwrite:
+            differing = [
+                f"{name} ({_short(before.get(name))}, now {_short(made_from.get(name))})"
+                for name in sorted(before.keys() | made_from.keys())
+                if before.get(name) != made_from.get(name)
+            ]
+            raise AbNetError(
+                f"{folder} holds data that was prepared from something else: "
+                f"{'; '.join(differing)}. Give another `--dest`, or `--overwrite`."
+            )
+        for name in ("raw", "pieces"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        for name in (data["binarized"] or {"files": []})["files"]:
+            (folder / name).unlink(missing_ok=True)
+        return fresh
+
+    def save(self) -> None:
+        """Writes the file, whole or not at all."""
+        text = json.dumps(self.data, indent=1, ensure_ascii=False)
+        write_atomically(self.folder / FILE, text + "\n")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:77]}..."
