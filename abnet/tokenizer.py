@@ -28,7 +28,8 @@ class Tokenizer:
     """A BERT's tokenizer: ids are the BERT's own, nothing is added or moved.
 
     Wraps a fast Hugging Face tokenizer of any kind: WordPiece (BERT, ELECTRA, DistilBERT),
-    byte-level BPE (RoBERTa) or SentencePiece (XLM-R, CamemBERT). All text passes `clean_line` first.
+    byte-level BPE (RoBERTa) or SentencePiece (XLM-R, CamemBERT). All text goes through
+    `clean_line` first.
 
     Attributes:
         name: the Hugging Face name or the folder.

@@ -15,7 +15,7 @@ ENGLISH = [
     'She said "no", then "maybe"; he heard "yes!"',
     "“Wait,” she said, “that’s the dogs’ bowl.”",
     "The players' coach (a former goalkeeper) wasn't there...",
-    "Rock 'n' roll from the '80s was Jill O'Brien's first love.",
+    "Rock'n'roll from the '80s was Jill O'Brien's first love.",
     "Write to info@example.com or visit www.example.com/help today!",
     "The U.S. team beat A&M, Tom & Jerry watched.",
     "A state-of-the-art, black-and-white photo of two- and three-wheelers.",
@@ -24,6 +24,7 @@ ENGLISH = [
     "Is number #7 the 1939–1945 one – or not?",
     "It costs 5 € in the {small} shop_window.",
     "What would you do?”",
+    "The girls' high school and the boys' gym say 'hello' to the ladies' choir.",
     "I'd've told 'em, she's 5'8 tall.",
     'A sign that reads "Open Late" hangs over the cafe\'s door.',
     "He calls it a 'small miracle'.",
@@ -36,15 +37,15 @@ GERMAN = [
     "Um 18:45 Uhr fährt Jans' Bus; Hans' Auto steht z.B. am Kopf-an-Kopf-Platz.",
     "Ein Mann im „New York“-Hemd steht – wie immer – vor dem Haus (links).",
     "Der Pilot/die Pilotin fliegt 3,5 Stunden: ohne Pause.",
-    "Ein Kind - das kleinste - lacht.",
+    "Ein Kind lacht - das kleinste von allen.",
     "Die Zeit läuft ab”.",
 ]
 OTHERS = [
     "L'homme qu'il aime n'est pas là-bas aujourd'hui.",
-    "C'est « le » dernier jour de l'été, jusqu'à midi.".replace("« le »", "«le»"),
+    "C'est «le» dernier jour de l'été, jusqu'à midi.",
     "Dell'acqua e un'altra bottiglia sull'erba.",
     "¿Dónde está? ¡Aquí!",
-    "他说：“你好！”我很高兴。".replace("“", "「").replace("”", "」"),
+    "他说：「你好！」我很高兴。",
     "هل أنت هنا؟ نعم، أنا هنا.",
     "Är det ”stort” eller ”litet”?",
 ]
@@ -79,6 +80,6 @@ def test_nothing_gives_nothing() -> None:
     assert join_wordpieces([]) == ""
 
 
-@given(st.lists(st.text(alphabet="aB1 '\"“„«-–.,:;!?()$&@#/%…中".replace(" ", ""), min_size=1)))
+@given(st.lists(st.text(alphabet="aB1'\"“„«-–.,:;!?()$&@#/%…中", min_size=1)))
 def test_no_character_is_lost_or_added(words: list[str]) -> None:
     assert join_words(words).replace(" ", "") == "".join(words)

@@ -38,11 +38,12 @@ def run(args: argparse.Namespace) -> int:
     tokenizer = Tokenizer.from_pretrained(args.bert)
     unknown = total = 0
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    name = "standard input" if args.file == "-" else args.file
     with (
         open_input(args.file) as stream,
         tqdm(desc="tokenize", unit=" lines", unit_scale=True, disable=None) as bar,
     ):
-        for lines in chunks(decode_lines(stream, args.file), BUFFER_LINES):
+        for lines in chunks(decode_lines(stream, name), BUFFER_LINES):
             for ids in tokenizer.encode_batch(lines):
                 total += len(ids)
                 unknown += ids.count(tokenizer.symbols.unk)
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.flush()
     if unknown > UNKNOWN_SHARE_TO_WARN * total:
         print(
-            f"abnet: warning: {unknown} of {total} pieces ({unknown / total:.1%}) of {args.file} "
+            f"abnet: warning: {unknown} of {total} pieces ({unknown / total:.1%}) of {name} "
             f"are unknown to {args.bert}: is it a BERT for this language and script?",
             file=sys.stderr,
         )
