@@ -123,13 +123,15 @@ def _quote(words: Sequence[str], at: int, open_quotes: set[str]) -> Cling:
 def _apostrophe(words: Sequence[str], at: int, open_quotes: set[str]) -> Cling | None:
     """How an apostrophe clings, or None if it is a quotation mark."""
     before, after = (word.lower() for word in _neighbours(words, at))
-    begins_word = after in _APHAERESES or (after[:1].isdigit() and after.endswith("0s"))
+    begins_word = _begins_with_apostrophe(after)
     if not before[-1:].isalnum():
         return RIGHT if begins_word else None
     if after in _ENCLITICS:
         return BOTH
-    behind_apostrophe = at >= 2 and words[at - 2] in _APOSTROPHES
-    if not behind_apostrophe and (before in _PROCLITICS or before.endswith(_PROCLITIC_ENDINGS)):
+    if at >= 2 and words[at - 2] in _APOSTROPHES:
+        if before == "n" and after:
+            return BOTH  # "Rock'n'Roll"
+    elif before in _PROCLITICS or before.endswith(_PROCLITIC_ENDINGS):
         return BOTH
     if _QUOTES[words[at]] in open_quotes:
         return None
@@ -142,10 +144,14 @@ def _apostrophe(words: Sequence[str], at: int, open_quotes: set[str]) -> Cling |
     return BOTH if after[:1].isalnum() and not after_s else LEFT
 
 
+def _begins_with_apostrophe(word: str) -> bool:
+    return word in _APHAERESES or (word[:1].isdigit() and word.endswith("0s"))
+
+
 def _closes(words: Sequence[str], at: int, mark: str, after_s: bool) -> bool:
     """Whether an apostrophe can close a quotation that `mark` opens, behind an s or not."""
     before, after = (word.lower() for word in _neighbours(words, at))
-    if words[at] != mark or after in _ENCLITICS:
+    if words[at] != mark or after in _ENCLITICS or _begins_with_apostrophe(after):
         return False
     return not (after_s and before[-1:] in ("s", "x", "z") and after[:1].isalnum())
 
