@@ -1,0 +1,49 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from abnet.cli import main
+from abnet.commands.tokenize import chunks
+from abnet.tokenizer import Tokenizer
+from tests.conftest import TinyBerts
+
+LINES = ["der kleine Hund", "", "[SEP] \t [MASK]", "ein Mann im Hemd ."]
+
+
+def test_one_line_a_line(
+    tiny_berts: TinyBerts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "raw.de"
+    path.write_bytes("\r\n".join(LINES).encode())
+    assert main(["tokenize", str(path), "--bert", tiny_berts.german]) == 0
+    tokenizer = Tokenizer.from_pretrained(tiny_berts.german)
+    expected = [" ".join(tokenizer.pieces(line)) for line in LINES]
+    assert capsys.readouterr().out.split("\n") == [*expected, ""]
+
+
+def test_many_unknown_pieces_give_a_warning(
+    tiny_berts: TinyBerts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "raw.ru"
+    path.write_text("der Hund\nпривет мир\n")
+    assert main(["tokenize", str(path), "--bert", tiny_berts.german]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.split("\n")[1] == "[UNK] [UNK]"
+    assert "unknown" in captured.err
+    assert "is it a BERT for this language and script?" in captured.err
+
+
+def test_a_pipe_with_bad_bytes_names_the_line(tiny_berts: TinyBerts) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "abnet.cli", "tokenize", "--bert", tiny_berts.german, "--workers=1"],
+        input=b"gut\n\xff\n",
+        capture_output=True,
+    )
+    assert done.returncode == 2
+    assert b"abnet: error: standard input, line 2: the text must be UTF-8" in done.stderr
+
+
+def test_chunks() -> None:
+    assert list(chunks("abcde", 2)) == [["a", "b"], ["c", "d"], ["e"]]
