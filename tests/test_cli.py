@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from abnet.checkpoint import load_checkpoint, save_checkpoint
+from abnet.cli import COMMANDS, build_parser, main
+from abnet.model import AbNet
+
+
+def test_every_command_has_a_parser_and_a_help_line() -> None:
+    text = build_parser().format_help()
+    for command in COMMANDS:
+        assert command in text
+        with pytest.raises(SystemExit, match="0"):
+            main([command, "--help"])
+
+
+def test_average_of_named_checkpoints(
+    tiny_model: AbNet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [str(tmp_path / f"{number}.safetensors") for number in (1, 2)]
+    for value, path in enumerate(paths):
+        with torch.no_grad():
+            tiny_model.encoder.length.table.weight.fill_(float(value))
+        save_checkpoint(path, tiny_model)
+    output = str(tmp_path / "mean.safetensors")
+    assert main(["average", *paths, "--output", output]) == 0
+    assert "the mean of" in capsys.readouterr().out
+    table = load_checkpoint(output).encoder.length.table.weight.detach()
+    torch.testing.assert_close(table, torch.full_like(table, 0.5))
+
+
+def test_average_says_what_is_wrong(
+    tiny_model: AbNet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = str(tmp_path / "mean.pt")
+    assert main(["average", str(tmp_path), "--last", "3", "--output", output]) == 2
+    assert "between 1 and the 0 checkpoints" in capsys.readouterr().err
+    assert main(["average", "a.pt", "b.pt", "--last", "2", "--output", output]) == 2
+    assert "take one folder, but 2 were given" in capsys.readouterr().err
+    assert main(["average", "a.pt", "--output", output]) == 2
+    assert "There is no checkpoint 'a.pt'" in capsys.readouterr().err
