@@ -1,0 +1,30 @@
+# What the scripts beside this file share; sourced, not run.
+source "$(dirname "${BASH_SOURCE[0]}")/../prepare/common.sh"
+
+# The BERT that a prepared folder was made with: prepared_bert FOLDER 0 (source) | 1 (target)
+prepared_bert() {
+    python -c 'import json, sys; print(json.load(open(sys.argv[1]))["berts"][int(sys.argv[2])])' \
+        "$1/manifest.json" "$2"
+}
+
+# Trains AB-Net on a prepared corpus with the released recipe; options given after it win:
+# train CORPUS PAIR OPTION...
+train() {
+    local data="${DATA:-$root/data-bin/$1.$2}" save="$root/checkpoints/$1.$2"
+    if [[ ! -f "$data/manifest.json" ]]; then
+        echo "there is no prepared data in $data: run scripts/prepare/$1.sh $2 first" >&2
+        exit 2
+    fi
+    shift 2
+    exec fairseq-train "$data" --user-dir "$root/fairseq_plugins" --task translation_abnet \
+        --source-bert "$(prepared_bert "$data" 0)" --target-bert "$(prepared_bert "$data" 1)" \
+        --criterion conditional_masked_lm --save-dir "$save" \
+        --optimizer adam --adam-betas '(0.9, 0.98)' --lr 5e-4 \
+        --lr-scheduler inverse_sqrt --warmup-updates 4000 --warmup-init-lr 1e-7 \
+        --max-update 200000 --keep-last-epochs 10 "$@"
+}
+
+# How many batches of 4,096 tokens each GPU has to gather for 8 in all: gathered
+gathered() {
+    python -c 'import torch; print(max(1, 8 // max(1, torch.cuda.device_count())))'
+}
