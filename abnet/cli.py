@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; `None` takes the process's own.
 
     Returns:
-        The exit status: 0 for success, 2 for something the user can mend.
+        The exit status: 0 for success, 2 for something the user can mend, 130 after Ctrl-C.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
     named = arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS
@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AbNetError as error:
         print(f"abnet: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130  # as a shell reports it
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output left; nothing to report to
         return 1

@@ -75,12 +75,13 @@ class Tokenizer:
         if not Path(name).is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
             raise AbNetError(
                 f"A BERT must be a Hugging Face name or an existing folder, but {name} is no "
-                "folder."
+                "folder. If it has moved, give its new place."
             )
         try:
             wrapper: Any = AutoTokenizer.from_pretrained(name)
         except Exception as error:  # transformers raises many kinds for one thing: not loadable
-            raise AbNetError(f"Cannot load a tokenizer from {name}: {error}") from error
+            where = "" if Path(name).is_dir() else " (there is no folder of this name)"
+            raise AbNetError(f"Cannot load a tokenizer from {name}{where}: {error}") from error
         backend = getattr(wrapper, "backend_tokenizer", None)
         if not isinstance(backend, tokenizers.Tokenizer):
             raise AbNetError(

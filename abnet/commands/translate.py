@@ -1,0 +1,77 @@
+"""`abnet translate`: raw text in, raw text out, one line a line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from abnet.commands.tokenize import chunks, open_input
+from abnet.errors import AbNetError
+from abnet.text import decode_lines
+
+HELP = "translate raw text with a checkpoint, one line a line"
+DESCRIPTION_OF_OUTPUT = """
+Each line of input gives one line of output, in order; an empty line gives an empty one. With
+--n-best N it gives N lines, best first. With --scores each line begins with its score (the
+log-probability by length to the power of the length penalty) and a tab.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.epilog = DESCRIPTION_OF_OUTPUT
+    parser.add_argument("checkpoint", help="a .pt of fairseq-train, or a .safetensors of abnet")
+    parser.add_argument("file", nargs="?", default="-", help="raw text; standard input if absent")
+    parser.add_argument("--iterations", type=int, default=10, help="decoder passes at most")
+    parser.add_argument("--length-beam", type=int, default=4, help="length candidates a line")
+    parser.add_argument("--length-penalty", type=float, default=1.0, help="1: mean log-probability")
+    parser.add_argument("--n-best", type=int, default=1, metavar="N", help="N translations a line")
+    parser.add_argument("--scores", action="store_true", help="begin each line with its score")
+    parser.add_argument("--batch-size", type=int, default=32, help="lines decoded at once")
+    parser.add_argument(
+        "--buffer-size",
+        type=int,
+        help="lines read before they are sorted by length, translated and written "
+        "(default: 16 batches, or 1 line from a terminal)",
+    )
+    parser.add_argument("--device", help="torch device (default: the GPU if there is one)")
+    parser.add_argument("--source-bert", help="where the source BERT is now, if it has moved")
+    parser.add_argument("--target-bert", help="where the target BERT is now, if it has moved")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Translates until the input ends, the reader leaves, or Ctrl-C."""
+    from abnet.mask_predict import DecodingOptions
+    from abnet.translator import InputReport, Translator
+
+    options = DecodingOptions(
+        iterations=args.iterations,
+        length_beam=args.length_beam,
+        length_penalty=args.length_penalty,
+        n_best=args.n_best,
+    )
+    if args.buffer_size is not None and args.buffer_size < 1:
+        raise AbNetError(f"`buffer_size` must be at least 1, but is {args.buffer_size} instead.")
+    by_hand = args.file == "-" and sys.stdin.isatty()
+    buffer_size = args.buffer_size or (1 if by_hand else 16 * args.batch_size)
+    translator = Translator.from_checkpoint(
+        args.checkpoint, args.device, args.source_bert, args.target_bert
+    )
+    report = InputReport()
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    try:
+        with open_input(args.file) as stream:
+            name = "standard input" if args.file == "-" else args.file
+            for lines in chunks(decode_lines(stream, name), buffer_size):
+                found = translator.translate_n_best(
+                    lines, options, batch_size=args.batch_size, report=report
+                )
+                for translations in found:
+                    for translation in translations:
+                        score = f"{translation.score:.4f}\t" if args.scores else ""
+                        print(score + translation.text)
+                sys.stdout.flush()
+    finally:
+        for message in report.messages(translator):
+            print(f"abnet: warning: {message}", file=sys.stderr)
+    return 0

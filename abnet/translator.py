@@ -1,0 +1,242 @@
+"""Raw text in, raw text out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from abnet.checkpoint import load_checkpoint
+from abnet.errors import AbNetError
+from abnet.mask_predict import DecodingOptions, Hypothesis, mask_predict
+from abnet.model import AbNet
+from abnet.tokenizer import Tokenizer
+
+BATCH_SIZE = 32
+USUAL_PIECES = 64  # lines longer than this come in smaller batches, of about equal memory
+
+
+@dataclass(frozen=True)
+class Translation:
+    """One translation of one line.
+
+    Attributes:
+        text: detokenized, a single line.
+        score: `sum(log p) / L ** length_penalty`; 0 for an empty line.
+        passes: decoder passes that it took; 0 for an empty line.
+        pieces: of the target vocabulary, the final [SEP] left out.
+        piece_scores: log-probability of each piece.
+    """
+
+    text: str
+    score: float
+    passes: int
+    pieces: list[str]
+    piece_scores: list[float]
+
+
+EMPTY = Translation("", 0.0, 0, [], [])
+
+
+@dataclass
+class InputReport:
+    """What was wrong with the lines translated so far, by line number from 1."""
+
+    lines: int = 0
+    truncated: list[int] = field(default_factory=list)
+    unknown: list[int] = field(default_factory=list)
+
+    def messages(self, translator: Translator) -> list[str]:
+        """One sentence a kind of trouble, with what to do about it."""
+        messages = []
+        if self.truncated:
+            messages.append(
+                f"{_count(self.truncated)} longer than the {translator.max_pieces} pieces that "
+                "the source BERT has positions for, and cut there: split long lines into "
+                "sentences first."
+            )
+        if self.unknown:
+            messages.append(
+                f"{_count(self.unknown)} made of unknown words only: is the text in the language "
+                f"and script of {translator.source_tokenizer.name}?"
+            )
+        return messages
+
+
+class Translator:
+    """Translates lines of raw text; each gives exactly one translation, an empty line an empty one.
+
+    Args:
+        model: made by `AbNet.from_pretrained` or `load_checkpoint`.
+        device: a torch device; by default the GPU if there is one.
+
+    Raises:
+        AbNetError: the device cannot be used, or the model has no tokenizers.
+    """
+
+    def __init__(self, model: AbNet, device: str | torch.device | None = None) -> None:
+        if model.source_tokenizer is None or model.target_tokenizer is None:
+            raise AbNetError("`model` must have tokenizers: make it with `AbNet.from_pretrained`.")
+        self.source_tokenizer: Tokenizer = model.source_tokenizer
+        self.target_tokenizer: Tokenizer = model.target_tokenizer
+        self.device = _usable_device(device)
+        self.model = model.eval().to(self.device)
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | Path,
+        device: str | torch.device | None = None,
+        source_bert: str | None = None,
+        target_bert: str | None = None,
+    ) -> Translator:
+        """Loads a checkpoint of the library or of `fairseq-train`.
+
+        Args:
+            path: the file.
+            device: a torch device; by default the GPU if there is one.
+            source_bert, target_bert: where the BERTs are now, if not where the checkpoint says.
+
+        Raises:
+            AbNetError: see `load_checkpoint`; or the device cannot be used.
+        """
+        device = _usable_device(device)
+        overrides = {"source_bert": source_bert, "target_bert": target_bert}
+        given = {name: value for name, value in overrides.items() if value is not None}
+        return cls(load_checkpoint(path, given), device)
+
+    @property
+    def max_pieces(self) -> int:
+        """The longest source line in pieces; what is longer is cut."""
+        return self.model.max_source_positions - 1
+
+    def translate(
+        self,
+        lines: Sequence[str],
+        *,
+        iterations: int = 10,
+        length_beam: int = 4,
+        length_penalty: float = 1.0,
+        batch_size: int = BATCH_SIZE,
+    ) -> list[str]:
+        """The best translation of each line.
+
+        Args:
+            lines: raw text.
+            iterations: decoder passes at most.
+            length_beam: length candidates a sentence.
+            length_penalty: see `DecodingOptions`.
+            batch_size: sentences decoded at once; fewer where they are long.
+
+        Raises:
+            AbNetError: an argument is outside of what it allows.
+        """
+        options = DecodingOptions(
+            iterations=iterations, length_beam=length_beam, length_penalty=length_penalty
+        )
+        found = self.translate_n_best(lines, options, batch_size=batch_size)
+        return [translations[0].text for translations in found]
+
+    def translate_n_best(
+        self,
+        lines: Sequence[str],
+        options: DecodingOptions,
+        *,
+        batch_size: int = BATCH_SIZE,
+        report: InputReport | None = None,
+    ) -> list[list[Translation]]:
+        """The `options.n_best` best translations of each line, best first.
+
+        Lines are batched by length; the translations come in the order of the lines.
+
+        Args:
+            lines: raw text.
+            options: how to decode.
+            batch_size: sentences decoded at once; fewer where they are long.
+            report: takes up what was wrong with lines. Without one, it is given as warnings.
+
+        Raises:
+            AbNetError: an argument is outside of what it allows.
+        """
+        if isinstance(lines, str):
+            raise AbNetError("`lines` must be a sequence of strings, but is one string instead.")
+        if batch_size < 1:
+            raise AbNetError(f"`batch_size` must be at least 1, but is {batch_size} instead.")
+        noted = InputReport() if report is None else report
+        encoded = self._encode(lines, noted)
+        translations = [[EMPTY] * options.n_best for _ in lines]
+        for batch in _batches([len(ids) for ids in encoded], batch_size):
+            source = self._collate([encoded[at] for at in batch])
+            for at, found in zip(batch, mask_predict(self.model, source, options), strict=True):
+                translations[at] = [self._translation(hypothesis) for hypothesis in found]
+        if report is None:
+            for message in noted.messages(self):
+                warnings.warn(message, stacklevel=2)
+        return translations
+
+    def _encode(self, lines: Sequence[str], report: InputReport) -> list[list[int]]:
+        """Ids of each line, cut to what fits."""
+        encoded = self.source_tokenizer.encode_batch(lines)
+        unk = self.source_tokenizer.symbols.unk
+        for number, ids in enumerate(encoded, start=report.lines + 1):
+            if ids and all(id == unk for id in ids):
+                report.unknown.append(number)
+            if len(ids) > self.max_pieces:
+                report.truncated.append(number)
+                del ids[self.max_pieces :]
+        report.lines += len(lines)
+        return encoded
+
+    def _collate(self, encoded: Sequence[list[int]]) -> torch.Tensor:
+        """Ids with a final [SEP], right-padded: (B, S)."""
+        symbols = self.source_tokenizer.symbols
+        sequences = [torch.tensor([*ids, symbols.sep]) for ids in encoded]
+        padded = torch.nn.utils.rnn.pad_sequence(sequences, True, symbols.pad)
+        return padded.to(self.device)
+
+    def _translation(self, hypothesis: Hypothesis) -> Translation:
+        ids = hypothesis.tokens.tolist()
+        scores = hypothesis.token_scores.tolist()
+        if ids and ids[-1] == self.target_tokenizer.symbols.sep:
+            del ids[-1], scores[-1]
+        return Translation(
+            text=self.target_tokenizer.decode(ids),
+            score=hypothesis.score,
+            passes=hypothesis.passes,
+            pieces=[self.target_tokenizer.vocabulary[id] for id in ids],
+            piece_scores=scores,
+        )
+
+
+def _batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """Indices of the lines that are not empty, by falling length."""
+    order = sorted((at for at, length in enumerate(lengths) if length), key=lambda at: -lengths[at])
+    start = 0
+    while start < len(order):
+        size = batch_size * USUAL_PIECES // max(lengths[order[start]], USUAL_PIECES)
+        yield order[start : start + max(size, 1)]
+        start += max(size, 1)
+
+
+def _usable_device(device: str | torch.device | None) -> torch.device:
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise AbNetError(
+            f"`device` must be one that this torch can use, but is {device!r} instead: {reason}. "
+            "`abnet doctor` lists what there is."
+        ) from None
+    return found
+
+
+def _count(lines: Sequence[int]) -> str:
+    if len(lines) == 1:
+        return f"Line {lines[0]} is"
+    return f"{len(lines)} lines (the first is line {lines[0]}) are"

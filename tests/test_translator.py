@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import abnet
+from abnet.checkpoint import save_checkpoint
+from abnet.config import AbNetConfig
+from abnet.errors import AbNetError
+from abnet.mask_predict import DecodingOptions, mask_predict
+from abnet.model import AbNet
+from abnet.translator import EMPTY, InputReport, Translator, _batches
+from tests.batches import batch
+from tests.conftest import TinyBerts
+from tests.tiny import GERMAN
+
+
+@pytest.fixture
+def translator(tiny_model: AbNet) -> Translator:
+    return Translator(tiny_model, "cpu")
+
+
+def test_a_line_is_what_mask_predict_gives_for_it(translator: Translator) -> None:
+    options = DecodingOptions(iterations=4, length_beam=3, n_best=2)
+    model = translator.model
+    assert model.source_tokenizer is not None
+    expected = [mask_predict(model, batch(model.source_tokenizer, [s]), options)[0] for s in GERMAN]
+    found = translator.translate_n_best(GERMAN, options)
+    for hypotheses, translations in zip(expected, found, strict=True):
+        for hypothesis, translation in zip(hypotheses, translations, strict=True):
+            ids = [id for id in hypothesis.tokens.tolist() if id != model.target_symbols.sep]
+            assert translation.text == translator.target_tokenizer.decode(ids)
+            assert translation.pieces == [translator.target_tokenizer.vocabulary[i] for i in ids]
+            assert translation.passes == hypothesis.passes
+            assert translation.score == pytest.approx(hypothesis.score, abs=1e-4)
+            assert len(translation.piece_scores) == len(ids)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 64])
+def test_order_and_batches_change_nothing(translator: Translator, batch_size: int) -> None:
+    lines = [GERMAN[3], "", *GERMAN, " \t\x00", GERMAN[0][:7]]
+    one_by_one = [translator.translate([line])[0] for line in lines]
+    assert translator.translate(lines, batch_size=batch_size) == one_by_one
+    backwards = translator.translate(lines[::-1], batch_size=batch_size)
+    assert backwards == one_by_one[::-1]
+    assert len(set(one_by_one)) > 3
+
+
+def test_options_reach_the_decoder(translator: Translator) -> None:
+    one = translator.translate_n_best(GERMAN[:1], DecodingOptions(iterations=1))[0][0]
+    assert one.passes == 1
+    best = translator.translate(GERMAN, iterations=1, length_beam=1, length_penalty=0.5)
+    options = DecodingOptions(iterations=1, length_beam=1, length_penalty=0.5)
+    assert best == [found[0].text for found in translator.translate_n_best(GERMAN, options)]
+    assert best != translator.translate(GERMAN, iterations=4, length_beam=4)
+
+
+def test_empty_lines_come_out_empty(translator: Translator) -> None:
+    options = DecodingOptions(n_best=2)
+    assert translator.translate_n_best(["", "\u2028 \x07"], options) == [[EMPTY, EMPTY]] * 2
+    assert translator.translate([]) == []
+
+
+def test_a_text_is_one_line_whatever_it_holds(translator: Translator) -> None:
+    lines = ["שלום \u200f עולם", "a\nb", "[SEP] [MASK]", "der\u2028Hund", "\ud800"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = translator.translate(lines)
+    assert len(found) == len(lines)
+    assert all(len(text.splitlines()) <= 1 for text in found)
+    assert found[3] == translator.translate(["der Hund"])[0]
+
+
+def test_long_lines_are_cut_with_one_warning(translator: Translator) -> None:
+    pieces = translator.source_tokenizer.pieces("der kleine Hund")
+    word_count = translator.max_pieces // len(pieces) + 1
+    long = " ".join(["der kleine Hund"] * word_count)
+    with pytest.warns(UserWarning, match=r"2 lines \(the first is line 2\) are longer") as caught:
+        found = translator.translate(["der Hund", long, long + " läuft"])
+    assert len(caught) == 1
+    assert "split long lines into sentences" in str(caught[0].message)
+    assert found[1] == found[2]
+    fitting = translator.source_tokenizer.encode(long)[: translator.max_pieces]
+    source = torch.tensor([[*fitting, translator.model.source_symbols.sep]])
+    assert source.size(1) == translator.model.max_source_positions
+    expected = mask_predict(translator.model, source, DecodingOptions())[0][0]
+    assert found[1] == translator.target_tokenizer.decode(expected.tokens.tolist())
+
+
+def test_unknown_words_give_a_warning_and_a_line(translator: Translator) -> None:
+    with pytest.warns(UserWarning, match="Line 2 is made of unknown words only"):
+        found = translator.translate(["der Hund", "привет мир", ""])
+    assert len(found) == 3
+
+
+def test_a_report_collects_over_calls(translator: Translator) -> None:
+    report = InputReport()
+    options = DecodingOptions(iterations=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        translator.translate_n_best(["привет", "der Hund"], options, report=report)
+        translator.translate_n_best(["der " * 100, "мир"], options, report=report)
+    assert report == InputReport(lines=4, truncated=[3], unknown=[1, 4])
+    assert len(report.messages(translator)) == 2
+
+
+def test_long_lines_come_in_smaller_batches() -> None:
+    assert list(_batches([10, 0, 256, 64, 128, 65], 4)) == [[2], [4, 5], [3, 0]]
+    assert list(_batches([1000, 1000], 2)) == [[0], [1]]
+
+
+def test_from_a_checkpoint_whose_berts_have_moved(
+    tiny_model: AbNet, tiny_config: AbNetConfig, tiny_berts: TinyBerts, tmp_path: Path
+) -> None:
+    expected = Translator(tiny_model, "cpu").translate(GERMAN)
+    moved = tmp_path / "moved-de"
+    moved.symlink_to(tiny_berts.german)
+    tiny_model.config = replace(tiny_config, source_bert=str(tmp_path / "gone"))
+    save_checkpoint(tmp_path / "model.safetensors", tiny_model)
+    with pytest.raises(AbNetError, match=r"gone is no folder\. If it has moved"):
+        abnet.Translator.from_checkpoint(tmp_path / "model.safetensors")
+    found = abnet.Translator.from_checkpoint(
+        tmp_path / "model.safetensors", device="cpu", source_bert=str(moved)
+    )
+    assert found.translate(GERMAN) == expected
+
+
+def test_arguments_that_cannot_be(translator: Translator, tiny_model: AbNet) -> None:
+    with pytest.raises(AbNetError, match="must be a sequence of strings, but is one string"):
+        translator.translate("der Hund")
+    with pytest.raises(AbNetError, match="`batch_size` must be at least 1, but is 0"):
+        translator.translate(["der Hund"], batch_size=0)
+    with pytest.raises(AbNetError, match="`length_beam` must be between 1 and the"):
+        translator.translate(["der Hund"], length_beam=500)
+    with pytest.raises(AbNetError, match="`device` must be one that this torch can use"):
+        Translator(tiny_model, "nowhere")
+    tiny_model.source_tokenizer = None
+    with pytest.raises(AbNetError, match="`model` must have tokenizers"):
+        Translator(tiny_model)
