@@ -159,7 +159,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tiny_model: AbNet, tmp_path:
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
     try:
-        with pytest.raises(AbNetError, match="cannot be written .*; an older one is untouched"):
+        with pytest.raises(AbNetError, match=r"cannot be written .*; an older one is untouched"):
             save_checkpoint(path, tiny_model)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
