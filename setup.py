@@ -12,6 +12,7 @@ NEEDS = [
     "accelerate>=1.1",  # transformers' Trainer, for `abnet pretrain`
     "numpy>=1.26",
     "sacrebleu>=2.4",
+    "sacremoses>=0.1",
     "tqdm>=4.66",
 ]
 
