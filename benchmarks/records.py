@@ -79,16 +79,16 @@ def stamps() -> dict[str, Any]:
 
 
 def device_name() -> str:
-    """The GPU as torch reports it, or else the processor and the threads torch would use."""
+    """The GPU as torch reports it, or else the processor."""
     import torch
 
-    if torch.cuda.is_available():
-        return str(torch.cuda.get_device_name())
-    names = {
-        line.partition(":")[2].strip()
-        for line in _lines(Path("/proc/cpuinfo"))
-        if line.startswith("model name")
-    }
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else processor_name()
+
+
+def processor_name() -> str:
+    """The processor as it calls itself, and how many cores are to be had."""
+    lines = _lines(Path("/proc/cpuinfo"))
+    names = {line.partition(":")[2].strip() for line in lines if line.startswith("model name")}
     return f"{' / '.join(sorted(names)) or platform.machine()}, {os.cpu_count()} cores"
 
 

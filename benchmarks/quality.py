@@ -1,0 +1,89 @@
+"""A quality result out of the training runs of one system: scores, sizes and times."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from abnet.checkpoint import SAFE_GLOBALS
+from abnet.evaluate import Score, evaluate, read_generate_output
+from abnet.text import read_lines
+
+LAST = "checkpoint_last.pt"
+_PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+) \(num\. trained: ([\d,]+)\)")
+
+
+class Training(NamedTuple):
+    """What a run's checkpoint and log tell.
+
+    Attributes:
+        updates: optimizer steps.
+        seconds: time spent training, over all resumed runs.
+        total_parameters: weights of the model, frozen ones included.
+        trained_parameters: weights that training changes.
+    """
+
+    updates: int
+    seconds: float
+    total_parameters: int
+    trained_parameters: int
+
+
+def read_training(run: Path, log: Path) -> Training:
+    """Reads the last checkpoint and the log of a fairseq training run.
+
+    Raises:
+        ValueError: the log does not tell the number of parameters.
+    """
+    import torch
+
+    with torch.serialization.safe_globals(SAFE_GLOBALS):
+        state = torch.load(run / LAST, map_location="cpu", weights_only=True, mmap=True)
+    told = _PARAMETERS.search(log.read_text(encoding="utf-8", errors="replace"))
+    if told is None:
+        raise ValueError(f"{log} must tell the number of parameters, but does not.")
+    total, trained = (int(number.replace(",", "")) for number in told.groups())
+    return Training(
+        updates=state["optimizer_history"][-1]["num_updates"],
+        seconds=state["extra_state"]["previous_training_time"],
+        total_parameters=total,
+        trained_parameters=trained,
+    )
+
+
+def score_runs(
+    runs: Sequence[Path], references: Path, join: Callable[[str], str]
+) -> dict[str, Any]:
+    """BLEU, chrF and signature of the runs' outputs, which become `test.txt` in their folders.
+
+    Args:
+        runs: folders with a `generate-test.txt`, one a seed.
+        references: raw text.
+        join: makes raw text of what `fairseq-generate` wrote.
+
+    Raises:
+        AbNetError: a sentence is missing in an output.
+    """
+    expected = read_lines(references)
+    scores: list[dict[str, Score]] = []
+    for run in runs:
+        hypotheses = [join(line) for line in read_generate_output(run / "generate-test.txt")]
+        (run / "test.txt").write_text("".join(f"{h}\n" for h in hypotheses), encoding="utf-8")
+        scores.append({score.name: score for score in evaluate(hypotheses, expected)})
+    bleu = [round(score["bleu"].value, 2) for score in scores]
+    return {
+        "bleu": round(fmean(bleu), 2),
+        "bleu_by_seed": bleu,
+        "chrf": round(fmean(score["chrf"].value for score in scores), 2),
+        "signature": scores[0]["bleu"].signature,
+    }
+
+
+def pretraining_seconds(berts: Sequence[Path]) -> float:
+    """Time that `abnet pretrain` spent on these BERTs in all."""
+    reports = (json.loads((bert / "pretraining.json").read_text("utf-8")) for bert in berts)
+    return float(sum(report["seconds"] for report in reports))

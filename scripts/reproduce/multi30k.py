@@ -1,0 +1,186 @@
+"""AB-Net, a Transformer and a CMLM on Multi30k, from raw text to a table of scores."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from abnet.tokenizer import Tokenizer
+from benchmarks import quality, records, table
+from scripts.reproduce.recipes import (
+    BEAM,
+    DIRECTIONS,
+    LENGTH_BEAM,
+    PASSES,
+    ROOT,
+    SIZES,
+    SYSTEMS,
+    Multi30k,
+)
+from scripts.reproduce.steps import Runner, StepError, say
+
+SCRIPT = "scripts/reproduce/multi30k.sh"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=SCRIPT,
+        description="Pre-train BERTs, train AB-Net and its rivals on Multi30k, decode test2016, "
+        "write benchmarks/results/*.json and renew the table in README.md. The same command goes "
+        "on where it was stopped.",
+    )
+    parser.add_argument("data", type=Path, metavar="DIR", help="train, valid, test2016, mono/")
+    parser.add_argument(
+        "--size",
+        choices=SIZES,
+        default="cpu",
+        help="cpu: two hours on 2 cores; gpu: 20 minutes on one H100; tiny: only a try of the "
+        "script (default: %(default)s)",
+    )
+    for option, allowed in (("--directions", DIRECTIONS), ("--systems", SYSTEMS)):
+        parser.add_argument(
+            option,
+            type=_list_of(allowed),
+            default=list(allowed),
+            metavar="LIST",
+            help=f"of {','.join(allowed)} (default: all)",
+        )
+    parser.add_argument(
+        "--seeds", type=_numbers, default=[1], metavar="LIST", help="for example 1,2,3 (default: 1)"
+    )
+    parser.add_argument("--jobs", type=int, help="trainings at a time (default: the size's)")
+    parser.add_argument("--out", type=Path, help="default: checkpoints/multi30k-SIZE")
+    parser.add_argument("--results", type=Path, help="default: benchmarks/results")
+    parser.add_argument("--document", type=Path, help="where the table is (default: README.md)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    missing = [name for name in _needed() if not (args.data / name).is_file()]
+    if missing:
+        print(f"{SCRIPT}: error: {args.data} lacks {', '.join(missing)}.", file=sys.stderr)
+        return 2
+    size = SIZES[args.size]
+    out = args.out or ROOT / "checkpoints" / f"multi30k-{args.size}"
+    work = Multi30k(data=args.data.resolve(), out=out.resolve(), size=size)
+    jobs = args.jobs or size.jobs
+    runner = Runner(jobs, _environment(jobs, size.on_gpu))
+    results = args.results or records.RESULTS
+    try:
+        runner.run([[work.pretrain(language)] for language in ("de", "en")])
+        runner.run([[work.prepare(d), work.prepare_for_rivals(d)] for d in args.directions])
+        runner.run(
+            [
+                [
+                    work.train(system, direction, seed),
+                    work.average(system, direction, seed),
+                    work.generate(system, direction, seed),
+                ]
+                for system in args.systems
+                for seed in args.seeds
+                for direction in args.directions
+            ]
+        )
+    except StepError as error:
+        print(f"{SCRIPT}: error: {error}", file=sys.stderr)
+        return 1
+    for direction in args.directions:
+        for system in args.systems:
+            record = result(work, system, direction, args.seeds)
+            record |= {"size": args.size, "command": _command(args, system, direction)}
+            records.write(record, results / f"multi30k-{args.size}-{direction}-{system}.json")
+            say(f"{direction} {system}: BLEU {record['bleu']}, chrF {record['chrf']}")
+    document = args.document or table.README
+    return table.main(["--document", str(document), "--results", str(results)])
+
+
+def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) -> dict[str, Any]:
+    """The JSON object of one system in one direction."""
+    runs = [work.run(system, direction, seed) for seed in seeds]
+    trainings = [quality.read_training(run, run / "train.log") for run in runs]
+    stamps = [json.loads((run / "train.done").read_text("utf-8")) for run in runs]
+    source, target = direction.split("-")
+    join = str if system == "abnet" else _joiner(work.bert(target))
+    scores = quality.score_runs(runs, work.references(direction), join)
+    record = {
+        "kind": "quality",
+        "system": system,
+        "dataset": "multi30k",
+        "direction": direction,
+        "split": "test2016",
+        "distilled": False,
+        "seeds": list(seeds),
+        **scores,
+        "trained_parameters": trainings[0].trained_parameters,
+        "total_parameters": trainings[0].total_parameters,
+        "updates": trainings[0].updates,
+        "train_seconds": round(fmean(training.seconds for training in trainings)),
+        "device": records.device_name() if work.size.on_gpu else records.processor_name(),
+        **records.stamps(),
+    }
+    if not work.size.on_gpu:
+        record["peak_memory_bytes"] = max(stamp["peak_memory_bytes"] for stamp in stamps)
+    if system == "transformer":
+        return {**record, "beam": BEAM}
+    record |= {"passes": PASSES, "length_beam": LENGTH_BEAM}
+    if system == "abnet":
+        berts = [work.bert(source), work.bert(target)]
+        record["pretrain_seconds"] = round(quality.pretraining_seconds(berts))
+    return record
+
+
+def _joiner(bert: Path) -> Callable[[str], str]:
+    tokenizer = Tokenizer.from_pretrained(str(bert))
+    return lambda line: tokenizer.join(line.split(" ") if line else [])
+
+
+def _environment(jobs: int, on_gpu: bool) -> dict[str, str]:
+    """One thread a process where several run, since small models gain little from more."""
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs)),
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONUNBUFFERED": "1",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+    if not on_gpu:
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    return environment
+
+
+def _command(args: argparse.Namespace, system: str, direction: str) -> str:
+    """The command that makes one result, with DIR for the folder of the data."""
+    words = [SCRIPT, "DIR", "--size", args.size, "--directions", direction, "--systems", system]
+    return shlex.join([*words, "--seeds", ",".join(map(str, args.seeds))])
+
+
+def _needed() -> list[str]:
+    return [f"{part}.{code}" for part in ("train", "valid", "test2016") for code in ("de", "en")]
+
+
+def _list_of(allowed: Sequence[str]) -> Callable[[str], list[str]]:
+    def parse(text: str) -> list[str]:
+        items = text.split(",")
+        for item in items:
+            if item not in allowed:
+                raise argparse.ArgumentTypeError(f"must be of {', '.join(allowed)}, not {item!r}")
+        return items
+
+    return parse
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(item) for item in text.split(",")]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""Long commands as steps that leave a stamp, several of them at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class StepError(Exception):
+    """A step failed, or was done before in another way."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command.
+
+    Attributes:
+        name: of the stamp `NAME.done` and the log `NAME.log` in `folder`.
+        folder: what the command works on.
+        command: the program and its arguments.
+    """
+
+    name: str
+    folder: Path
+    command: tuple[str, ...]
+
+    @property
+    def stamp(self) -> Path:
+        """JSON with the command, its `seconds` and `peak_memory_bytes`, once it has finished."""
+        return self.folder / f"{self.name}.done"
+
+    @property
+    def log(self) -> Path:
+        """All that the command printed, earlier tries included."""
+        return self.folder / f"{self.name}.log"
+
+
+class Runner:
+    """Runs steps that have no stamp yet, and ends all of them when one fails.
+
+    Args:
+        jobs: chains of steps at a time.
+        environment: for the commands.
+    """
+
+    def __init__(self, jobs: int, environment: Mapping[str, str]) -> None:
+        self.jobs = jobs
+        self.environment = dict(environment)
+        self.running: set[int] = set()  # process groups
+        self.stopped = False
+        self.lock = threading.Lock()
+
+    def run(self, chains: Sequence[Sequence[Step | Callable[[], None]]]) -> None:
+        """Runs chains side by side; the links of a chain, steps or functions, one after another.
+
+        Raises:
+            StepError: a step failed, or its stamp is of another command.
+        """
+        with ThreadPoolExecutor(self.jobs) as pool:
+            futures = [pool.submit(self._run_chain, chain) for chain in chains]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                self._stop()
+                raise
+
+    def _run_chain(self, chain: Sequence[Step | Callable[[], None]]) -> None:
+        for link in chain:
+            if self.stopped:
+                return
+            try:
+                self._run_step(link) if isinstance(link, Step) else link()
+            except BaseException:
+                self._stop()
+                raise
+
+    def _run_step(self, step: Step) -> None:
+        if step.stamp.exists():
+            done = json.loads(step.stamp.read_text(encoding="utf-8"))
+            if done["command"] != list(step.command):
+                raise StepError(
+                    f"{step.stamp} is of another command than {shlex.join(step.command)}; remove "
+                    "its folder to do it anew, or give another --out."
+                )
+            return
+        step.folder.mkdir(parents=True, exist_ok=True)
+        say(f"{step.log.with_suffix('')} ...")
+        started = time.monotonic()
+        with open(step.log, "ab") as log:
+            status, peak = self._spawn(step.command, log.fileno())
+        seconds = round(time.monotonic() - started, 1)
+        if self.stopped:
+            return
+        if status != 0:
+            tail = "\n".join(step.log.read_text("utf-8", errors="replace").splitlines()[-20:])
+            raise StepError(
+                f"{tail}\n{shlex.join(step.command)}\nended with status {status}; all it said is "
+                f"in {step.log}."
+            )
+        record = {"command": step.command, "seconds": seconds, "peak_memory_bytes": peak}
+        step.stamp.write_text(json.dumps(record) + "\n", encoding="utf-8")
+        say(f"{step.log.with_suffix('')} done in {seconds / 60:.1f} min")
+
+    def _spawn(self, command: Sequence[str], output: int) -> tuple[int, int]:
+        """Runs a command in a process group of its own; returns its status and peak memory."""
+        with self.lock:
+            if self.stopped:
+                return 1, 0
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                env=self.environment, start_new_session=True,
+            )  # fmt: skip
+            self.running.add(process.pid)
+        _, wait_status, usage = os.wait4(process.pid, 0)
+        with self.lock:
+            self.running.discard(process.pid)
+        process.returncode = os.waitstatus_to_exitcode(wait_status)
+        return process.returncode, usage.ru_maxrss * 1024
+
+    def _stop(self) -> None:
+        with self.lock:
+            self.stopped = True
+            for group in self.running:
+                os.killpg(group, signal.SIGTERM)
+
+
+def say(line: str) -> None:
+    """Tells the time and a line on standard error."""
+    print(f"{time.strftime('%H:%M:%S')}  {line}", file=sys.stderr, flush=True)
