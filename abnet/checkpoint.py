@@ -133,7 +133,9 @@ def _read_safetensors(path: Path) -> CheckpointContents:
 
 def _read_fairseq(path: Path) -> CheckpointContents:
     try:
-        with torch.serialization.safe_globals(SAFE_GLOBALS):
+        # Leaving the context takes its classes away, even those that someone had allowed before.
+        allowed = torch.serialization.get_safe_globals()
+        with torch.serialization.safe_globals([one for one in SAFE_GLOBALS if one not in allowed]):
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
         raise _damaged(path, error) from error
