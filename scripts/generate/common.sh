@@ -1,0 +1,24 @@
+# What the scripts beside this file share; sourced, not run.
+source "$(dirname "${BASH_SOURCE[0]}")/../prepare/common.sh"
+
+# Averages the last ten checkpoints of a run, decodes the test set and scores it; options given after
+# the pair go to fairseq-generate, those in score_options to abnet evaluate:
+# generate CORPUS PAIR OPTION...
+score_options=()
+generate() {
+    local data="${DATA:-$root/data-bin/$1.$2}" run="${RUN:-$root/checkpoints/$1.$2}"
+    local target="${2##*-}"
+    if [[ ! -f "$data/manifest.json" || ! -d "$run" ]]; then
+        echo "there is no prepared data in $data or no trained model in $run: run" \
+            "scripts/prepare/$1.sh $2 and scripts/train/$1.sh $2 first" >&2
+        exit 2
+    fi
+    shift 2
+    abnet average "$run" --last "${LAST:-10}" --output "$run/checkpoint_average.pt"
+    fairseq-generate "$data" --user-dir "$root/fairseq_plugins" --task translation_abnet \
+        --path "$run/checkpoint_average.pt" --gen-subset test --max-tokens 4096 \
+        --iter-decode-max-iter 10 --iter-decode-with-beam 4 --results-path "$run" "$@"
+    abnet evaluate --generate-output "$run/generate-test.txt" \
+        --references "$data/raw/test.$target" --language "$target" --tokenized \
+        ${score_options[@]+"${score_options[@]}"}
+}
