@@ -58,6 +58,9 @@ class Tokenizer:
         self._special_ids |= {symbols.pad, symbols.cls, symbols.sep, symbols.mask}
         self._special_ids -= {symbols.unk}
 
+    def __reduce__(self) -> tuple[type[Tokenizer], tuple[str, tokenizers.Tokenizer, SymbolIds]]:
+        return type(self), (self.name, self._backend, self.symbols)  # for other processes
+
     @classmethod
     def from_pretrained(cls, name_or_folder: str) -> Tokenizer:
         """Loads the tokenizer of a Hugging Face model.

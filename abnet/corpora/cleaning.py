@@ -9,16 +9,17 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple, TypeVar
 
 from abnet.corpora.corpus import Pair, Rules
+from abnet.errors import AbNetError
 from abnet.text import clean_line
 from abnet.tokenizer import Tokenizer
 
-CHUNK_PAIRS = 10_000
-# Starting a process takes as long as tokenizing some ten thousand pairs.
-CHUNKS_BEFORE_PROCESSES = 4
-CHUNKS_AHEAD = 3  # a process, so that memory stays bounded
+CHUNK_PAIRS = 5_000
+CHUNKS_BEFORE_PROCESSES = 2  # a small corpus is done before a process would have started
+CHUNKS_AHEAD = 2  # a process, so that memory stays bounded
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -102,7 +103,11 @@ def count_words(text: str) -> int:
 def clean_in_parallel(
     pairs: Iterable[Pair], cleaner: Cleaner, rules: Rules | None, workers: int
 ) -> Iterator[CleanChunk]:
-    """Chunks of clean pairs in their order, made by `workers` processes if there are many."""
+    """Chunks of clean pairs in their order, made by `workers` processes if there are many.
+
+    Raises:
+        AbNetError: a process was killed.
+    """
     chunks = in_chunks(pairs, CHUNK_PAIRS)
     first = CHUNKS_BEFORE_PROCESSES if workers > 1 else None
     for chunk in itertools.islice(chunks, first):
@@ -110,8 +115,8 @@ def clean_in_parallel(
     chunk_after = next(chunks, None)
     if chunk_after is None:
         return
-    names = (cleaner.source.name, cleaner.target.name)
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_process, names)
+    context = multiprocessing.get_context("spawn")  # a fork would copy tokenizers' locked threads
+    pool = ProcessPoolExecutor(workers, context, _start_process, (cleaner,))
     waiting: deque[Future[CleanChunk]] = deque()
     try:
         for chunk in itertools.chain([chunk_after], chunks):
@@ -120,6 +125,11 @@ def clean_in_parallel(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    except BrokenProcessPool:
+        raise AbNetError(
+            "A process that tokenizes was ended from outside, perhaps for want of memory. What is "
+            "done is kept: run the command again, with fewer `--workers`."
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -160,9 +170,9 @@ def _sides(tokenizer: Tokenizer, texts: list[str]) -> list[Side]:
 _cleaner_of_process: list[Cleaner] = []
 
 
-def _start_process(source: str, target: str) -> None:
+def _start_process(cleaner: Cleaner) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread a process
-    _cleaner_of_process.append(Cleaner(source, target))
+    _cleaner_of_process.append(cleaner)
 
 
 def _clean_in_process(pairs: list[Pair], rules: Rules | None) -> CleanChunk:
