@@ -1,0 +1,148 @@
+"""Scores against raw references: sacreBLEU's BLEU, chrF and TER, and the paper's tokenized BLEU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from abnet.errors import AbNetError
+from abnet.text import read_lines
+
+
+class Score(NamedTuple):
+    """One figure.
+
+    Attributes:
+        name: "bleu", "chrf", "ter" or "tokenized_bleu".
+        label: how a table calls it.
+        value: in percent; the smaller the better for TER, the larger for the others.
+        signature: everything that must be equal for two values to be comparable.
+    """
+
+    name: str
+    label: str
+    value: float
+    signature: str
+
+
+def evaluate(
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    *,
+    language: str = "",
+    lowercase: bool = False,
+) -> list[Score]:
+    """BLEU, chrF and TER as sacreBLEU computes them by default.
+
+    Args:
+        hypotheses: detokenized translations, one a reference.
+        references: raw text.
+        language: code of the target language; sacreBLEU cuts Chinese, Japanese and Korean its way.
+        lowercase: whether BLEU and chrF ignore case; TER always does.
+
+    Raises:
+        AbNetError: the numbers of lines differ, or there are none.
+    """
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
+    from sacrebleu.metrics.ter import TER
+
+    _check(hypotheses, references)
+    metrics = {
+        "bleu": ("BLEU", BLEU(lowercase=lowercase, trg_lang=language)),
+        "chrf": ("chrF2", CHRF(lowercase=lowercase)),
+        "ter": ("TER", TER()),
+    }
+    return [
+        Score(
+            name,
+            label,
+            metric.corpus_score(hypotheses, [references]).score,
+            str(metric.get_signature()),
+        )
+        for name, (label, metric) in metrics.items()
+    ]
+
+
+def tokenized_bleu(
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    *,
+    language: str,
+    lowercase: bool = False,
+) -> Score:
+    """BLEU over Moses tokens without smoothing: what `multi-bleu.perl` prints.
+
+    The paper reports this measure (lower-cased for IWSLT14). It depends on the tokenizer and is up
+    to some points from sacreBLEU's on the same output; never compare the two.
+
+    Args:
+        hypotheses: detokenized translations, one a reference.
+        references: raw text.
+        language: code of the target language, for Moses' rules.
+        lowercase: whether case is ignored.
+
+    Raises:
+        AbNetError: the numbers of lines differ, or sacremoses is not installed.
+    """
+    from sacrebleu.metrics.bleu import BLEU
+
+    try:
+        import sacremoses
+    except ImportError:
+        raise AbNetError(
+            "Tokenized BLEU needs sacremoses: install it with `pip install sacremoses`."
+        ) from None
+    _check(hypotheses, references)
+    tokenizer = sacremoses.MosesTokenizer(language)
+
+    def tokens(lines: Sequence[str]) -> list[str]:
+        return [tokenizer.tokenize(line, escape=False, return_str=True) for line in lines]
+
+    metric = BLEU(lowercase=lowercase, tokenize="none", smooth_method="none", force=True)
+    value = metric.corpus_score(tokens(hypotheses), [tokens(references)]).score
+    signature = str(metric.get_signature()).replace("tok:none", f"tok:moses-{language}")
+    return Score(
+        "tokenized_bleu",
+        "tokenized BLEU",
+        value,
+        f"{signature}|sacremoses:{sacremoses.__version__}",
+    )
+
+
+def read_generate_output(path: str | Path) -> list[str]:
+    """The best hypothesis of each sentence in a log of `fairseq-generate`, in the data's order.
+
+    Raises:
+        AbNetError: there is none, or a sentence is missing.
+    """
+    best: dict[int, str] = {}
+    for line in read_lines(path):
+        key, _, rest = line.partition("\t")
+        number = key.removeprefix("D-")
+        if key.startswith("D-") and number.isdigit() and "\t" in rest:
+            best.setdefault(int(number), rest.partition("\t")[2])  # the best comes first
+    if not best:
+        raise AbNetError(
+            f"{path} must have lines such as `D-0<tab>score<tab>text`, as `fairseq-generate` "
+            "prints them, but has none."
+        )
+    missing = sorted(set(range(max(best) + 1)) - best.keys())
+    if missing:
+        raise AbNetError(
+            f"{path} must have every sentence up to number {max(best)}, but lacks {len(missing)}: "
+            f"{', '.join(map(str, missing[:5]))}{', ...' if len(missing) > 5 else ''}. Was the "
+            "decoding ended early?"
+        )
+    return [best[number] for number in range(len(best))]
+
+
+def _check(hypotheses: Sequence[str], references: Sequence[str]) -> None:
+    if len(hypotheses) != len(references):
+        raise AbNetError(
+            "There must be one hypothesis a reference, but there are "
+            f"{len(hypotheses)} hypotheses and {len(references)} references."
+        )
+    if not references:
+        raise AbNetError("There must be at least one line to score, but there is none.")

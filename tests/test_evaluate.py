@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import sacrebleu
+
+from abnet.cli import main
+from abnet.errors import AbNetError
+from abnet.evaluate import evaluate, read_generate_output, tokenized_bleu
+
+HYPOTHESES = ["The little dog isn't here.", "A man, in a blue shirt, runs.", ""]
+REFERENCES = ["The small dog isn't here.", "A man in a Blue shirt, runs.", "Nothing."]
+
+
+def test_scores_are_sacrebleus() -> None:
+    bleu, chrf, ter = evaluate(HYPOTHESES, REFERENCES)
+    assert bleu.value == sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES]).score
+    assert chrf.value == sacrebleu.corpus_chrf(HYPOTHESES, [REFERENCES]).score
+    assert ter.value == sacrebleu.corpus_ter(HYPOTHESES, [REFERENCES]).score
+    version = sacrebleu.__version__
+    assert bleu.signature == f"nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:{version}"
+    assert chrf.signature == f"nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:{version}"
+    assert ter.signature == (
+        f"nrefs:1|case:lc|tok:tercom|norm:no|punct:yes|asian:no|version:{version}"
+    )
+
+
+def test_lowercase_and_language() -> None:
+    mixed, lowered = (
+        evaluate(HYPOTHESES, REFERENCES),
+        evaluate(HYPOTHESES, REFERENCES, lowercase=True),
+    )
+    assert lowered[0].value > mixed[0].value
+    assert "case:lc" in lowered[0].signature
+    assert "tok:zh" in evaluate(["你好。"], ["你好！"], language="zh")[0].signature
+
+
+def multi_bleu(hypotheses: list[list[str]], references: list[list[str]]) -> float:
+    """The textbook formula: Papineni et al. 2002, corpus level, no smoothing."""
+    logs = []
+    for order in range(1, 5):
+        matched = total = 0
+        for hypothesis, reference in zip(hypotheses, references, strict=True):
+            ours, theirs = (
+                Counter(tuple(words[at : at + order]) for at in range(len(words) - order + 1))
+                for words in (hypothesis, reference)
+            )
+            matched += (ours & theirs).total()
+            total += ours.total()
+        logs.append(math.log(matched / total))
+    long, short = (sum(map(len, words)) for words in (references, hypotheses))
+    return 100 * min(1.0, math.exp(1 - long / short)) * math.exp(sum(logs) / 4)
+
+
+def test_tokenized_bleu_is_multi_bleus() -> None:
+    hypotheses = [
+        "the little dog is n't here , it ran away .".split(),
+        "a man in a blue shirt & a hat runs away fast .".split(),
+    ]
+    references = [
+        "the little dog is n't here , he ran away .".split(),
+        "a man in a blue shirt & a hat runs off very fast .".split(),
+    ]
+    score = tokenized_bleu(
+        [
+            "The little dog isn't here, it ran away.",
+            "A man in a blue shirt & a hat runs away fast.",
+        ],
+        [
+            "The little dog isn't here, he ran away.",
+            "A man in a blue shirt & a hat runs off very fast.",
+        ],
+        language="en",
+        lowercase=True,
+    )
+    # Moses writes "isn 't" for "isn't"; as one change of spelling on both sides it changes nothing
+    assert score.value == pytest.approx(multi_bleu(hypotheses, references), abs=1e-6)
+    assert score.signature.startswith("nrefs:1|case:lc|eff:no|tok:moses-en|smooth:none|version:")
+    assert "sacremoses:" in score.signature
+
+
+def test_tokenized_bleu_without_sacremoses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sacremoses", None)
+    with pytest.raises(AbNetError, match="pip install sacremoses"):
+        tokenized_bleu(["a"], ["a"], language="en")
+
+
+def test_numbers_of_lines() -> None:
+    with pytest.raises(AbNetError, match="there are 2 hypotheses and 3 references"):
+        evaluate(HYPOTHESES[:2], REFERENCES)
+    with pytest.raises(AbNetError, match="at least one line"):
+        evaluate([], [])
+
+
+GENERATED = """\
+2026-01-01 INFO loading model
+S-2\tdrei
+T-2\tthree
+H-2\t-0.5\tthree ##s
+D-2\t-0.5\tthrees
+P-2\t-0.5 -0.5
+D-0\t-0.1\tone, with a\ttab
+D-0\t-0.9\tworse
+D-1\t-0.2\t
+Generate test with beam=4: BLEU4 = 1.0
+"""
+
+
+def test_generate_output_in_order(tmp_path: Path) -> None:
+    log = tmp_path / "generate.out"
+    log.write_text(GENERATED)
+    assert read_generate_output(log) == ["one, with a\ttab", "", "threes"]
+
+
+def test_generate_output_that_lost_sentences(tmp_path: Path) -> None:
+    log = tmp_path / "generate.out"
+    log.write_text(GENERATED.replace("D-1", "D-8"))
+    with pytest.raises(AbNetError, match=r"up to number 8, but lacks 6: 1, 3, 4, 5, 6, \.\.\."):
+        read_generate_output(log)
+    log.write_text("S-0\tnothing decoded\n")
+    with pytest.raises(AbNetError, match=r"must have lines such as `D-0<tab>score<tab>text`"):
+        read_generate_output(log)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    for name, lines in (("hyp", HYPOTHESES), ("ref", REFERENCES)):
+        (tmp_path / name).write_text("".join(line + "\n" for line in lines))
+    return ["--hypotheses", str(tmp_path / "hyp"), "--references", str(tmp_path / "ref")]
+
+
+def test_command(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", *files, "--tokenized"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line[:15].strip() for line in printed] == ["BLEU", "chrF2", "TER", "tokenized BLEU"]
+    bleu = sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES]).score
+    assert printed[0].split() == [
+        "BLEU", f"{bleu:.2f}", evaluate(HYPOTHESES, REFERENCES)[0].signature,
+    ]  # fmt: skip
+
+
+def test_command_json(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", *files, "--json", "--lowercase"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    scores = evaluate(HYPOTHESES, REFERENCES, lowercase=True)
+    assert {name: found[name] for name in ("bleu", "chrf", "ter")} == {
+        score.name: score.value for score in scores
+    }
+    assert found["sentences"] == 3
+    assert found["signatures"]["bleu"] == scores[0].signature
+    assert "tokenized_bleu" not in found
+
+
+def test_command_with_a_log_and_too_few_lines(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "generate.out"
+    log.write_text("D-1\t-1\tB\nD-0\t-1\tA\n")
+    assert main(["evaluate", "--generate-output", str(log), *files[2:]]) == 2
+    assert "2 hypotheses and 3 references" in capsys.readouterr().err
