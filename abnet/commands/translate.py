@@ -10,6 +10,7 @@ from abnet.errors import AbNetError
 from abnet.text import decode_lines
 
 HELP = "translate raw text with a checkpoint, one line a line"
+BATCHES_A_BUFFER = 16  # lines of so many batches are sorted by length together
 DESCRIPTION_OF_OUTPUT = """
 Each line of input gives one line of output, in order; an empty line gives an empty one. With
 --n-best N it gives N lines, best first. With --scores each line begins with its score (the
@@ -32,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--buffer-size",
         type=int,
         help="lines read before they are sorted by length, translated and written "
-        "(default: 16 batches, or 1 line from a terminal)",
+        "(default: 16 times the batch size, or 1 line from a terminal)",
     )
     parser.add_argument("--device", help="torch device (default: the GPU if there is one)")
     parser.add_argument("--source-bert", help="where the source BERT is now, if it has moved")
@@ -50,10 +51,13 @@ def run(args: argparse.Namespace) -> int:
         length_penalty=args.length_penalty,
         n_best=args.n_best,
     )
-    if args.buffer_size is not None and args.buffer_size < 1:
-        raise AbNetError(f"`buffer_size` must be at least 1, but is {args.buffer_size} instead.")
-    by_hand = args.file == "-" and sys.stdin.isatty()
-    buffer_size = args.buffer_size or (1 if by_hand else 16 * args.batch_size)
+    buffer_size = args.buffer_size
+    if buffer_size is None:
+        by_hand = args.file == "-" and sys.stdin.isatty()
+        buffer_size = 1 if by_hand else BATCHES_A_BUFFER * args.batch_size
+    for name, value in (("batch_size", args.batch_size), ("buffer_size", buffer_size)):
+        if value < 1:
+            raise AbNetError(f"`{name}` must be at least 1, but is {value} instead.")
     translator = Translator.from_checkpoint(
         args.checkpoint, args.device, args.source_bert, args.target_bert
     )

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from abnet.checkpoint import save_checkpoint
+from abnet.cli import main
+from abnet.mask_predict import DecodingOptions
+from abnet.model import AbNet
+from abnet.translator import InputReport, Translator
+from tests.tiny import GERMAN
+
+Translate = Callable[..., "Outcome"]
+
+
+class Outcome(NamedTuple):
+    status: int
+    lines: list[str]
+    errors: str
+
+
+@pytest.fixture
+def checkpoint(tiny_model: AbNet, tmp_path: Path) -> str:
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, tiny_model)
+    return str(path)
+
+
+@pytest.fixture
+def translate(
+    checkpoint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Translate:
+    """Runs the command on lines of standard input."""
+
+    def run(text: bytes, *arguments: str) -> Outcome:
+        stdin = io.TextIOWrapper(io.BytesIO(text))
+        monkeypatch.setattr("sys.stdin", stdin)
+        status = main(["translate", checkpoint, *arguments])
+        captured = capsys.readouterr()
+        assert captured.out.endswith("\n") or not captured.out
+        return Outcome(status, captured.out.split("\n")[:-1], captured.err)
+
+    return run
+
+
+def test_one_line_a_line_in_order(translate: Translate, tiny_model: AbNet) -> None:
+    lines = ["", GERMAN[3], "\t", *GERMAN, "שלום", ""]
+    expected = Translator(tiny_model, "cpu").translate_n_best(
+        lines, DecodingOptions(), report=InputReport()
+    )
+    texts = [translations[0].text for translations in expected]
+    text = "\r\n".join(lines).encode() + b"\n"
+    everything = translate(text, "--device", "cpu")
+    assert everything.status == 0
+    assert everything.lines == texts
+    assert "Line 12 is made of unknown words only" in everything.errors
+    small = translate(text, "--batch-size", "2", "--buffer-size", "3")
+    assert (small.lines, small.errors) == (everything.lines, everything.errors)
+
+
+def test_a_file(translate: Translate, tmp_path: Path) -> None:
+    path = tmp_path / "raw.de"
+    path.write_text("\n".join(GERMAN), encoding="utf-8")
+    assert translate(b"", str(path)).lines == translate("\n".join(GERMAN).encode()).lines
+
+
+def test_n_best_and_scores(translate: Translate, tiny_model: AbNet) -> None:
+    outcome = translate(
+        f"{GERMAN[0]}\n\n{GERMAN[1]}\n".encode(),
+        "--n-best=2", "--scores", "--iterations=3", "--length-beam=3", "--length-penalty=0.5",
+    )  # fmt: skip
+    options = DecodingOptions(iterations=3, length_beam=3, length_penalty=0.5, n_best=2)
+    expected = Translator(tiny_model, "cpu").translate_n_best([GERMAN[0], "", GERMAN[1]], options)
+    assert outcome.lines == [
+        f"{translation.score:.4f}\t{translation.text}"
+        for translations in expected
+        for translation in translations
+    ]
+    assert outcome.lines[2:4] == ["0.0000\t"] * 2
+
+
+def test_one_warning_for_all_buffers(translate: Translate) -> None:
+    long = " ".join(["Hund"] * 100)
+    outcome = translate(f"{long}\nder Hund\n{long}\n".encode(), "--buffer-size=1")
+    assert outcome.status == 0
+    assert len(outcome.lines) == 3
+    assert outcome.errors.count("warning") == 1
+    assert "2 lines (the first is line 1) are longer than the" in outcome.errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--n-best=5"], "`n_best` must be at most `length_beam` = 4, but is 5 instead."),
+        (["--batch-size=0"], "`batch_size` must be at least 1, but is 0 instead."),
+        (["--buffer-size=0"], "`buffer_size` must be at least 1, but is 0 instead."),
+        (["--device=nowhere"], "`device` must be one that this torch can use"),
+        (["no-such-file"], "Cannot read no-such-file: No such file or directory."),
+        (["--source-bert=/nowhere"], "/nowhere is no folder"),
+    ],
+)
+def test_arguments_that_cannot_be(translate: Translate, arguments: list[str], message: str) -> None:
+    outcome = translate(b"der Hund\n", *arguments)
+    assert outcome.status == 2
+    assert message in outcome.errors
+    assert outcome.lines == []
+
+
+def test_bad_bytes_name_the_line_and_what_came_before_is_translated(translate: Translate) -> None:
+    outcome = translate(b"der Hund\nder Ball\n" + b"sch\xf6n\n", "--buffer-size=1")
+    assert outcome.status == 2
+    assert "standard input, line 3: the text must be UTF-8" in outcome.errors
+    assert len(outcome.lines) == 2
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "abnet.cli", "translate", *arguments]
+
+
+def test_a_pipeline_gets_each_line_at_once_and_may_leave(checkpoint: str) -> None:
+    """The second half of `abnet translate --buffer-size 1 | head -n 1` hears of no error."""
+    process = subprocess.Popen(
+        command(checkpoint, "--buffer-size=1", "--device=cpu"),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdin.write(b"der Hund\n")
+    process.stdin.flush()
+    assert process.stdout.readline().endswith(b"\n")  # while the input is still open
+    process.stdout.close()
+    process.stdin.write(b"der Ball\n")
+    process.stdin.close()
+    errors = process.stderr.read()
+    process.wait(timeout=60)
+    assert b"Traceback" not in errors
+    assert b"BrokenPipe" not in errors
+
+
+def test_ctrl_c_ends_cleanly(checkpoint: str) -> None:
+    process = subprocess.Popen(
+        command(checkpoint, "--buffer-size=1", "--device=cpu"),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"der Hund\n")
+    process.stdin.flush()
+    assert process.stdout.readline().endswith(b"\n")
+    os.kill(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in errors
