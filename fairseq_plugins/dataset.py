@@ -1,10 +1,10 @@
-"""Sentence pairs of a data-bin: each side with its own padding, right-padded, as long as fits."""
+"""Sentence pairs of a data-bin: each side with its own padding, sources as long as fits."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,13 +19,6 @@ logger = logging.getLogger(__name__)
 
 SAMPLED_SENTENCES = 2000
 UNKNOWN_WARNING, UNKNOWN_ERROR = 0.01, 0.2
-
-
-class Positions(NamedTuple):
-    """The most tokens that fit, [SEP] included."""
-
-    source: int
-    target: int
 
 
 class PairDataset(LanguagePairDataset):
@@ -64,16 +57,18 @@ class PairDataset(LanguagePairDataset):
             pad_to_multiple=pad_to_multiple,
         )
         self.target_dict = target_dict
-        self.positions: Positions | None = None
+        self.longest_source: int | None = None
 
-    def truncate(self, positions: Positions) -> int:
-        """Cuts sentences to what fits, the end symbol included; says how many sources it cut."""
-        overlong = int((self.src_sizes > positions.source).sum())
-        self.positions = positions
-        self.src_sizes = np.minimum(self.src_sizes, positions.source)
+    def truncate(self, longest_source: int) -> int:
+        """Cuts sources to so many tokens, the end symbol included; says how many it cut.
+
+        Targets stay whole: they are references, and the loss cuts them for itself.
+        """
+        overlong = int((self.src_sizes > longest_source).sum())
+        self.longest_source = longest_source
+        self.src_sizes = np.minimum(self.src_sizes, longest_source)
         self.sizes = self.src_sizes
         if self.tgt_sizes is not None:
-            self.tgt_sizes = np.minimum(self.tgt_sizes, positions.target)
             self.sizes = np.stack([self.src_sizes, self.tgt_sizes], axis=1)
         return overlong
 
@@ -83,10 +78,9 @@ class PairDataset(LanguagePairDataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         example: dict[str, Any] = super().__getitem__(index)
-        if self.positions is not None:
-            example["source"] = _cut(example["source"], self.positions.source)
-            if example["target"] is not None:
-                example["target"] = _cut(example["target"], self.positions.target)
+        source = example["source"]
+        if self.longest_source is not None and len(source) > self.longest_source:
+            example["source"] = torch.cat([source[: self.longest_source - 1], source[-1:]])
         return example
 
     def collater(
@@ -115,13 +109,6 @@ class PairDataset(LanguagePairDataset):
         return data_utils.collate_tokens(
             [sentence.long() for sentence in sentences], pad, pad_to_multiple=self.pad_to_multiple
         )
-
-
-def _cut(sentence: Tensor, length: int) -> Tensor:
-    """The first `length` tokens, the last of them the sentence's own last, [SEP]."""
-    if len(sentence) <= length:
-        return sentence
-    return torch.cat([sentence[: length - 1], sentence[-1:]])
 
 
 def load_pairs(

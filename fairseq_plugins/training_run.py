@@ -6,13 +6,17 @@ import os
 import zipfile
 from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
 import torch
 
+from abnet.config import AbNetConfig
 from abnet.errors import AbNetError
 
 DEFAULT_RESTORE_FILE = "checkpoint_last.pt"
+SHAPELESS = ("decoder_adapter_heads", "decoder_adapter_norm", "keep_cls")
+DEFAULTS = {field.name: field.default for field in fields(AbNetConfig)}
 
 
 def prepare_training(args: Namespace) -> None:
@@ -39,6 +43,11 @@ def check_options(args: Namespace) -> None:
     Raises:
         AbNetError: such an option is set.
     """
+    for name, needed in (("task", "translation_abnet"), ("criterion", "conditional_masked_lm")):
+        if vars(args)[name] != needed:
+            raise AbNetError(
+                f"`--{name}` must be {needed} for this model, but is {vars(args)[name]} instead."
+            )
     if args.store_ema:
         raise AbNetError("`--store-ema` must be left out: `abnet average` averages checkpoints.")
     if args.ddp_backend == "fully_sharded":
@@ -103,6 +112,7 @@ def check_start(args: Namespace) -> None:
             f"{Path.cwd()}); training would start from scratch.{hint}"
         )
     check_whole(start)
+    check_function(start, args)
 
 
 def check_whole(path: Path) -> None:
@@ -117,9 +127,28 @@ def check_whole(path: Path) -> None:
     whole = ", ".join(other.name for other in beside if is_whole(other))
     hint = f"Whole ones beside it: {whole}." if whole else "None beside it is whole."
     raise AbNetError(
-        f"The checkpoint {path} cannot be read: it is truncated or damaged. {hint} Start from one "
-        "with `--restore-file`, or move the damaged file away."
+        f"The checkpoint {path} cannot be read: it is truncated, damaged or not written by "
+        f"fairseq. {hint} Take one of them, or move the file away."
     )
+
+
+def check_function(path: Path, args: Namespace) -> None:
+    """Refuses a start whose weights would fit in shape but compute something else here.
+
+    Raises:
+        AbNetError: a choice differs that no shape shows.
+    """
+    saved = torch.load(path, map_location="cpu", mmap=True).get("cfg", {}).get("model")
+    if not isinstance(saved, Mapping):
+        return  # not one of ours, as loading it will say
+    for name in SHAPELESS:
+        ours = vars(args).get(name, DEFAULTS[name])
+        if name in saved and saved[name] != ours:
+            flag = "--" + name.replace("_", "-")
+            raise AbNetError(
+                f"`{flag}` must be {saved[name]!r} as in the checkpoint {path}, but is {ours!r} "
+                "instead."
+            )
 
 
 def is_whole(path: Path) -> bool:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from abnet.loss import LossParts, conditional_masked_lm_loss
 from abnet.masking import batch_generator, corrupt_source, mask_targets
+from abnet.tokenizer import SymbolIds
 
 TRAINING, VALIDATION = 1, 0  # two streams of random numbers
 
@@ -31,7 +32,8 @@ class ConditionalMaskedLm(FairseqCriterion):
 
     While training, the masks depend on the seed, the update and the sentences of the micro-batch
     alone: two processes draw what one process draws with `--update-freq 2`. In validation they
-    depend on the sentences alone, and the source stays clean.
+    depend on the sentences alone, the source stays clean, and of a target that is too long for the
+    model the beginning counts.
     """
 
     def __init__(self, task: FairseqTask) -> None:
@@ -44,7 +46,8 @@ class ConditionalMaskedLm(FairseqCriterion):
         """The loss as a sum, the size to divide it by, and sums to log."""
         abnet = model.abnet
         config, symbols = abnet.config, abnet.target_symbols
-        source, target = sample["net_input"]["src_tokens"], sample["target"]
+        source = sample["net_input"]["src_tokens"]
+        target = cut_targets(sample["target"], abnet.max_target_positions, symbols)
         ids = sample["id"].tolist()
         stream = (TRAINING, self.seed, model.num_updates) if model.training else (VALIDATION,)
         generator = batch_generator(target.device, *stream, *ids)
@@ -88,6 +91,16 @@ class ConditionalMaskedLm(FairseqCriterion):
     def logging_outputs_can_be_summed() -> bool:
         """They can: all are sums."""
         return True
+
+
+def cut_targets(target: Tensor, longest: int, symbols: SymbolIds) -> Tensor:
+    """(B, T) ids, right-padded, to (B, at most `longest`), [SEP] at the end of those cut."""
+    if target.size(1) <= longest:
+        return target
+    overlong = target[:, longest].ne(symbols.pad)
+    target = target[:, :longest].clone()
+    target[overlong, -1] = symbols.sep
+    return target
 
 
 def _sums_to_log(parts: LossParts, sample: Mapping[str, Any]) -> dict[str, Any]:

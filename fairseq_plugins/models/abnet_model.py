@@ -20,7 +20,6 @@ from abnet.config import PRESETS, AbNetConfig, field_help
 from abnet.errors import AbNetError
 from abnet.identity import check_identities, identities_from_json, identities_to_json
 from abnet.model import AbNet, AbNetOutput
-from fairseq_plugins.dataset import Positions
 from fairseq_plugins.training_run import prepare_training
 
 logger = logging.getLogger(__name__)
@@ -83,7 +82,7 @@ class AbNetModel(BaseFairseqModel):
 
     def max_positions(self) -> tuple[int, int]:
         """The most tokens of a source and of a target, [SEP] included."""
-        return Positions(self.abnet.max_source_positions, self.abnet.max_target_positions)
+        return self.abnet.max_source_positions, self.abnet.max_target_positions
 
     def set_num_updates(self, num_updates: int) -> None:
         """Called before each update."""

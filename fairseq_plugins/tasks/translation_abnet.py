@@ -4,6 +4,7 @@
 import json
 import logging
 import os
+import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from abnet.errors import AbNetError
 from abnet.tokenizer import Tokenizer
 from fairseq_plugins.bpe import AbNetBpe
-from fairseq_plugins.dataset import PairDataset, Positions, load_pairs
+from fairseq_plugins.dataset import PairDataset, load_pairs
 from fairseq_plugins.dictionary import BertDictionary, SourceDictionary
 from fairseq_plugins.evaluation import bleu_counts, log_bleu
 from fairseq_plugins.generator import MaskPredictGenerator, decoding_options
@@ -140,7 +141,7 @@ class TranslationAbNetTask(TranslationTask):
         """Batches in which every sentence occurs.
 
         Training skips sentences that do not fit (fairseq says how many); everything else truncates
-        them.
+        their sources.
 
         Args:
             dataset: the sentences.
@@ -150,20 +151,12 @@ class TranslationAbNetTask(TranslationTask):
             required_batch_size_multiple: ignored, since fairseq drops what does not fit it.
             **kwargs: see `FairseqTask.get_batch_iterator`.
         """
-        trained_on = self.is_training_run and dataset is self.datasets.get(self.cfg.train_subset)
-        if not trained_on and max_positions is not None:
-            positions = Positions(*max_positions)
-            overlong = dataset.truncate(positions)
-            if overlong:
-                logger.warning(
-                    "%d of %d source sentences are longer than the %d tokens that fit and are cut "
-                    "there, so their ends are not translated. Split them into shorter ones.",
-                    overlong,
-                    len(dataset),
-                    positions.source,
-                )
-        if not trained_on and max_tokens is not None:
-            max_tokens = max(max_tokens, dataset.longest())
+        if not (self.is_training_run and dataset is self.datasets.get(self.cfg.train_subset)):
+            if max_positions is not None:
+                _truncate(dataset, max_positions[0])
+                max_positions = (max_positions[0], sys.maxsize)
+            if max_tokens is not None:
+                max_tokens = max(max_tokens, dataset.longest())
         return super().get_batch_iterator(
             dataset,
             max_tokens=max_tokens,
@@ -271,6 +264,18 @@ class TranslationAbNetTask(TranslationTask):
         FairseqTask.reduce_metrics(self, logging_outputs, criterion)
         if self.cfg.eval_bleu and any("_bleu_sys_len" in logged for logged in logging_outputs):
             log_bleu(logging_outputs)
+
+
+def _truncate(dataset: PairDataset, longest_source: int) -> None:
+    overlong = dataset.truncate(longest_source)
+    if overlong:
+        logger.warning(
+            "%d of %d source sentences are longer than the %d tokens that fit and are cut there: "
+            "their ends are not translated. Split them into shorter ones.",
+            overlong,
+            len(dataset),
+            longest_source,
+        )
 
 
 def _check_options(cfg: DictConfig) -> None:

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from fairseq.data import ListDataset
+
+from abnet.errors import AbNetError
+from fairseq_plugins.dataset import PairDataset, check_binarized
+from fairseq_plugins.dictionary import BertDictionary
+
+LETTERS = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+SOURCE = BertDictionary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS], "source")
+TARGET = BertDictionary(["<s>", "<pad>", "</s>", "<unk>", *LETTERS, "<mask>"], "target")
+
+
+def pairs(*texts: tuple[str, str]) -> PairDataset:
+    sides = (
+        [dictionary.encode_line(" ".join(text)) for text in column]
+        for dictionary, column in zip((SOURCE, TARGET), zip(*texts, strict=True), strict=True)
+    )
+    source, target = (ListDataset(side, [len(s) for s in side]) for side in sides)
+    return PairDataset(source, source.sizes, SOURCE, TARGET, target, target.sizes)
+
+
+def test_each_side_is_padded_with_its_own_symbol() -> None:
+    dataset = pairs(("abc", "a"), ("", "abcd"))
+    batch = dataset.collater([dataset[0], dataset[1]])
+    assert batch["id"].tolist() == [0, 1]
+    assert batch["net_input"]["src_tokens"].tolist() == [[5, 6, 7, 3], [3, 0, 0, 0]]
+    assert batch["net_input"]["src_lengths"].tolist() == [4, 1]
+    assert batch["target"].tolist() == [[4, 2, 1, 1, 1], [4, 5, 6, 7, 2]]
+    assert (batch["ntokens"], batch["nsentences"]) == (7, 2)
+    assert dataset.collater([]) == {}
+
+
+def test_sources_are_cut_before_their_end_symbol() -> None:
+    dataset = pairs(("abcdef", "abcdef"), ("ab", "a"))
+    assert dataset.longest() == 7
+    assert dataset.truncate(4) == 1
+    assert dataset.truncate(4) == 0
+    assert dataset[0]["source"].tolist() == [5, 6, 7, 3]
+    assert dataset[1]["source"].tolist() == [5, 6, 3]
+    assert len(dataset[0]["target"]) == 7  # a reference stays whole
+    assert dataset.src_sizes.tolist() == [4, 3]
+    assert dataset.sizes.tolist() == [[4, 7], [3, 2]]
+
+
+def test_source_alone() -> None:
+    sources = [SOURCE.encode_line(text) for text in ("a b", "")]
+    dataset = PairDataset(sources, [3, 1], SOURCE, TARGET, shuffle=False)
+    dataset.truncate(2)
+    batch = dataset.collater([dataset[0], dataset[1]])
+    assert batch["net_input"]["src_tokens"].tolist() == [[5, 3], [3, 0]]
+    assert batch["target"] is None
+    assert batch["ntokens"] == 3
+
+
+def test_unknown_pieces_are_reported(caplog: pytest.LogCaptureFixture) -> None:
+    known, unknown = SOURCE.encode_line("a b c"), SOURCE.encode_line("ä b c")
+    with caplog.at_level(logging.WARNING):
+        check_binarized([known] * 99, SOURCE, "train", training=True)
+        assert not caplog.records
+        check_binarized([known] * 9 + [unknown], SOURCE, "train", training=True)
+        assert "2.5% of the pieces on the train are [UNK]" in caplog.text
+        check_binarized([unknown], SOURCE, "test", training=False)
+        check_binarized([], SOURCE, "test", training=False)
+    with pytest.raises(AbNetError, match=r"25\.0% of the pieces on the train are \[UNK\]"):
+        check_binarized([unknown], SOURCE, "train", training=True)
+
+
+@pytest.mark.parametrize("sentence", [[5, 6], [5, 31, 3], []])
+def test_ids_of_another_dictionary(sentence: list[int]) -> None:
+    good = SOURCE.encode_line("a b")
+    with pytest.raises(AbNetError, match="made for another task or another BERT"):
+        check_binarized([good, torch.tensor(sentence)], SOURCE, "test", training=False)

@@ -1,0 +1,45 @@
+"""Launches, from arguments and environment alone."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+import pytest
+import torch
+
+from abnet.errors import AbNetError
+from fairseq_plugins.training_run import check_launch
+
+ON_CPU = {"cpu": True, "distributed_no_spawn": False, "distributed_init_method": None}
+JOINED = {**ON_CPU, "distributed_no_spawn": True, "distributed_init_method": "env://"}
+
+
+@pytest.mark.parametrize(
+    "environ", [{"WORLD_SIZE": "2", "RANK": "1"}, {"SLURM_STEP_NUM_TASKS": "2"}]
+)
+def test_separate_copies_are_refused(environ: dict[str, str]) -> None:
+    message = r"2 processes were started, but .* is 1.* Add --distributed-world-size \$WORLD_SIZE "
+    with pytest.raises(AbNetError, match=message + r"--distributed-rank .* gloo .*legacy_ddp"):
+        check_launch(Namespace(**ON_CPU, distributed_world_size=1), environ)
+    check_launch(Namespace(**JOINED, distributed_world_size=2), environ)
+
+
+def test_gpus_need_no_more_than_the_world_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    on_gpu = {**ON_CPU, "cpu": False}
+    with pytest.raises(AbNetError, match=r"Add --distributed-world-size \$WORLD_SIZE \("):
+        check_launch(Namespace(**on_gpu, distributed_world_size=1), {"WORLD_SIZE": "2"})
+    check_launch(Namespace(**on_gpu, distributed_world_size=2), {"WORLD_SIZE": "2"})
+    check_launch(Namespace(**on_gpu, distributed_world_size=8), {})  # fairseq's own spawn
+
+
+def test_spawning_on_the_cpu_is_refused() -> None:
+    with pytest.raises(AbNetError, match="starts processes on GPUs only, and none is in use"):
+        check_launch(Namespace(**ON_CPU, distributed_world_size=2), {})
+
+
+def test_one_process_is_fine() -> None:
+    check_launch(Namespace(**ON_CPU, distributed_world_size=1), {})
+    check_launch(Namespace(**ON_CPU, distributed_world_size=1), {"WORLD_SIZE": "1"})
+    # sbatch and salloc set SLURM_NTASKS for commands that srun has not multiplied
+    check_launch(Namespace(**ON_CPU, distributed_world_size=1), {"SLURM_NTASKS": "4"})
