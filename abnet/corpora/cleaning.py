@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 import os
 import re
+import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -172,7 +173,16 @@ _cleaner_of_process: list[Cleaner] = []
 
 def _start_process(cleaner: Cleaner) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread a process
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _cleaner_of_process.append(cleaner)
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the one that started it is killed; it would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _clean_in_process(pairs: list[Pair], rules: Rules | None) -> CleanChunk:

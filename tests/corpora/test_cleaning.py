@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-import os
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from abnet.corpora import cleaning
-from abnet.corpora.cleaning import CleanChunk, Cleaner, clean_in_parallel, count_words
-from abnet.corpora.corpus import Pair, Rules
+from abnet.corpora.cleaning import Cleaner, clean_in_parallel, count_words
+from abnet.corpora.corpus import Rules
 from abnet.errors import AbNetError
 from tests.conftest import TinyBerts
 
@@ -104,14 +104,9 @@ def test_processes_give_what_one_process_gives(
     assert [chunk.read for chunk in together] == [7] * 14 + [3]
 
 
-def end_process(pairs: list[Pair], rules: Rules | None) -> CleanChunk:
-    """Takes the place of the work in a process."""
-    os._exit(9)
-
-
 def test_killed_process(cleaner: Cleaner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cleaning, "CHUNK_PAIRS", 1)
     monkeypatch.setattr(cleaning, "CHUNKS_BEFORE_PROCESSES", 1)
-    monkeypatch.setattr(cleaning, "_clean_in_process", end_process)
+    monkeypatch.setattr(cleaning, "_start_process", sys.exit)
     with pytest.raises(AbNetError, match=r"ended from outside.*with fewer `--workers`"):
         list(clean_in_parallel([("der", "the")] * 5, cleaner, None, workers=2))
