@@ -1,5 +1,4 @@
-import subprocess
-import sys
+import io
 from pathlib import Path
 
 import pytest
@@ -35,14 +34,13 @@ def test_many_unknown_pieces_give_a_warning(
     assert "is it a BERT for this language and script?" in captured.err
 
 
-def test_a_pipe_with_bad_bytes_names_the_line(tiny_berts: TinyBerts) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "abnet.cli", "tokenize", "--bert", tiny_berts.german, "--workers=1"],
-        input=b"gut\n\xff\n",
-        capture_output=True,
-    )
-    assert done.returncode == 2
-    assert b"abnet: error: standard input, line 2: the text must be UTF-8" in done.stderr
+def test_a_pipe_with_bad_bytes_names_the_line(
+    tiny_berts: TinyBerts, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"gut\n\xff\n")))
+    assert main(["tokenize", "--bert", tiny_berts.german]) == 2
+    message = "abnet: error: standard input, line 2: the text must be UTF-8"
+    assert message in capsys.readouterr().err
 
 
 def test_chunks() -> None:

@@ -58,14 +58,14 @@ def run(args: argparse.Namespace) -> int:
     for name, value in (("batch_size", args.batch_size), ("buffer_size", buffer_size)):
         if value < 1:
             raise AbNetError(f"`{name}` must be at least 1, but is {value} instead.")
-    translator = Translator.from_checkpoint(
-        args.checkpoint, args.device, args.source_bert, args.target_bert
-    )
     report = InputReport()
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
-    try:
-        with open_input(args.file) as stream:
-            name = "standard input" if args.file == "-" else args.file
+    with open_input(args.file) as stream:
+        translator = Translator.from_checkpoint(
+            args.checkpoint, args.device, args.source_bert, args.target_bert
+        )
+        name = "standard input" if args.file == "-" else args.file
+        try:
             for lines in chunks(decode_lines(stream, name), buffer_size):
                 found = translator.translate_n_best(
                     lines, options, batch_size=args.batch_size, report=report
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
                         score = f"{translation.score:.4f}\t" if args.scores else ""
                         print(score + translation.text)
                 sys.stdout.flush()
-    finally:
-        for message in report.messages(translator):
-            print(f"abnet: warning: {message}", file=sys.stderr)
+        finally:
+            for message in report.messages(translator):
+                print(f"abnet: warning: {message}", file=sys.stderr)
     return 0
