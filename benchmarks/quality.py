@@ -33,16 +33,22 @@ class Training(NamedTuple):
     trained_parameters: int
 
 
+def read_fairseq_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint of any fairseq model, on the CPU, read without executing code."""
+    import torch
+
+    torch.serialization.add_safe_globals(SAFE_GLOBALS)
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
 def read_training(run: Path, log: Path) -> Training:
     """Reads the last checkpoint and the log of a fairseq training run.
 
     Raises:
         ValueError: the log does not tell the number of parameters.
     """
-    import torch
-
-    with torch.serialization.safe_globals(SAFE_GLOBALS):
-        state = torch.load(run / LAST, map_location="cpu", weights_only=True, mmap=True)
+    state = read_fairseq_checkpoint(run / LAST)
     told = _PARAMETERS.search(log.read_text(encoding="utf-8", errors="replace"))
     if told is None:
         raise ValueError(f"{log} must tell the number of parameters, but does not.")

@@ -14,20 +14,13 @@ from typing import Any
 import torch
 
 from abnet.averaging import last_checkpoints
-from abnet.checkpoint import SAFE_GLOBALS
-
-
-def read(path: Path) -> dict[str, Any]:
-    """A checkpoint on the CPU, read without executing code."""
-    with torch.serialization.safe_globals(SAFE_GLOBALS):
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return state
+from benchmarks.quality import read_fairseq_checkpoint
 
 
 def average(paths: Sequence[Path]) -> dict[str, Any]:
     """The first checkpoint without its optimizer, its weights replaced by the mean of all."""
-    first = read(paths[0])
-    states = [first["model"], *(read(path)["model"] for path in paths[1:])]
+    first = read_fairseq_checkpoint(paths[0])
+    states = [first["model"], *(read_fairseq_checkpoint(path)["model"] for path in paths[1:])]
     first["model"] = {
         name: torch.stack([state[name].double() for state in states]).mean(0).to(tensor.dtype)
         for name, tensor in first["model"].items()

@@ -113,15 +113,15 @@ SIZES = {
             "--layers 1 --hidden 32 --heads 2 --ffn 64 --vocab-size 300 "
             "--batch-tokens 256 --updates 5"
         ),
-        abnet=_words("--encoder-adapter-dim 16 --max-tokens 200 --lr 1e-3 --max-update 11 "
+        abnet=_words("--encoder-adapter-dim 16 --max-tokens 200 --lr 1e-3 --max-update 16 "
                      "--save-interval-updates 1"),
         rivals=_words(
             "--encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 32 --decoder-embed-dim 32 "
             "--encoder-ffn-embed-dim 64 --decoder-ffn-embed-dim 64 --encoder-attention-heads 2 "
             "--decoder-attention-heads 2 --max-tokens 200"
         ),
-        transformer=_words("--lr 1e-3 --max-update 11 --save-interval-updates 1"),
-        cmlm=_words("--lr 1e-3 --max-update 11 --save-interval-updates 1"),
+        transformer=_words("--lr 1e-3 --max-update 16 --save-interval-updates 1"),
+        cmlm=_words("--lr 1e-3 --max-update 16 --save-interval-updates 1"),
         decoding=_words("--max-tokens 2000"),
         jobs=2,
         on_gpu=False,

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,8 +60,8 @@ class Runner:
         self.stopped = False
         self.lock = threading.Lock()
 
-    def run(self, chains: Sequence[Sequence[Step | Callable[[], None]]]) -> None:
-        """Runs chains side by side; the links of a chain, steps or functions, one after another.
+    def run(self, chains: Sequence[Sequence[Step]]) -> None:
+        """Runs chains side by side, and the steps of a chain one after another.
 
         Raises:
             StepError: a step failed, or its stamp is of another command.
@@ -75,12 +75,12 @@ class Runner:
                 self._stop()
                 raise
 
-    def _run_chain(self, chain: Sequence[Step | Callable[[], None]]) -> None:
-        for link in chain:
+    def _run_chain(self, chain: Sequence[Step]) -> None:
+        for step in chain:
             if self.stopped:
                 return
             try:
-                self._run_step(link) if isinstance(link, Step) else link()
+                self._run_step(step)
             except BaseException:
                 self._stop()
                 raise

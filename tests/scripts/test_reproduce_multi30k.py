@@ -1,0 +1,138 @@
+"""The Multi30k comparison at toy size: the whole road, and what is refused before it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from abnet.errors import AbNetError
+from benchmarks import quality
+from scripts.reproduce import average_fairseq, multi30k
+
+SUBJECTS = [("der Mann", "the man"), ("eine Frau", "a woman"), ("ein Hund", "a dog")]
+VERBS = [("sieht", "sees"), ("malt", "paints"), ("sucht", "looks for"), ("trägt", "carries")]
+OBJECTS = [("einen Ball", "a ball"), ("das Haus", "the house"), ("zwei Äpfel", "two apples")]
+PLACES = [("im Park", "in the park"), ("am Strand", "on the beach"), ("heute", "today")]
+PAIRS = [
+    tuple(" ".join(words) + "." for words in zip(s, v, o, p, strict=True))
+    for s, v, o, p in itertools.product(SUBJECTS, VERBS, OBJECTS, PLACES)
+]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """108 sentence pairs in the folder's layout, each side's captions with it."""
+    folder = tmp_path / "multi30k"
+    (folder / "mono").mkdir(parents=True)
+    splits = {"test2016": PAIRS[::9], "valid": PAIRS[1::9], "train": PAIRS}
+    for place, code in enumerate(("de", "en")):
+        for split, pairs in splits.items():
+            kept = [p for p in pairs if split != "train" or PAIRS.index(p) % 9 > 1]
+            write(folder / f"{split}.{code}", [pair[place] for pair in kept])
+        write(folder / "mono" / f"captions.{code}", [pair[place] for pair in PAIRS])
+    return folder
+
+
+def write(path: Path, lines: list[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_whole_road(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out, results = tmp_path / "out", tmp_path / "results"
+    document = tmp_path / "page.md"
+    document.write_text("<!-- results: multi30k -->\n<!-- end of results -->\n")
+    command = [str(data), "--size", "tiny", "--directions", "de-en", "--systems", "abnet,cmlm"]
+    command += ["--out", str(out), "--results", str(results), "--document", str(document)]
+    assert multi30k.main(command) == 0, capfd.readouterr().err
+
+    abnet, cmlm = (
+        json.loads((results / f"multi30k-tiny-de-en-{system}.json").read_text())
+        for system in ("abnet", "cmlm")
+    )
+    assert (abnet["seeds"], abnet["passes"], abnet["updates"]) == ([1], 10, 16)
+    assert abnet["trained_parameters"] < abnet["total_parameters"]
+    assert cmlm["trained_parameters"] == cmlm["total_parameters"]
+    assert 0 <= cmlm["bleu"] <= 100
+    assert cmlm["command"].endswith("--directions de-en --systems cmlm --seeds 1")
+    assert "| de-en | tiny | AB-Net |" in document.read_text()
+    report = json.loads((out / "bert-de" / "pretraining.json").read_text())
+    assert report["dropped_lines"] == 24  # the captions' copies of validation and test lines
+    for system in ("abnet", "cmlm"):
+        assert len((out / "de-en" / system / "1" / "test.txt").read_text().splitlines()) == 12
+
+    capfd.readouterr()
+    assert multi30k.main(command) == 0  # everything has its stamp
+    assert " ..." not in capfd.readouterr().err
+
+
+def test_missing_text_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (data / "valid.en").unlink()
+    (data / "test2016.de").unlink()
+    assert multi30k.main([str(data)]) == 2
+    assert "multi30k lacks valid.en, test2016.de." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--directions", "de-fr"), ("--systems", "abnet,gpt"), ("--seeds", "x")]
+)
+def test_unknown_choices_are_refused(
+    data: Path, option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        multi30k.main([str(data), option, value])
+    assert f"argument {option}: " in capsys.readouterr().err
+
+
+def test_an_average_is_the_mean_of_the_last_checkpoints(tmp_path: Path) -> None:
+    for update, value in ((10, 100.0), (20, 1.0), (30, 2.0)):
+        state = {"model": {"w": torch.full((2,), value)}, "last_optimizer_state": {"big": 1}}
+        torch.save(state, tmp_path / f"checkpoint_1_{update}.pt")
+    output = tmp_path / "average.pt"
+    assert average_fairseq.main([str(tmp_path), "--last", "2", "--output", str(output)]) == 0
+    averaged = torch.load(output, weights_only=True)
+    assert averaged["model"]["w"].tolist() == [1.5, 1.5]
+    assert averaged["last_optimizer_state"] is None
+
+
+def test_scores_of_several_seeds_are_averaged(tmp_path: Path) -> None:
+    references = tmp_path / "references"
+    write(references, ["the man sees a ball today", "a dog paints the house"])
+    runs = [tmp_path / "1", tmp_path / "2"]
+    outputs = (
+        "D-1\t-0.1\ta dog paints the house\nD-0\t-0.1\tthe man sees a ball today\n",
+        "D-0\t-0.1\tthe man sees a ball today\nD-1\t-0.1\ta dog paints two red apples\n",
+    )
+    for run, output in zip(runs, outputs, strict=True):
+        run.mkdir()
+        (run / "generate-test.txt").write_text(output)
+    scores = quality.score_runs(runs, references, str)
+    assert scores["bleu_by_seed"][0] == 100.0
+    assert 50 < scores["bleu_by_seed"][1] < 90
+    assert scores["bleu"] == pytest.approx(sum(scores["bleu_by_seed"]) / 2, abs=0.01)
+    assert (tmp_path / "1" / "test.txt").read_text().startswith("the man sees")
+
+
+def test_a_sentence_that_was_not_decoded_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path / "references", ["one", "two"])
+    (tmp_path / "generate-test.txt").write_text("D-0\t-0.1\tone\n")
+    with pytest.raises(AbNetError, match="1 hypotheses and 2 references"):
+        quality.score_runs([tmp_path], tmp_path / "references", str)
+
+
+def test_a_run_tells_its_size_and_time(tmp_path: Path) -> None:
+    state = {
+        "optimizer_history": [{"num_updates": 5}, {"num_updates": 70}],
+        "extra_state": {"previous_training_time": 12.5},
+    }
+    torch.save(state, tmp_path / "checkpoint_last.pt")
+    log = tmp_path / "train.log"
+    log.write_text("... num. shared model params: 10,883,136 (num. trained: 1,710,080)\n")
+    assert quality.read_training(tmp_path, log) == (70, 12.5, 10_883_136, 1_710_080)
+    log.write_text("nothing\n")
+    with pytest.raises(ValueError, match=r"train\.log must tell the number of parameters"):
+        quality.read_training(tmp_path, log)

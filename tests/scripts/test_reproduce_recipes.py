@@ -1,0 +1,98 @@
+"""The commands of the Multi30k comparison, as their programs read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from abnet.averaging import last_checkpoints
+from scripts.reproduce.recipes import AVERAGE_OF, DIRECTIONS, PASSES, SIZES, SYSTEMS, Multi30k
+from tests.commands import parse
+
+
+@pytest.fixture(params=SIZES)
+def work(request: pytest.FixtureRequest, tmp_path: Path) -> Multi30k:
+    return Multi30k(data=tmp_path / "raw", out=tmp_path / "out", size=SIZES[request.param])
+
+
+def test_berts_see_no_held_out_lines(work: Multi30k, monkeypatch: pytest.MonkeyPatch) -> None:
+    (work.data / "mono").mkdir(parents=True)
+    for name in ("train.de", "mono/captions.de"):
+        (work.data / name).touch()
+    args = parse(work.pretrain("de").command, monkeypatch)
+    assert args.text == [work.data / "mono" / "captions.de", work.data / "train.de"]
+    assert args.exclude == [work.data / "valid.de", work.data / "test2016.de"]
+    assert args.output == work.bert("de")
+    assert args.resume
+
+
+def test_data_is_prepared_with_the_berts_of_its_languages(
+    work: Multi30k, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = parse(work.prepare("en-de").command, monkeypatch)
+    assert (args.corpus, args.pair, args.given) == ("multi30k", "en-de", work.data)
+    assert args.source_bert == str(work.bert("en"))
+    assert args.target_bert == str(work.bert("de"))
+    rivals = parse(work.prepare_for_rivals("en-de").command, monkeypatch)
+    assert rivals.trainpref == str(args.dest / "pieces" / "train")
+    assert rivals.joined_dictionary
+    assert (rivals.source_lang, rivals.target_lang) == ("en", "de")
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_trainings(
+    work: Multi30k, system: str, direction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = parse(work.train(system, direction, 7).command, monkeypatch)
+    source, target = direction.split("-")
+    assert args.save_dir == str(work.run(system, direction, 7))
+    assert args.seed == 7
+    # Those that fall on an epoch's end are not written: some to spare.
+    assert args.max_update // args.save_interval_updates >= 1.5 * AVERAGE_OF
+    assert args.max_update % args.save_interval_updates == 0
+    assert args.keep_interval_updates == AVERAGE_OF
+    assert args.required_batch_size_multiple == 1
+    assert args.fp16 == work.size.on_gpu
+    if system == "abnet":
+        assert (args.source_bert, args.target_bert) == (
+            str(work.bert(source)),
+            str(work.bert(target)),
+        )
+        assert args.data == str(work.prepared(direction))
+    else:
+        assert args.data == str(work.prepared_for_rivals(direction))
+        assert args.share_all_embeddings
+        assert args.label_smoothing == 0.1
+    if system == "cmlm":
+        assert args.noise == "random_mask"
+        assert args.apply_bert_init
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_decodings(work: Multi30k, system: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    args = parse(work.generate(system, "de-en", 1).command, monkeypatch)
+    assert args.results_path == str(work.run(system, "de-en", 1))
+    assert args.gen_subset == "test"
+    assert args.required_batch_size_multiple == 1
+    if system == "transformer":
+        assert args.beam == 5
+    elif system == "abnet":
+        assert args.iter_decode_max_iter == PASSES
+    else:
+        assert args.iter_decode_max_iter + 1 == PASSES  # fairseq's CMLM makes one pass more
+        assert args.iter_decode_force_max_iter
+
+
+def test_averaging_takes_the_checkpoints_that_training_keeps(
+    work: Multi30k, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = parse(work.average("abnet", "de-en", 1).command, monkeypatch)
+    run = work.run("abnet", "de-en", 1)
+    run.mkdir(parents=True)
+    for update in range(1, AVERAGE_OF + 1):
+        (run / f"checkpoint_1_{update}.pt").touch()
+    assert args.checkpoints == [str(run)]
+    assert len(last_checkpoints(run, args.last)) == AVERAGE_OF
+    assert f"--path {args.output}" in " ".join(work.generate("abnet", "de-en", 1).command)

@@ -1,0 +1,72 @@
+"""Steps leave stamps; a failed one ends the others."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from scripts.reproduce.steps import Runner, Step, StepError
+
+
+def step(folder: Path, name: str, code: str) -> Step:
+    return Step(name, folder, (sys.executable, "-c", code))
+
+
+def runner(jobs: int = 2) -> Runner:
+    return Runner(jobs, os.environ)
+
+
+def test_a_finished_step_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    once = step(tmp_path / "new", "count", "open('count', 'a').write('x'); print('hello')")
+    runner().run([[once, once]])
+    runner().run([[once]])
+    assert (tmp_path / "count").read_text() == "x"
+    assert once.log.read_text() == "hello\n"
+    stamp = json.loads(once.stamp.read_text())
+    assert stamp["command"] == list(once.command)
+    assert 0 < stamp["seconds"] < 60
+    assert 1_000_000 < stamp["peak_memory_bytes"] < 1_000_000_000
+
+
+def test_a_stamp_of_another_command_is_an_error(tmp_path: Path) -> None:
+    runner().run([[step(tmp_path, "one", "pass")]])
+    with pytest.raises(StepError, match=r"one\.done is of another command .*remove its folder"):
+        runner().run([[step(tmp_path, "one", "pass # but slower")]])
+
+
+def test_a_failure_is_told_and_ends_the_rest(tmp_path: Path) -> None:
+    long = step(tmp_path, "long", "import time; time.sleep(60)")
+    bad = step(tmp_path, "bad", "import sys; print('no space left'); sys.exit(3)")
+    never = step(tmp_path, "never", "pass")
+    started = time.monotonic()
+    with pytest.raises(StepError, match=r"no space left(.|\n)*ended with status 3"):
+        runner().run([[long, never], [bad, never]])
+    assert time.monotonic() - started < 30
+    assert not long.stamp.exists()
+    assert not bad.stamp.exists()
+    assert not never.stamp.exists()
+
+
+def test_a_failed_step_is_tried_again(tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    again = step(tmp_path, "again", f"import os, sys; sys.exit(not os.path.exists({str(flag)!r}))")
+    with pytest.raises(StepError):
+        runner().run([[again]])
+    flag.touch()
+    runner().run([[again]])
+    assert again.stamp.exists()
+
+
+def test_chains_run_side_by_side_and_their_steps_in_order(tmp_path: Path) -> None:
+    wait = "import pathlib, time\nwhile not pathlib.Path({!r}).exists(): time.sleep(0.02)"
+    first = step(tmp_path, "first", wait.format(str(tmp_path / "other.done")))
+    second = step(tmp_path, "second", f"open({str(first.stamp)!r})")
+    other = step(tmp_path, "other", "pass")
+    runner().run([[first, second], [other]])
+    assert second.stamp.exists()
