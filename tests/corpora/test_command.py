@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +13,12 @@ from typing import Any
 import pytest
 
 from abnet.cli import main
-from abnet.corpora import binarize
+from abnet.corpora import binarize, download, iwslt14
 from abnet.errors import AbNetError
 from abnet.tokenizer import Tokenizer
 from tests.conftest import TinyBerts
-from tests.corpora.making import lines
+from tests.corpora.making import lines, make_tar, wit3_test, wit3_training
+from tests.corpora.serving import serve
 from tests.tiny import ENGLISH, GERMAN
 
 SCRIPTS = Path(__file__).parents[2] / "scripts" / "prepare"
@@ -205,3 +208,43 @@ def test_fairseq_or_plugin_is_absent(
     )
     with pytest.raises(AbNetError, match=message):
         run_binarize(tmp_path / "out")
+
+
+def test_iwslt14_downloaded_with_an_interruption(
+    tmp_path: Path, tiny_berts: TinyBerts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    german = [f"{GERMAN[n % 8]} {GERMAN[n // 8]}" for n in range(60)]
+    english = [f"{ENGLISH[n % 8]} {ENGLISH[n // 8]}" for n in range(60)]
+    members: dict[str, str] = {
+        "de-en/train.tags.de-en.de": wit3_training({"der Hund": german}),
+        "de-en/train.tags.de-en.en": wit3_training({"the dog": english}),
+    }
+    for name in iwslt14.TEST_SETS:
+        for language in ("de", "en"):
+            path = f"de-en/IWSLT14.{name}.de-en.{language}.xml"
+            members[path] = wit3_test([f"{name} & {language}"])
+    content = make_tar(tmp_path / "made.tgz", members).read_bytes()
+    monkeypatch.setattr(download, "PAUSE_SECONDS", 0.0)
+    command = ["prepare", "iwslt14", "--pair", "de-en", "--text-only", "--workers", "1"]
+    command += ["--source-bert", tiny_berts.german, "--target-bert", tiny_berts.english]
+    command += ["--dest", str(tmp_path / "data-bin" / "iwslt14.de-en")]
+    with serve(content) as site:
+        monkeypatch.setitem(iwslt14.ONE_PAIR_URLS, "de", (f"{site.url}/de-en.tgz",))
+        site.break_after = [len(content) // 2, 0, 0]
+        assert main(command) == 2
+        assert main(command) == 0
+        assert site.asked[-1] == f"bytes={len(content) // 2}-"
+    raw = tmp_path / "data-bin" / "iwslt14.de-en" / "raw"
+    # a title and a description come before the 60 sentences
+    assert (raw / "valid.de").read_text() == lines([german[20], german[43]])
+    assert (raw / "valid.en").read_text() == lines([english[20], english[43]])
+    assert len((raw / "train.de").read_text().splitlines()) == 60
+    tests = [f"{name} & en" for name in iwslt14.TEST_SETS]
+    assert (raw / "test.en").read_text() == lines(tests)
+    manifest = json.loads((raw.parent / "manifest.json").read_text())
+    assert manifest["sources"]["de-en.tgz"] == {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
+        "trust": "first use",
+    }
+    assert manifest["made_from"]["rules"]["max_length"] == 175
