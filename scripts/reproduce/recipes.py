@@ -57,11 +57,11 @@ class Size:
 SIZES = {
     "cpu": Size(
         bert=_words(
-            "--layers 4 --hidden 256 --heads 4 --ffn 1024 --vocab-size 8000 "
-            "--batch-tokens 1024 --lr 1e-3 --updates 3200"
+            "--layers 4 --hidden 192 --heads 4 --ffn 768 --vocab-size 8000 --max-positions 128 "
+            "--updates 4000 --batch-tokens 1024 --lr 1e-3"
         ),
         abnet=_words(
-            "--encoder-adapter-dim 512 --max-tokens 600 --lr 1e-3 --warmup-updates 500 "
+            "--encoder-adapter-dim 384 --max-tokens 600 --lr 2e-3 --warmup-updates 500 "
             "--max-update 5000 --save-interval-updates 200"
         ),
         rivals=_words(
@@ -168,13 +168,13 @@ class Multi30k:
         """A BERT from task 2's captions and the training side, without validation and test lines.
 
         The masks are those that AB-Net's decoder meets, from one word to all, since each BERT is
-        the decoder of one of the directions; and as there, sequences have no [CLS].
+        the decoder of one of the directions.
         """
         texts = [self.data / "mono" / f"captions.{language}", self.data / f"train.{language}"]
         held_out = [self.data / f"{part}.{language}" for part in ("valid", "test2016")]
         command = ["abnet", "pretrain", "--output", str(self.bert(language)), "--resume"]
         command += ["--text", *(str(path) for path in texts if path.exists())]
-        command += ["--exclude", *map(str, held_out), "--masking", "decoder", "--no-cls"]
+        command += ["--exclude", *map(str, held_out), "--masking", "decoder", "--seed", "1"]
         return Step(f"pretrain-{language}", self.out, (*command, *self.size.bert))
 
     def prepare(self, direction: str) -> Step:
@@ -210,7 +210,7 @@ class Multi30k:
         if system == "abnet":
             data = self.prepared(direction)
             source, target = (str(self.bert(language)) for language in _languages(direction))
-            special = ["--task", "translation_abnet", "--arch", "abnet"]
+            special = ["--task", "translation_abnet", "--arch", "abnet", "--keep-cls"]
             special += ["--source-bert", source, "--target-bert", target]
             special += ["--criterion", "conditional_masked_lm", *self.size.abnet]
         elif system == "transformer":

@@ -1,0 +1,120 @@
+"""The scripts that train and score the paper's tasks: what they run, with stand-ins for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.commands import ROOT, check_script, parse
+
+CORPORA = {
+    "iwslt14": ("de-en", "abnet_iwslt_de_en", 4096),
+    "wmt14": ("en-de", "abnet_wmt_en_de", 8 * 4096),
+    "wmt16_ro_en": ("ro-en", "abnet_wmt_en_de", 8 * 4096),
+    "multi30k": ("de-en", "abnet_iwslt_de_en", 4096),
+}
+STAND_IN = """#!{python}
+import json, sys
+with open({log!r}, "a") as log:
+    log.write(json.dumps([{name!r}, *sys.argv[1:]]) + "\\n")
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the scripts whose .venv has programs that only note how they were called."""
+    root = tmp_path / "checkout"
+    shutil.copytree(ROOT / "scripts", root / "scripts")
+    programs = root / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    for name in ("abnet", "fairseq-train", "fairseq-generate"):
+        (programs / name).write_text(
+            STAND_IN.format(python=sys.executable, log=str(root / "log"), name=name)
+        )
+    (programs / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    return root
+
+
+def run(checkout: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(
+        ["bash", str(checkout / script), *arguments],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def calls(checkout: Path) -> list[list[str]]:
+    return [json.loads(line) for line in (checkout / "log").read_text().splitlines()]
+
+
+def prepare(checkout: Path, name: str) -> Path:
+    folder = checkout / "data-bin" / name
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps({"berts": ["one bert", "other-bert"]}))
+    return folder
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_training(corpus: str, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair, architecture, tokens = CORPORA[corpus]
+    check_script(f"scripts/train/{corpus}.sh")
+    data = prepare(checkout, f"{corpus}.{pair}")
+    done = run(checkout, f"scripts/train/{corpus}.sh", pair, "--lr", "1e-4", "--bf16")
+    assert done.returncode == 0, done.stderr
+    (command,) = calls(checkout)
+    command[command.index("--user-dir") + 1] = str(ROOT / "fairseq_plugins")
+    args = parse(command, monkeypatch)
+    assert (args.data, args.arch) == (str(data), architecture)
+    assert (args.source_bert, args.target_bert) == ("one bert", "other-bert")
+    assert (args.lr, args.bf16) == ([1e-4], True)  # what is given last wins
+    assert args.max_tokens * args.update_freq[0] == tokens
+    assert args.save_dir == str(checkout / "checkpoints" / f"{corpus}.{pair}")
+    assert args.keep_last_epochs == 10
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_scoring(corpus: str, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = CORPORA[corpus][0]
+    check_script(f"scripts/generate/{corpus}.sh")
+    data = prepare(checkout, f"{corpus}.{pair}")
+    runs = checkout / "checkpoints" / f"{corpus}.{pair}"
+    runs.mkdir(parents=True)
+    done = run(checkout, f"scripts/generate/{corpus}.sh", pair, "--iter-decode-max-iter", "4")
+    assert done.returncode == 0, done.stderr
+    average, generate, evaluate = calls(checkout)
+    averaged = parse(average, monkeypatch)
+    assert (averaged.checkpoints, averaged.last) == ([str(runs)], 10)
+    generate[generate.index("--user-dir") + 1] = str(ROOT / "fairseq_plugins")
+    generated = parse(generate, monkeypatch)
+    assert (generated.data, generated.path) == (str(data), averaged.output)
+    assert (generated.iter_decode_max_iter, generated.iter_decode_with_beam) == (4, 4)
+    scored = parse(evaluate, monkeypatch)
+    target = pair.split("-")[1]
+    assert scored.references == str(data / "raw" / f"test.{target}")
+    assert scored.generate_output == f"{generated.results_path}/generate-test.txt"
+    assert (scored.language, scored.tokenized) == (target, True)
+    assert scored.lowercase == (corpus == "iwslt14")
+
+
+@pytest.mark.parametrize("kind", ["train", "generate"])
+def test_what_must_come_first_is_said(kind: str, checkout: Path) -> None:
+    done = run(checkout, f"scripts/{kind}/iwslt14.sh", "it-en")
+    assert done.returncode == 2
+    assert "run scripts/prepare/iwslt14.sh it-en" in done.stderr
+    assert not (checkout / "log").exists()
+
+
+@pytest.mark.parametrize("kind", ["train", "generate"])
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_help_names_the_script_itself(kind: str, corpus: str) -> None:
+    done = run(ROOT, f"scripts/{kind}/{corpus}.sh", "--help")
+    assert done.returncode == 0
+    assert f"scripts/{kind}/{corpus}.sh [PAIR] [OPTION...]" in done.stdout
