@@ -22,7 +22,8 @@ fi
 if [[ -n "${SLURM_STEP_ID:-}" ]]; then
     NODES="${NODES:-$SLURM_NNODES}"
     NODE_RANK="${NODE_RANK:-$SLURM_NODEID}"
-    MASTER_ADDR="${MASTER_ADDR:-$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)}"
+    hosts="$(scontrol show hostnames "$SLURM_JOB_NODELIST")"
+    MASTER_ADDR="${MASTER_ADDR:-${hosts%%$'\n'*}}"
 fi
 nodes="${NODES:-1}"
 gpus="$(python -c 'import torch; print(torch.cuda.device_count())')"
