@@ -54,7 +54,14 @@ def number(value: int, language: str) -> str:
     """A whole number in words."""
     from num2words import num2words
 
-    return str(num2words(value, lang=language))
+    words = str(num2words(value, lang=language))
+    return words.replace("einstausend", "eintausend")  # which num2words has in 101,000
+
+
+def count_of(value: int, language: str) -> str:
+    """A number of two or more in words before what it counts: "einhundertein Liter"."""
+    words = number(value, language)
+    return words.removesuffix("s") if language == "de" and words.endswith("eins") else words
 
 
 @cache
@@ -135,6 +142,10 @@ class Grammar:
         value = self._count()
         return number(value, "de"), number(value, "en")
 
+    def _amount(self) -> Pair:
+        value = self._count()
+        return count_of(value, "de"), count_of(value, "en")
+
     def _day(self) -> Pair:
         """Such as "on Monday, May third"."""
         day = FIRST_DAY + timedelta(days=self.draw.randrange(DAYS))
@@ -190,7 +201,7 @@ class Grammar:
         """Such as "three liters of apple juice"."""
         name = self.draw.choice(sorted(GOODS))
         good_de, good_en = self.draw.choice(GOODS[name])
-        count_de, count_en = self._number()
+        count_de, count_en = self._amount()
         return (
             f"{count_de} {unit(name, 'de')} {good_de}",
             f"{count_en} {unit(name, 'en')} of {good_en}",
@@ -199,7 +210,7 @@ class Grammar:
     def _price(self) -> Pair:
         """Such as "twelve euros"."""
         code = self.draw.choice(CURRENCIES)
-        count_de, count_en = self._number()
+        count_de, count_en = self._amount()
         german, english = f"{count_de} {currency(code, 'de')}", f"{count_en} {currency(code, 'en')}"
         if self.hard and code == "EUR":
             cents = self.draw.randint(2, 99)
@@ -227,7 +238,7 @@ class Grammar:
 
     def _distance(self) -> Pair:
         """Such as "forty kilometers in three hours at twelve degrees Celsius"."""
-        far_de, far_en = self._number()
+        far_de, far_en = self._amount()
         long, warm = self.draw.randint(2, 99), self.draw.randint(2, 40)
         kilometer, hour, celsius = "length-kilometer", "duration-hour", "temperature-celsius"
         return (
@@ -263,12 +274,14 @@ def write_corpus(
     Raises:
         AbNetError: a split is to have no pairs.
     """
-    pairs = distinct_pairs(Grammar(seed, hard))
-    folder.mkdir(parents=True, exist_ok=True)
     # The held-out splits come first, so that the size of the training part does not change them.
-    for split, count in (("test", test), ("valid", valid), ("train", train)):
+    counts = {"test": test, "valid": valid, "train": train}
+    for split, count in counts.items():
         if count < 1:
             raise AbNetError(f"`{split}` must be at least 1, but is {count} instead.")
+    pairs = distinct_pairs(Grammar(seed, hard))
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, count in counts.items():
         drawn = [next(pairs) for _ in range(count)]
         for column, language in enumerate(("de", "en")):
             text = "".join(pair[column] + "\n" for pair in drawn)
