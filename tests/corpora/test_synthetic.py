@@ -320,8 +320,8 @@ def test_hard_covers() -> None:
     assert len(cents) > 60
     assert not re.findall(r"Euro$", joined, re.MULTILINE)
     kinds = (" und .* (Liter|Kilogramm|Meter) ", "Grad Celsius in .* Stunden", "für .* Franken$")
-    for kind in (*kinds, "^am .*, dem .*, um .*", "^um halb", "^die Zahlen"):
-        assert len(re.findall(kind, joined, re.MULTILINE)) > 50, kind
+    for kind in (*kinds, "^am .*, dem .*, um .*", "um halb", "^die Zahlen"):
+        assert len(re.findall(kind, joined, re.MULTILINE)) > 40, kind
 
 
 @pytest.mark.parametrize("hard", [False, True])
