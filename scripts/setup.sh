@@ -5,8 +5,8 @@
 #
 # PYTHON names the interpreter (3.11 or 3.12) of a new .venv; without it the first that works is
 # taken.
-# On a machine without a GPU, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu spares the
-# download of torch's CUDA libraries.
+# On a machine without a GPU, a PIP_EXTRA_INDEX_URL with PyTorch's CPU wheels spares the download of
+# torch's CUDA libraries.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -49,7 +49,7 @@ pip_install() {
 echo "setup: installing torch"
 pip_install torch setuptools
 echo "setup: installing what the project, fairseq and the tests need (a minute or two)"
-pip_install -qq --no-build-isolation --editable '.[fairseq,quickstart,test]'
+pip_install --no-build-isolation --editable '.[fairseq,quickstart,test]'
 echo "setup: installing fairseq without torchaudio (setup.py says why)"
 pip_install -qq --no-deps ve-fairseq
 .venv/bin/python -c 'import abnet, fairseq, torch, transformers'

@@ -24,7 +24,7 @@ from scripts.reproduce.recipes import (
     SYSTEMS,
     Multi30k,
 )
-from scripts.reproduce.steps import Runner, StepError, say
+from scripts.reproduce.steps import Runner, StepError, say, sole_user
 
 SCRIPT = "scripts/reproduce/multi30k.sh"
 
@@ -75,20 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     runner = Runner(jobs, _environment(jobs, size.on_gpu))
     results = args.results or records.RESULTS
     try:
-        runner.run([[work.pretrain(language)] for language in ("de", "en")])
-        runner.run([[work.prepare(d), work.prepare_for_rivals(d)] for d in args.directions])
-        runner.run(
-            [
-                [
-                    work.train(system, direction, seed),
-                    work.average(system, direction, seed),
-                    work.generate(system, direction, seed),
-                ]
-                for system in args.systems
-                for seed in args.seeds
-                for direction in args.directions
-            ]
-        )
+        with sole_user(work.out):
+            run_all(runner, work, args)
     except StepError as error:
         print(f"{SCRIPT}: error: {error}", file=sys.stderr)
         return 1
@@ -100,6 +88,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             say(f"{direction} {system}: BLEU {record['bleu']}, chrF {record['chrf']}")
     document = args.document or table.README
     return table.main(["--document", str(document), "--results", str(results)])
+
+
+def run_all(runner: Runner, work: Multi30k, args: argparse.Namespace) -> None:
+    """Runs all steps that are not done yet; both directions of a system side by side."""
+    runner.run([[work.pretrain(language)] for language in ("de", "en")])
+    runner.run([[work.prepare(d), work.prepare_for_rivals(d)] for d in args.directions])
+    runner.run(
+        [
+            [
+                work.train(system, direction, seed),
+                work.average(system, direction, seed),
+                work.generate(system, direction, seed),
+            ]
+            for system in args.systems
+            for seed in args.seeds
+            for direction in args.directions
+        ]
+    )
 
 
 def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ SIZES = {
     "cpu": Size(
         bert=_words(
             "--layers 4 --hidden 192 --heads 4 --ffn 768 --vocab-size 8000 --max-positions 128 "
-            "--updates 4000 --batch-tokens 1024 --lr 1e-3"
+            "--updates 4000 --batch-tokens 1024 --lr 1e-3 --dropout 0"
         ),
         abnet=_words(
             "--encoder-adapter-dim 384 --max-tokens 600 --lr 2e-3 --warmup-updates 500 "
@@ -165,16 +165,12 @@ class Multi30k:
         return self.prepared(direction) / "raw" / f"test.{_languages(direction)[1]}"
 
     def pretrain(self, language: str) -> Step:
-        """A BERT from task 2's captions and the training side, without validation and test lines.
-
-        The masks are those that AB-Net's decoder meets, from one word to all, since each BERT is
-        the decoder of one of the directions.
-        """
+        """A BERT from the captions and the training side, without validation and test lines."""
         texts = [self.data / "mono" / f"captions.{language}", self.data / f"train.{language}"]
         held_out = [self.data / f"{part}.{language}" for part in ("valid", "test2016")]
         command = ["abnet", "pretrain", "--output", str(self.bert(language)), "--resume"]
         command += ["--text", *(str(path) for path in texts if path.exists())]
-        command += ["--exclude", *map(str, held_out), "--masking", "decoder", "--seed", "1"]
+        command += ["--exclude", *map(str, held_out), "--seed", "1"]
         return Step(f"pretrain-{language}", self.out, (*command, *self.size.bert))
 
     def prepare(self, direction: str) -> Step:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import shlex
@@ -10,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +101,7 @@ class Runner:
         started = time.monotonic()
         with open(step.log, "ab") as log:
             status, peak = self._spawn(step.command, log.fileno())
-        seconds = round(time.monotonic() - started, 1)
+        seconds = round(time.monotonic() - started, 2)
         if self.stopped:
             return
         if status != 0:
@@ -133,6 +135,26 @@ class Runner:
             self.stopped = True
             for group in self.running:
                 os.killpg(group, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def sole_user(folder: Path) -> Iterator[None]:
+    """Keeps a folder for this process, and makes a polite kill (SIGTERM) end its steps too.
+
+    Raises:
+        StepError: another process works there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StepError(f"another run is at work in {folder}; give another --out.") from None
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def say(line: str) -> None:

@@ -30,7 +30,7 @@ def test_a_finished_step_is_not_done_again(tmp_path: Path, monkeypatch: pytest.M
     assert once.log.read_text() == "hello\n"
     stamp = json.loads(once.stamp.read_text())
     assert stamp["command"] == list(once.command)
-    assert 0 < stamp["seconds"] < 60
+    assert 0 < stamp["seconds"] < 60  # no Python starts in 5 ms
     assert 1_000_000 < stamp["peak_memory_bytes"] < 1_000_000_000
 
 
