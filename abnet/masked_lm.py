@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
@@ -31,9 +32,9 @@ from transformers import (
     set_seed,
 )
 from transformers.modeling_outputs import MaskedLMOutput
-from transformers.trainer_utils import get_last_checkpoint
 
 from abnet.errors import AbNetError
+from abnet.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from abnet.pretrain import BertShape, PretrainingOptions
@@ -84,21 +85,31 @@ def new_bert(
 
 
 def load_masked_lm(name_or_folder: str) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
-    """Tokenizer and model of an existing masked LM.
+    """Tokenizer and model, in 32 bits, of an existing masked LM.
 
     Raises:
-        AbNetError: nothing of the kind is there.
+        AbNetError: nothing of the kind is there, or its tokenizer or head is missing.
     """
+    Tokenizer.from_pretrained(name_or_folder)  # its errors say what a tokenizer lacks
+    tokenizer = AutoTokenizer.from_pretrained(name_or_folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name_or_folder)
         config = AutoConfig.from_pretrained(name_or_folder)
         kind = LeanBertForMaskedLM if config.model_type == "bert" else AutoModelForMaskedLM
-        return tokenizer, kind.from_pretrained(name_or_folder)
-    except (OSError, ValueError) as error:
+        model, report = kind.from_pretrained(
+            name_or_folder, dtype=torch.float32, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise AbNetError(
             f"the BERT to continue must be a masked language model, but {name_or_folder} cannot "
             f"be loaded as one: {error}"
         ) from error
+    missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
+    if missing:
+        raise AbNetError(
+            f"the BERT to continue must bring all weights of a masked language model, but of "
+            f"{name_or_folder} {len(missing)} are missing: {', '.join(missing[:5])}."
+        )
+    return tokenizer, model
 
 
 class MaskingCollator:
@@ -292,6 +303,18 @@ class MaskedLMTrainer(Trainer):  # type: ignore[misc]
         return self.lr_scheduler
 
 
+def check_precision(precision: str) -> None:
+    """Raises an `AbNetError` for fp16 on a machine without a GPU."""
+    if precision == "fp16" and not torch.cuda.is_available():
+        raise AbNetError("fp16 needs a GPU, but none is here; take bf16 or neither.")
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end."""
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{SECONDS_NAME}")]
+    return max(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")), default=None)
+
+
 def train_masked_lm(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -307,16 +330,11 @@ def train_masked_lm(
         sequences: ids with their symbols.
         folder: where checkpoints are kept.
         options: budget and objective.
-
-    Raises:
-        AbNetError: fp16 on a machine without a GPU.
     """
-    if options.precision == "fp16" and not torch.cuda.is_available():
-        raise AbNetError("fp16 needs a GPU, but none is here; take bf16 or neither.")
-    last = get_last_checkpoint(str(folder))
+    last = last_checkpoint(folder)
     spent = 0.0
     if last is not None:
-        spent = float(json.loads((Path(last) / SECONDS_NAME).read_text(encoding="utf-8")))
+        spent = float(json.loads((last / SECONDS_NAME).read_text(encoding="utf-8")))
     budget = Budget(options, spent)
     trainer = MaskedLMTrainer(
         budget=budget,
@@ -344,7 +362,7 @@ def train_masked_lm(
             seed=options.seed,
         ),
     )
-    trainer.train(resume_from_checkpoint=last)
+    trainer.train(resume_from_checkpoint=None if last is None else str(last))
     return TrainingResult(trainer.state.global_step, budget.seconds)
 
 

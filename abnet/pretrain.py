@@ -130,7 +130,7 @@ class PretrainingReport:
     """What was done; written to `pretraining.json`.
 
     Attributes:
-        settings: options, file hashes and excluded files' hashes.
+        settings: options, hashes of the text files, and how many lines were dropped.
         lines: number of lines trained on.
         held_out_lines: number of lines of the held-out slice.
         dropped_lines: lines left out because an excluded file has them.
@@ -177,11 +177,13 @@ def pretrain(
         report = PretrainingReport(**json.loads((output / REPORT_NAME).read_text("utf-8")))
         _check_same(report.settings, settings, output)
         return report
-    _claim_folder(output, settings, options.resume)
+    _check_folder(output, settings, options.resume)
 
-    from abnet.masked_lm import measure_accuracy, train_masked_lm
+    from abnet.masked_lm import check_precision, measure_accuracy, train_masked_lm
 
+    check_precision(options.precision)
     tokenizer, model, positions = _build(corpus, options, output)
+    _begin(output, settings, tokenizer)
     encoder = Tokenizer.from_pretrained(str(output))
     sequences, held_out = (
         encode_lines(encoder, lines, positions, options.with_cls)
@@ -222,25 +224,36 @@ def _check_same(old: dict[str, Any], new: dict[str, Any], output: Path) -> None:
         )
 
 
-def _claim_folder(output: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Makes the folder, or checks that what is in it is the run to resume."""
+def _check_folder(output: Path, settings: dict[str, Any], resume: bool) -> None:
+    """The folder is new, or what is in it is the run to resume."""
     record = output / WORK_NAME / SETTINGS_NAME
     if resume and record.exists():
         _check_same(json.loads(record.read_text("utf-8")), settings, output)
         return
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise AbNetError(
-            f"`output` must be a new or empty folder, but {output} is not; to go on with an "
-            "interrupted run there, add --resume."
+        advice = (
+            "it holds no run to resume either."
+            if resume
+            else "to go on with an interrupted run there, add --resume."
         )
-    record.parent.mkdir(parents=True)
+        raise AbNetError(f"`output` must be a new or empty folder, but {output} is not; {advice}")
+
+
+def _begin(output: Path, settings: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> None:
+    """Puts into the folder what a resumed run must find again."""
+    record = output / WORK_NAME / SETTINGS_NAME
+    record.parent.mkdir(parents=True, exist_ok=True)
     _write_json(record, settings)
+    if not (output / "tokenizer.json").exists():
+        if settings["start"] is None:
+            tokenizer.backend_tokenizer.model.save(str(output))  # vocab.txt, for people
+        tokenizer.save_pretrained(output)
 
 
 def _build(
     corpus: Corpus, options: PretrainingOptions, output: Path
 ) -> tuple[PreTrainedTokenizerBase, PreTrainedModel, int]:
-    """Tokenizer (saved at once), model, and the longest sequence it takes."""
+    """Tokenizer, model, and the longest sequence it takes."""
     from transformers import AutoTokenizer
 
     from abnet.masked_lm import load_masked_lm, new_bert
@@ -248,7 +261,6 @@ def _build(
     if options.start is not None:
         tokenizer, model = load_masked_lm(options.start)
         positions = min(tokenizer.model_max_length, model.config.max_position_embeddings - 2)
-        tokenizer.save_pretrained(output)
         return tokenizer, model, positions
     shape = options.shape or BertShape()
     if (output / "tokenizer.json").exists():  # an interrupted run left it
@@ -261,8 +273,6 @@ def _build(
             shape.max_positions,
             options.with_cls,
         )
-        tokenizer.backend_tokenizer.model.save(str(output))  # vocab.txt, for people
-        tokenizer.save_pretrained(output)
     model = new_bert(shape, tokenizer, options.dropout, options.seed)
     return tokenizer, model, shape.max_positions
 

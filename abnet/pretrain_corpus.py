@@ -32,7 +32,7 @@ class Corpus(NamedTuple):
     Attributes:
         training: lines to train on, in the order read, repetitions kept.
         held_out: distinct lines that `training` does not contain.
-        hashes: for each file its "sha256:<hex>".
+        hashes: for each file's name, or path where names repeat, its "sha256:<hex>".
         dropped: number of lines left out because an excluded file has them too.
     """
 
@@ -46,7 +46,7 @@ def read_corpus(texts: Sequence[Path], exclude: Sequence[Path] = (), seed: int =
     """Reads text files, drops what the excluded files contain, and holds a slice out.
 
     Lines are compared without regard to case and spacing. The held-out slice is 2 % of the
-    distinct lines, at most 1,000, chosen by a hash of the line, so all copies go together.
+    distinct lines, at most 1,000, chosen by a hash of the line; no copy of them trains.
 
     Args:
         texts: files with one sentence a line.
@@ -62,21 +62,23 @@ def read_corpus(texts: Sequence[Path], exclude: Sequence[Path] = (), seed: int =
     dropped = 0
     for path in texts:
         lines = [clean_line(line) for line in read_lines(path)]
-        hashes[path.name] = "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+        name = str(path) if path.name in hashes else path.name
+        hashes[name] = "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
         for line in lines:
             if _plain(line) in banned:
                 dropped += 1
             elif line.strip():
                 kept.append(line)
-    distinct = sorted(set(kept), key=lambda line: _digest(f"{seed} {line}"))
+    first = {_plain(line): line for line in reversed(kept)}
+    distinct = sorted(first.values(), key=lambda line: _digest(f"{seed} {line}"))
     if len(distinct) < 2:
         raise AbNetError(
             f"the text must have at least 2 different lines, but {len(distinct)} are left of "
             f"{', '.join(map(str, texts))} after {dropped} dropped lines."
         )
     held_out = distinct[: max(1, min(HELD_OUT_LIMIT, int(HELD_OUT_SHARE * len(distinct))))]
-    hidden = set(held_out)
-    training = [line for line in kept if line not in hidden]
+    hidden = {_plain(line) for line in held_out}
+    training = [line for line in kept if _plain(line) not in hidden]
     return Corpus(training, held_out, hashes, dropped)
 
 
@@ -163,14 +165,22 @@ def encode_lines(
         lines: text.
         max_positions: longest sequence, symbols included.
         with_cls: whether sequences begin with [CLS].
+
+    Raises:
+        AbNetError: the tokenizer finds nothing in any line, as in marks of zero width.
     """
     head = [tokenizer.symbols.cls] if with_cls else []
     room = max_positions - len(head) - 1
-    return [
+    sequences = [
         [*head, *ids[start : start + room], tokenizer.symbols.sep]
         for ids in tokenizer.encode_batch(lines)
         for start in range(0, len(ids), room)
     ]
+    if not sequences:
+        raise AbNetError(
+            f"the text must have words, but the tokenizer finds none in {len(lines)} lines."
+        )
+    return sequences
 
 
 def _alphabet(words: Counter[str], limit: int) -> set[str]:
