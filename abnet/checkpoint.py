@@ -7,9 +7,12 @@ without executing code.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import pickle
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -107,12 +110,13 @@ def write_checkpoint(path: str | Path, contents: CheckpointContents) -> None:
         state = {**contents.envelope, "model": {**weights, FAIRSEQ_IDENTITY: identity}}
         _replace(Path(path), lambda file: torch.save(state, file))
         return
+    weights = {name: tensor.contiguous().cpu() for name, tensor in contents.weights.items()}
     metadata = {
         "format": "abnet",
         "config": json.dumps(contents.config.to_dict()),
         "identities": identities_to_json(contents.identities),
     }
-    weights = {name: tensor.contiguous().cpu() for name, tensor in contents.weights.items()}
+    metadata["content_hash"] = _content_hash(metadata, weights)
     _replace(Path(path), lambda file: save_file(weights, file, metadata))
 
 
@@ -127,11 +131,15 @@ def _read_safetensors(path: Path) -> CheckpointContents:
         raise AbNetError(
             f"{str(path)!r} must be a checkpoint of AB-Net, but is another safetensors file."
         )
+    if metadata.pop("content_hash", None) != _content_hash(metadata, weights):
+        raise _damaged(path, "its content is not what was written")
     config = AbNetConfig.from_dict(json.loads(metadata["config"]))
     return CheckpointContents(config, identities_from_json(metadata["identities"]), weights, {})
 
 
 def _read_fairseq(path: Path) -> CheckpointContents:
+    if not is_whole(path):
+        raise _damaged(path, "it is no complete archive")
     try:
         # Leaving the context takes its classes away, even those that someone had allowed before.
         allowed = torch.serialization.get_safe_globals()
@@ -160,7 +168,25 @@ def _read_fairseq(path: Path) -> CheckpointContents:
     )
 
 
-def _damaged(path: Path, error: Exception) -> AbNetError:
+def is_whole(path: Path) -> bool:
+    """Whether the file is a complete torch archive whose checksums are right."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError):
+        return False  # a flipped byte can also look like another compression or a password
+
+
+def _content_hash(metadata: Mapping[str, str], weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 over all that a file holds; safetensors itself has no checksum."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _damaged(path: Path, error: Exception | str) -> AbNetError:
     return AbNetError(
         f"The checkpoint {str(path)!r} cannot be read: it is truncated, damaged, or holds objects "
         f"that would need code to be executed. ({error})"

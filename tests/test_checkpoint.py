@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import random
 import resource
 import shutil
 import signal
@@ -129,6 +130,28 @@ def test_missing_truncated_and_foreign_files_are_refused(tiny_model: AbNet, tmp_
     save_file({"weight": torch.zeros(2)}, tmp_path / "foreign.safetensors")
     with pytest.raises(AbNetError, match="is another safetensors file"):
         load_checkpoint(tmp_path / "foreign.safetensors")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.pt"])
+def test_a_flipped_byte_changes_nothing_silently(
+    tiny_model: AbNet, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    save_fairseq(path, tiny_model) if name.endswith("pt") else save_checkpoint(path, tiny_model)
+    whole, refused = path.read_bytes(), 0
+    contents = read_checkpoint(path)
+    flips = random.Random(1).sample(range(len(whole)), 40)
+    for place in flips:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        try:
+            found = read_checkpoint(path)
+        except AbNetError as error:
+            assert "is truncated, damaged" in str(error)  # noqa: PT017 - some are only padding
+            refused += 1
+            continue
+        assert found.config == contents.config
+        assert all(torch.equal(found.weights[n], w) for n, w in contents.weights.items())
+    assert refused > 30
 
 
 class Trap:
