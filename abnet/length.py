@@ -55,12 +55,22 @@ def length_beam(logits: Tensor, candidates: int, longest: int) -> LengthBeam:
     Raises:
         AbNetError: there are fewer lengths than candidates.
     """
-    allowed = min(logits.size(1) - 1, longest)
+    allowed = check_beam(candidates, logits.size(1), longest)
+    log_probs = torch.log_softmax(logits[:, 1 : allowed + 1].float(), dim=1)
+    best = log_probs.topk(candidates, dim=1)
+    return LengthBeam(best.indices + 1, best.values)
+
+
+def check_beam(candidates: int, classes: int, longest: int) -> int:
+    """How many lengths the model can predict.
+
+    Raises:
+        AbNetError: there are fewer lengths than candidates.
+    """
+    allowed = min(classes - 1, longest)
     if not 1 <= candidates <= allowed:
         raise AbNetError(
             f"`length_beam` must be between 1 and the {allowed} lengths that the model can "
             f"predict, but is {candidates} instead."
         )
-    log_probs = torch.log_softmax(logits[:, 1 : allowed + 1].float(), dim=1)
-    best = log_probs.topk(candidates, dim=1)
-    return LengthBeam(best.indices + 1, best.values)
+    return allowed

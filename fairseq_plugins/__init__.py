@@ -18,7 +18,11 @@ needed, or one that does something else, this is what stands in for it:
   it for what must be an error before anything is written. For that the model is registered as
   `abnet_model`: fairseq gives the architecture named as the model an empty function.
 - *--bf16* sets `--tpu` behind the user's back, and then torch_xla is missing; the same hook takes
-  it back.
+  it back. *--fp16* without a GPU asks CUDA for a place for its flat gradients; the hook leaves them
+  as they are.
+- *Checks of files to decode with.* `fairseq-validate` reads its checkpoint before it asks the task
+  for anything but options; the task uses that to look at what `--path` and `--input` name
+  (`command_line.py`).
 - *Safe loading.* fairseq's files hold its options and metrics beside tensors; `safe_loading.py`
   names their classes to torch, so that `weights_only` stays on.
 - *Errors while loading weights* are replaced by "please ensure that the architectures match"; the
@@ -29,10 +33,10 @@ needed, or one that does something else, this is what stands in for it:
   the task gives its own `bpe` by default. Source lines pass through the target's `bpe.decode`
   too, so the source dictionary marks its strings (`SourcePieces`).
 
-What has no hook at all: `fairseq-validate` reads the checkpoint before any of our code runs, so a
-truncated file is reported there in torch's words. `fairseq-generate` strips padding from the
-printed source by the *target's* padding id; where two BERTs differ in it, an S- line may lack a
-piece of that id, never the translation.
+What has no hook at all: `fairseq-preprocess` says "negative seek position" where its text is not
+UTF-8 (`abnet tokenize` and `abnet prepare` name the line). A full disk is reported in the operating
+system's words. `fairseq-generate` strips padding from the printed source by the *target's* padding
+id; where two BERTs differ in it, an S- line may lack a piece of that id, never the translation.
 """
 
 from fairseq_plugins import safe_loading

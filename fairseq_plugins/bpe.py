@@ -23,6 +23,7 @@ class AbNetBpe:
     def __init__(self, source: Tokenizer, target: Tokenizer) -> None:
         self.source = source
         self.target = target
+        self.lines = 0
 
     @classmethod
     def build_bpe(cls, cfg: Any) -> AbNetBpe:
@@ -34,7 +35,19 @@ class AbNetBpe:
         raise AbNetError("`--bpe abnet` must go with `--task translation_abnet`.")
 
     def encode(self, x: str) -> str:
-        """Pieces separated by spaces."""
+        """Pieces of the next line that `fairseq-interactive` has read, separated by spaces.
+
+        Raises:
+            AbNetError: the line was not UTF-8.
+        """
+        self.lines += 1
+        if self.lines == 1:
+            x = x.removeprefix("\ufeff")
+        if any("\ud800" <= character <= "\udfff" for character in x):
+            raise AbNetError(
+                f"Line {self.lines} of the input must be UTF-8, but is not: {x!r}. Convert the "
+                "text first, for example with `iconv -f LATIN1 -t UTF-8`."
+            )
         return " ".join(self.source.pieces(x))
 
     def decode(self, x: str) -> str:

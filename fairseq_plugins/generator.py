@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -14,6 +15,8 @@ from abnet.errors import AbNetError
 from abnet.mask_predict import DecodingOptions, Hypothesis, mask_predict
 from abnet.model import AbNet
 from abnet.tokenizer import SymbolIds
+
+logger = logging.getLogger(__name__)
 
 SUPPORTED_OPTIONS = frozenset(
     {
@@ -30,6 +33,8 @@ SUPPORTED_OPTIONS = frozenset(
 )
 ADVICE = {
     "beam": "--iter-decode-with-beam is the number of lengths to try",
+    "iter_decode_eos_penalty": "it is for models that insert and delete words",
+    "iter_decode_with_external_reranker": "the candidate of highest probability wins",
     "max_len_a": "the model predicts the length",
     "max_len_b": "the model predicts the length",
     "print_alignment": "Mask-Predict has no attention that would be an alignment",
@@ -86,6 +91,7 @@ class MaskPredictGenerator:
         self.source = source
         self.target = target
         self.eos = target.sep
+        self.warned = False
         self.symbols_to_strip_from_output = {target.pad, target.cls, target.sep, target.mask}
 
     def generate(
@@ -110,13 +116,27 @@ class MaskPredictGenerator:
         (model,) = models
         abnet: AbNet = model.abnet
         source: Tensor = sample["net_input"]["src_tokens"]
-        filled = (source.ne(self.source.pad) & source.ne(self.source.sep)).any(dim=1)
+        pieces = source.ne(self.source.pad) & source.ne(self.source.sep)
+        filled = pieces.any(dim=1)
+        if not self.warned:
+            known = (pieces & source.ne(self.source.unk)).any(dim=1)
+            self._warn(int((filled & ~known).sum()))
         decoded = mask_predict(abnet, source[filled], self.options) if filled.any() else []
         remaining = iter(decoded)
         return [
             [_as_fairseq(h) for h in next(remaining)] if has_words else [self._empty()]
             for has_words in filled.tolist()
         ]
+
+    def _warn(self, unknown: int) -> None:
+        """Says once that there are sentences of unknown words only, `unknown` in this batch."""
+        if unknown:
+            self.warned = True
+            logger.warning(
+                "%d source sentences, and maybe more to come, are made of unknown words only: is "
+                "the text in the language and script of the source BERT?",
+                unknown,
+            )
 
     def _empty(self) -> dict[str, Any]:
         """The translation of an empty line: [SEP] alone, certain, without a pass."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import zipfile
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import fields
@@ -13,25 +13,32 @@ import torch
 
 from abnet.config import AbNetConfig
 from abnet.errors import AbNetError
+from fairseq_plugins.command_line import check_whole
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_RESTORE_FILE = "checkpoint_last.pt"
+SMALLER_IS_BETTER = ("loss", "nll_loss", "length_loss", "ppl")
+LARGER_IS_BETTER = ("bleu", "masked_accuracy", "length_accuracy")
 SHAPELESS = ("decoder_adapter_heads", "decoder_adapter_norm", "keep_cls")
 DEFAULTS = {field.name: field.default for field in fields(AbNetConfig)}
 
 
 def prepare_training(args: Namespace) -> None:
-    """Checks, and mends `--bf16`.
+    """Checks, and mends `--bf16` and, without a GPU, `--fp16`.
 
     Args:
         args: all arguments of `fairseq-train`, parsed.
 
     Raises:
-        AbNetError: see `check_launch`, `check_options` and `check_start`.
+        AbNetError: see `check_launch`, `check_options`, `check_best` and `check_start`.
     """
     if "path" in args:  # fairseq-generate or -interactive with a needless --arch
         return
     if args.bf16:
         args.tpu = False  # fairseq takes --bf16 for a wish for a TPU
+    if args.fp16 and on_cpu(args):
+        args.fp16_no_flatten_grads = True  # fairseq would flatten them on a GPU
     check_options(args)
     check_launch(args, os.environ)
     check_start(args)
@@ -55,6 +62,34 @@ def check_options(args: Namespace) -> None:
             "`--ddp-backend` must not be fully_sharded: frozen and trained weights share layers. "
             "The default, pytorch_ddp, reduces the trained ones only."
         )
+    check_best(args)
+
+
+def check_best(args: Namespace) -> None:
+    """Refuses a choice of `checkpoint_best.pt` that would end in an error or take the worst.
+
+    Raises:
+        AbNetError: there is no such metric, or its best is at the other end.
+    """
+    metric = args.best_checkpoint_metric
+    if metric == "bleu" and not args.eval_bleu:
+        raise AbNetError("`--best-checkpoint-metric bleu` must go with `--eval-bleu`.")
+    if metric not in (*SMALLER_IS_BETTER, *LARGER_IS_BETTER):
+        raise AbNetError(
+            f"`--best-checkpoint-metric` must be one of {(*SMALLER_IS_BETTER, *LARGER_IS_BETTER)}, "
+            f"but is {metric!r} instead."
+        )
+    if args.maximize_best_checkpoint_metric != (metric in LARGER_IS_BETTER):
+        how = "given" if metric in LARGER_IS_BETTER else "left out"
+        raise AbNetError(
+            f"`--maximize-best-checkpoint-metric` must be {how} with `--best-checkpoint-metric "
+            f"{metric}`, or checkpoint_best.pt would be the worst."
+        )
+    if args.eval_bleu and metric == "loss":
+        logger.warning(
+            "checkpoint_best.pt will be the one of lowest loss; for the one of highest BLEU add "
+            "`--best-checkpoint-metric bleu --maximize-best-checkpoint-metric`"
+        )
 
 
 def check_launch(args: Namespace, environ: Mapping[str, str]) -> None:
@@ -65,9 +100,8 @@ def check_launch(args: Namespace, environ: Mapping[str, str]) -> None:
     """
     world = args.distributed_world_size
     processes = int(environ.get("WORLD_SIZE") or environ.get("SLURM_STEP_NUM_TASKS") or 1)
-    on_cpu = args.cpu or not torch.cuda.is_available()
     flags = "--distributed-world-size $WORLD_SIZE"
-    if on_cpu:
+    if on_cpu(args):
         flags += (
             " --distributed-rank $RANK --distributed-init-method env:// --distributed-no-spawn "
             "--distributed-backend gloo --ddp-backend legacy_ddp"
@@ -79,12 +113,17 @@ def check_launch(args: Namespace, environ: Mapping[str, str]) -> None:
             "(`scripts/train/distributed.sh` does)."
         )
     joined = args.distributed_no_spawn and args.distributed_init_method is not None
-    if on_cpu and world > 1 and not joined:
+    if on_cpu(args) and world > 1 and not joined:
         raise AbNetError(
             f"`--distributed-world-size` is {world}, but fairseq starts processes on GPUs only, "
             f"and none is in use. Start them with torchrun and add {flags} "
             "(`scripts/train/distributed.sh` does)."
         )
+
+
+def on_cpu(args: Namespace) -> bool:
+    """Whether the run uses no GPU."""
+    return args.cpu or not torch.cuda.is_available()
 
 
 def check_start(args: Namespace) -> None:
@@ -94,42 +133,29 @@ def check_start(args: Namespace) -> None:
         AbNetError: the checkpoint to start from is missing or damaged.
     """
     last = Path(args.save_dir) / DEFAULT_RESTORE_FILE
-    if args.restore_file != DEFAULT_RESTORE_FILE:
-        start, flag = Path(args.restore_file), "--restore-file"
-    elif last.is_file():
-        start, flag = last, None
-    elif args.continue_once is not None:
-        start, flag = Path(args.continue_once), "--continue-once"
-    elif args.finetune_from_model is not None:
-        start, flag = Path(args.finetune_from_model), "--finetune-from-model"
-    else:
-        return
-    if not start.is_file():
+    restored = None if args.restore_file == DEFAULT_RESTORE_FILE else args.restore_file
+    named = {
+        "--restore-file": restored,
+        "--continue-once": args.continue_once,
+        "--finetune-from-model": args.finetune_from_model,
+    }
+    starts = [(flag, Path(name)) for flag, name in named.items() if name is not None]
+    for flag, start in starts:
+        if start.is_file():
+            continue
         beside = Path(args.save_dir) / start.name
         hint = f" There is a {beside}." if beside.is_file() else ""
         raise AbNetError(
             f"`{flag}` must be an existing checkpoint, but {start} is none (paths are relative to "
-            f"{Path.cwd()}); training would start from scratch.{hint}"
+            f"{Path.cwd()}); without it, training would start from scratch.{hint}"
         )
-    check_whole(start)
-    check_function(start, args)
-
-
-def check_whole(path: Path) -> None:
-    """Refuses a checkpoint that was cut off or damaged; reads all of it once.
-
-    Raises:
-        AbNetError: naming the intact ones beside it.
-    """
-    if is_whole(path):
-        return
-    beside = [other for other in sorted(path.parent.glob("checkpoint*.pt")) if other != path]
-    whole = ", ".join(other.name for other in beside if is_whole(other))
-    hint = f"Whole ones beside it: {whole}." if whole else "None beside it is whole."
-    raise AbNetError(
-        f"The checkpoint {path} cannot be read: it is truncated, damaged or not written by "
-        f"fairseq. {hint} Take one of them, or move the file away."
-    )
+    if restored is None and last.is_file():
+        for flag, start in starts:
+            logger.warning("`%s %s` is ignored: training goes on from %s", flag, start, last)
+        starts = [("", last)]
+    for _, start in starts[:1]:  # as fairseq ranks them
+        check_whole(start)
+        check_function(start, args)
 
 
 def check_function(path: Path, args: Namespace) -> None:
@@ -138,7 +164,8 @@ def check_function(path: Path, args: Namespace) -> None:
     Raises:
         AbNetError: a choice differs that no shape shows.
     """
-    saved = torch.load(path, map_location="cpu", mmap=True).get("cfg", {}).get("model")
+    state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    saved = state.get("cfg", {}).get("model")
     if not isinstance(saved, Mapping):
         return  # not one of ours, as loading it will say
     for name in SHAPELESS:
@@ -149,12 +176,3 @@ def check_function(path: Path, args: Namespace) -> None:
                 f"`{flag}` must be {saved[name]!r} as in the checkpoint {path}, but is {ours!r} "
                 "instead."
             )
-
-
-def is_whole(path: Path) -> bool:
-    """Whether the file is a complete torch archive whose checksums are right."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (zipfile.BadZipFile, EOFError, OSError):
-        return False

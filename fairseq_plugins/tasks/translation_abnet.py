@@ -5,10 +5,9 @@ import json
 import logging
 import os
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Optional
 
 from fairseq import utils
@@ -21,14 +20,15 @@ from omegaconf import II, DictConfig
 from torch import Tensor, nn
 
 from abnet.errors import AbNetError
+from abnet.length import check_beam
 from abnet.tokenizer import Tokenizer
 from fairseq_plugins.bpe import AbNetBpe
+from fairseq_plugins.command_line import check_files, read_standard_input_as_files
 from fairseq_plugins.dataset import PairDataset, load_pairs
 from fairseq_plugins.dictionary import BertDictionary, SourceDictionary
 from fairseq_plugins.evaluation import bleu_counts, log_bleu
 from fairseq_plugins.generator import MaskPredictGenerator, decoding_options
 from fairseq_plugins.models.abnet_model import AbNetModel
-from fairseq_plugins.training_run import check_whole
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,6 @@ class TranslationAbNetConfig(TranslationConfig):
 
     left_pad_source: bool = field(default=False, metadata={"help": "not supported"})
     seed: int = II("common.seed")
-    path: Optional[str] = II("common_eval.path")  # noqa: UP045
     post_process: Optional[str] = II("common_eval.post_process")  # noqa: UP045
 
 
@@ -60,30 +59,46 @@ class TranslationAbNetTask(TranslationTask):
         self.is_training_run = False
 
     @classmethod
+    def add_args(cls, parser: ArgumentParser) -> None:
+        """Adds the options; no other code of ours runs before `fairseq-validate` reads a file.
+
+        Raises:
+            AbNetError: a checkpoint or an input that the command line names is damaged.
+        """
+        super().add_args(parser)
+        check_files(sys.argv[1:])
+
+    @classmethod
     def setup_task(cls, cfg: DictConfig, **kwargs: Any) -> "TranslationAbNetTask":
         """Loads the dictionaries of both languages.
 
         Raises:
-            AbNetError: the folder is no data-bin of this task, an option is not supported, or
-                a checkpoint to decode with is damaged.
+            AbNetError: the folder is no data-bin of this task or of these languages, or an option
+                is not supported.
         """
         _check_options(cfg)
-        for path in utils.split_paths(cfg.path) if cfg.path else []:
-            if Path(path).is_file():
-                check_whole(Path(path))
         folder = utils.split_paths(cfg.data)[0]
         if cfg.source_lang is None or cfg.target_lang is None:
-            cfg.source_lang, cfg.target_lang = data_utils.infer_language_pair(folder)
+            source, target = data_utils.infer_language_pair(folder)
+            if cfg.source_lang not in (None, source) or cfg.target_lang not in (None, target):
+                raise AbNetError(
+                    f"`--source-lang` and `--target-lang` must be given both or be those of "
+                    f"{folder}, which goes from {source} to {target}."
+                )
+            cfg.source_lang, cfg.target_lang = source, target
         if cfg.source_lang is None or cfg.target_lang is None:
             raise AbNetError(
                 f"`--source-lang` and `--target-lang` must be given: {folder} holds no pair of "
                 "binarized files that would tell them."
             )
-        source = SourceDictionary.load(os.path.join(folder, f"dict.{cfg.source_lang}.txt"))
-        target = BertDictionary.load(os.path.join(folder, f"dict.{cfg.target_lang}.txt"))
-        for language, dictionary in ((cfg.source_lang, source), (cfg.target_lang, target)):
+        source_dict = SourceDictionary.load(os.path.join(folder, f"dict.{cfg.source_lang}.txt"))
+        target_dict = BertDictionary.load(os.path.join(folder, f"dict.{cfg.target_lang}.txt"))
+        for language, dictionary in (
+            (cfg.source_lang, source_dict),
+            (cfg.target_lang, target_dict),
+        ):
             logger.info("[%s] dictionary: %d pieces", language, len(dictionary))
-        return cls(cfg, source, target)
+        return cls(cfg, source_dict, target_dict)
 
     @classmethod
     def load_dictionary(cls, filename: str) -> BertDictionary:
@@ -194,8 +209,7 @@ class TranslationAbNetTask(TranslationTask):
         self.model = model
         self.is_training_run = not from_checkpoint
         if self.cfg.eval_bleu:
-            options = Namespace(**json.loads(self.cfg.eval_bleu_args or "{}"))
-            self.sequence_generator = self.build_generator([model], options)
+            self.sequence_generator = self.build_generator([model], self._eval_bleu_options())
         return model
 
     def build_generator(
@@ -209,7 +223,8 @@ class TranslationAbNetTask(TranslationTask):
         """Mask-Predict with fairseq's options.
 
         Raises:
-            AbNetError: several models, or an option without a meaning for Mask-Predict.
+            AbNetError: several models, an option without a meaning for Mask-Predict, or a length
+                beam larger than the number of lengths.
         """
         if len(models) != 1:
             raise AbNetError(
@@ -217,9 +232,10 @@ class TranslationAbNetTask(TranslationTask):
                 "no ensembles. Average checkpoints of one run with `abnet average`."
             )
         given: Mapping[str, Any] = vars(args) if isinstance(args, Namespace) else args
-        return MaskPredictGenerator(
-            decoding_options(given), self.src_dict.special_ids, self.tgt_dict.special_ids
-        )
+        options = decoding_options(given)
+        abnet = models[0].abnet
+        check_beam(options.length_beam, abnet.config.length_classes, abnet.max_target_positions)
+        return MaskPredictGenerator(options, self.src_dict.special_ids, self.tgt_dict.special_ids)
 
     def build_bpe(self, args: Namespace | DictConfig | str | None) -> AbNetBpe:
         """The tokenizers of the model's BERTs, with `--bpe abnet` and without.
@@ -236,6 +252,7 @@ class TranslationAbNetTask(TranslationTask):
         if self.model is None:
             raise AbNetError("`build_bpe` must follow `build_model`, which knows the BERTs.")
         abnet = self.model.abnet
+        read_standard_input_as_files()
         return AbNetBpe(abnet.source_tokenizer, abnet.target_tokenizer)
 
     def valid_step(
@@ -246,6 +263,15 @@ class TranslationAbNetTask(TranslationTask):
         if self.cfg.eval_bleu:
             logged.update(self._translate_and_count(sample, model))
         return loss, size, logged
+
+    def _eval_bleu_options(self) -> Namespace:
+        try:
+            return Namespace(**json.loads(self.cfg.eval_bleu_args or "{}"))
+        except (ValueError, TypeError) as error:
+            raise AbNetError(
+                "`--eval-bleu-args` must be a JSON object, such as "
+                f"'{{\"iter_decode_with_beam\": 4}}', but is {self.cfg.eval_bleu_args!r} instead."
+            ) from error
 
     def _translate_and_count(self, sample: Mapping[str, Any], model: nn.Module) -> dict[str, int]:
         target = self.model.abnet.target_tokenizer

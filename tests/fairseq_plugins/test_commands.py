@@ -47,7 +47,8 @@ def test_training_logs_what_it_learns(trained: Trained) -> None:
         max(logged(trained.output, "valid", "bleu"))
         == logged(trained.output, "valid", "best_bleu")[-1]
     )
-    assert list((trained.folder / "tensorboard").glob("*/events.out.*"))
+    (events,) = (trained.folder / "tensorboard" / "valid").glob("events.out.*")
+    assert all(name in events.read_bytes() for name in (b"bleu", b"length_loss"))
 
 
 def test_checkpoints_kept(trained: Trained) -> None:
@@ -68,6 +69,9 @@ def test_checkpoint_holds_trained_weights_and_identity_alone(
     trained_bytes = sum(p.numel() * 4 for p in model.parameters() if p.requires_grad)
     stored = sum(t.untyped_storage().nbytes() for t in state["model"].values())
     assert trained_bytes < stored <= 1.02 * trained_bytes
+    adam = list(state["last_optimizer_state"]["state"].values())
+    for moment in ("exp_avg", "exp_avg_sq"):
+        assert sum(one[moment].numel() * 4 for one in adam) == trained_bytes
     assert set(CONFIG_FIELDS) <= state["cfg"]["model"].keys()
 
 
@@ -200,6 +204,9 @@ def test_bleu_is_of_raw_text(corpus: Corpus, trained: Trained) -> None:
         (("--print-alignment",), "`--print-alignment` must be left out, .* has no attention"),
         (("--sampling", "--nbest", 5), "`--sampling` must be left out"),
         (("--beam", 4), "--iter-decode-with-beam is the number of lengths"),
+        (("--iter-decode-eos-penalty", 1), "eos-penalty` .* models that insert and delete words"),
+        (("--iter-decode-with-external-reranker",), "reranker` .* of highest probability wins"),
+        (("--iter-decode-max-iter", 0), "`iterations` must be at least 1, but is 0"),
         (("--prefix-size", 2), "`--prefix-size` must be left out"),
         (("--constraints",), "`--constraints` must be left out"),
         (("--nbest", 4), "`--nbest` must be at most `--iter-decode-with-beam` = 3, but is 4"),

@@ -257,8 +257,9 @@ def test_checkpoint_with_code_is_not_executed(
 ) -> None:
     state = torch.load(trained.checkpoint)
     torch.save({**state, "extra_state": Malicious()}, tmp_path / "checkpoint.pt")
-    with pytest.raises(Exception, match="Weights only load failed"):
-        run("generate", corpus.data_bin, "--path", tmp_path / "checkpoint.pt", "--cpu")
+    for command in ("generate", "validate"):
+        with pytest.raises(AbNetError, match="objects that would need code to be executed"):
+            run(command, corpus.data_bin, "--path", tmp_path / "checkpoint.pt", "--cpu")
     assert "executed" not in capsys.readouterr().out
 
 

@@ -1,0 +1,132 @@
+"""fairseq's own switches: each keeps its meaning, or says that it has none here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from abnet.errors import AbNetError
+from tests.conftest import TinyBerts
+from tests.fairseq_plugins.commands import logged, run, train
+from tests.fairseq_plugins.conftest import Corpus, Trained
+from tests.fairseq_plugins.test_training import QUICK, SAME_SHAPE
+
+BEST_BLEU = (
+    *("--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric"),
+    "--eval-bleu",
+)
+
+
+def test_fp16_without_a_gpu(corpus: Corpus, tiny_berts: TinyBerts, tmp_path: Path) -> None:
+    output = train(corpus.data_bin, tmp_path, tiny_berts, *QUICK, "--no-save", "--fp16")
+    assert len(logged(output, "train_inner", "loss_scale")) == 3
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        ("optimizer", (0, 0, 3)),  # and with it everything else
+        ("lr-scheduler", (9, 9, 3)),
+        ("dataloader", (9, 9, 1)),
+        ("meters", (9, 9, 3)),
+    ],
+)
+def test_each_reset(
+    corpus: Corpus,
+    trained: Trained,
+    tiny_berts: TinyBerts,
+    tmp_path: Path,
+    what: str,
+    expected: tuple[int, int, int],
+) -> None:
+    """Updates as loaded, updates that the optimizer has done, and the epoch that follows."""
+    updates, steps, epoch = expected
+    output = train(
+        corpus.data_bin, tmp_path, tiny_berts, *SAME_SHAPE, *QUICK,
+        "--restore-file", trained.checkpoint, f"--reset-{what}", "--max-update", updates + 1,
+    )  # fmt: skip
+    assert f"@ {updates} updates)" in output
+    assert f"begin training epoch {epoch}" in output
+    state = torch.load(tmp_path / "checkpoint_last.pt", weights_only=True)
+    (step,) = {int(one["step"]) for one in state["last_optimizer_state"]["state"].values()}
+    assert step == steps + 1
+
+
+def test_checkpoint_best_is_the_one_of_highest_bleu(
+    corpus: Corpus, tiny_berts: TinyBerts, tmp_path: Path
+) -> None:
+    output = train(
+        corpus.data_bin, tmp_path, tiny_berts, *BEST_BLEU, "--eval-bleu-print-samples",
+        "--lr", 0.05, "--max-update", 12, "--save-interval-updates", 1,
+    )  # fmt: skip
+    scores = logged(output, "valid", "bleu")
+    assert len(set(scores)) > 1
+    best = torch.load(tmp_path / "checkpoint_best.pt", weights_only=True)["extra_state"]
+    assert best["val_loss"] == max(scores)  # fairseq's name for the metric, whichever it is
+    assert "example hypothesis: " in output
+
+
+def test_best_by_loss_with_bleu_is_said(
+    corpus: Corpus, tiny_berts: TinyBerts, tmp_path: Path
+) -> None:
+    output = train(
+        corpus.data_bin, tmp_path, tiny_berts, *QUICK, "--no-save", "--eval-bleu",
+        "--max-update", 1,
+    )  # fmt: skip
+    assert "checkpoint_best.pt will be the one of lowest loss; for the one of highest" in output
+
+
+def test_finetune_from_model_once(
+    corpus: Corpus, trained: Trained, tiny_berts: TinyBerts, tmp_path: Path
+) -> None:
+    """The same command goes on when it is given again, and says so."""
+    start = (*SAME_SHAPE, *QUICK, "--finetune-from-model", trained.checkpoint)
+    train(corpus.data_bin, tmp_path, tiny_berts, *start, "--max-update", 1)
+    output = train(corpus.data_bin, tmp_path, tiny_berts, *start, "--max-update", 2)
+    assert "is ignored: training goes on from" in output
+    assert "checkpoint_last.pt (epoch 1 @ 1 updates)" in output
+    gone = ("--finetune-from-model", tmp_path / "gone.pt")
+    with pytest.raises(AbNetError, match="`--finetune-from-model` must be an existing checkpoint"):
+        train(corpus.data_bin, tmp_path, tiny_berts, *SAME_SHAPE, *gone)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (BEST_BLEU[:3], "`--best-checkpoint-metric bleu` must go with `--eval-bleu`"),
+        (("--best-checkpoint-metric", "chrf"), "`--best-checkpoint-metric` must be one of"),
+        (("--maximize-best-checkpoint-metric",), "must be left out .* would be the worst"),
+        (
+            ("--eval-bleu", *BEST_BLEU[:2]),
+            "`--maximize-best-checkpoint-metric` must be given with .* bleu`",
+        ),
+        (("--eval-bleu", "--eval-bleu-args", "{beam"), "`--eval-bleu-args` must be a JSON object"),
+        (
+            ("--eval-bleu", "--eval-bleu-args", '{"iter_decode_with_beam": 60}'),
+            "`length_beam` must be between 1 and the 47 lengths .* is 60",
+        ),
+        (("--source-lang", "fr"), "must be given both or be those of .* goes from de to en"),
+    ],
+)
+def test_refused_before_training(
+    corpus: Corpus,
+    tiny_berts: TinyBerts,
+    tmp_path: Path,
+    flags: tuple[object, ...],
+    message: str,
+) -> None:
+    with pytest.raises(AbNetError, match=message):
+        train(corpus.data_bin, tmp_path / "checkpoints", tiny_berts, *flags)
+    assert not list(tmp_path.glob("checkpoints/*.pt"))
+
+
+@pytest.mark.parametrize("command", ["generate", "interactive", "validate"])
+def test_truncated_checkpoint_to_decode_with(
+    corpus: Corpus, trained: Trained, tmp_path: Path, command: str
+) -> None:
+    path = tmp_path / "checkpoint7.pt"
+    path.write_bytes(trained.checkpoint.read_bytes()[:9000])
+    with pytest.raises(AbNetError, match="truncated, damaged or not written by fairseq"):
+        run(command, corpus.data_bin, "--path", path, "--cpu", "--max-tokens", 100)
