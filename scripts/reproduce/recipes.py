@@ -61,8 +61,9 @@ SIZES = {
             "--updates 4000 --batch-tokens 1024 --lr 1e-3 --dropout 0"
         ),
         abnet=_words(
-            "--encoder-adapter-dim 384 --max-tokens 600 --lr 2e-3 --warmup-updates 500 "
-            "--max-update 5000 --save-interval-updates 200"
+            "--encoder-adapter-dim 384 --bert-dropout 0 --adapter-dropout 0 --max-tokens 600 "
+            "--clip-norm 1.0 --lr 2e-3 --lr-scheduler polynomial_decay --warmup-updates 500 "
+            "--total-num-update 7000 --max-update 7000 --save-interval-updates 200"
         ),
         rivals=_words(
             "--encoder-layers 4 --decoder-layers 4 --encoder-embed-dim 128 "
@@ -87,7 +88,8 @@ SIZES = {
             "--batch-tokens 16384 --lr 5e-4 --updates 5000 --bf16"
         ),
         abnet=_words(
-            "--encoder-adapter-dim 2048 --max-tokens 4096 --lr 5e-4 --warmup-updates 1000 "
+            "--encoder-adapter-dim 2048 --max-tokens 4096 --clip-norm 1.0 --lr 5e-4 "
+            "--lr-scheduler inverse_sqrt --warmup-updates 1000 --warmup-init-lr 1e-7 "
             "--max-update 10000 --save-interval-updates 250 --stop-time-hours 0.18 --fp16"
         ),
         rivals=_words(
@@ -113,8 +115,10 @@ SIZES = {
             "--layers 1 --hidden 32 --heads 2 --ffn 64 --vocab-size 300 "
             "--batch-tokens 256 --updates 5"
         ),
-        abnet=_words("--encoder-adapter-dim 16 --max-tokens 200 --lr 1e-3 --max-update 16 "
-                     "--save-interval-updates 1"),
+        abnet=_words(
+            "--encoder-adapter-dim 16 --max-tokens 200 --lr 1e-3 --lr-scheduler polynomial_decay "
+            "--total-num-update 16 --max-update 16 --save-interval-updates 1"
+        ),
         rivals=_words(
             "--encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 32 --decoder-embed-dim 32 "
             "--encoder-ffn-embed-dim 64 --decoder-ffn-embed-dim 64 --encoder-attention-heads 2 "
@@ -197,12 +201,12 @@ class Multi30k:
         run = self.run(system, direction, seed)
         common = ["--save-dir", str(run), "--seed", str(seed), "--user-dir", PLUGINS]
         common += ["--optimizer", "adam", "--adam-betas", "(0.9, 0.98)"]
-        common += ["--lr-scheduler", "inverse_sqrt", "--warmup-init-lr", "1e-7"]
         common += ["--no-epoch-checkpoints", "--keep-interval-updates", str(AVERAGE_OF)]
         common += ["--required-batch-size-multiple", "1"]  # else fairseq drops sentences
         common += ["--log-format", "simple", "--log-interval", "50", "--num-workers", "0"]
         data = self.prepared_for_rivals(direction)
         rival = ["--share-all-embeddings", "--label-smoothing", "0.1", *self.size.rivals]
+        rival += ["--lr-scheduler", "inverse_sqrt", "--warmup-init-lr", "1e-7"]
         if system == "abnet":
             data = self.prepared(direction)
             source, target = (str(self.bert(language)) for language in _languages(direction))
