@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 import transformers
-from tokenizers import BertWordPieceTokenizer
 from transformers import BertTokenizer, PreTrainedModel
 
 GERMAN = [
@@ -33,23 +32,32 @@ SYMBOLS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 def make_bert(folder: Path, text: list[str], seed: int, kind: str = "bert", **shape: int) -> Path:
-    """Saves a random masked LM of some kind with a WordPiece tokenizer learned from `text`.
+    """Saves a random masked LM of some kind with a WordPiece tokenizer made from `text`.
 
     Args:
         kind: "bert", "roberta", "electra" or "distilbert".
         shape: overrides of hidden, layers, heads, positions.
     """
-    learner = BertWordPieceTokenizer(lowercase=False)
-    learner.train_from_iterator(
-        text, vocab_size=200, min_frequency=1, special_tokens=SYMBOLS, show_progress=False
-    )
+    pieces = vocabulary(text)
     folder.mkdir(parents=True)
-    learner.save_model(str(folder))
+    (folder / "vocab.txt").write_text("".join(f"{p}\n" for p in pieces), encoding="utf-8")
     BertTokenizer(str(folder / "vocab.txt"), do_lower_case=False).save_pretrained(folder)
     torch.manual_seed(seed)
-    model = random_model(kind, learner.get_vocab_size(), **shape)
+    model = random_model(kind, len(pieces), **shape)
     model.save_pretrained(folder)
     return folder
+
+
+def vocabulary(text: list[str]) -> list[str]:
+    """Symbols, characters and most words: a learned one would be another one in each process."""
+    words = sorted({word for line in text for word in line.split()})
+    characters = sorted(set("".join(words)))
+    pieces = [
+        *characters,
+        *("##" + character for character in characters),
+        *(word for number, word in enumerate(words) if number % 7),
+    ]
+    return list(dict.fromkeys([*SYMBOLS, *pieces]))
 
 
 def random_model(

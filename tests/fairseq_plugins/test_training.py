@@ -314,7 +314,10 @@ def test_text_that_is_not_in_pieces(corpus: Corpus, tiny_berts: TinyBerts, tmp_p
     preprocess(tmp_path / "valid", tiny_berts, *prefixes)
     output = train(tmp_path / "valid", tmp_path / "run", tiny_berts, "--no-save")
     assert_matches(r"WARNING .* [\d.]+% of the pieces on the de side of valid .* \[UNK\]", output)
-    prefixes = ("--trainpref", corpus.raw / "train", "--validpref", corpus.pieces / "valid")
+    for language in ("de", "en"):
+        text = (corpus.raw / f"train.{language}").read_text(encoding="utf-8")
+        (tmp_path / f"capitals.{language}").write_text(text.upper(), encoding="utf-8")
+    prefixes = ("--trainpref", tmp_path / "capitals", "--validpref", corpus.pieces / "valid")
     preprocess(tmp_path / "train", tiny_berts, *prefixes)
     with pytest.raises(AbNetError, match=r"% of the pieces on the de side of train .* \[UNK\]"):
         train(tmp_path / "train", tmp_path / "run", tiny_berts)
