@@ -4,7 +4,7 @@
 # trains AB-Net between them, translates what it has not seen, and scores that.
 #
 #   scripts/quickstart.sh           in 15 minutes on 2 CPU cores
-#   scripts/quickstart.sh --hard    years, minutes, cents, numbers to 999,999: about 2 hours
+#   scripts/quickstart.sh --hard    years, minutes, cents, numbers to 999,999: about an hour
 #   scripts/quickstart.sh --toy     tries the commands out in a minute or two and learns nothing
 #
 # Data go to data-bin/quickstart, BERTs and model to checkpoints/quickstart (with --hard to
@@ -24,7 +24,7 @@ case "${1:-}" in
     name=quickstart-hard
     corpus=(--train 300000 --valid 1000 --test 1000 --hard)
     pretraining_updates=6000
-    updates=25000
+    updates=20000
     ;;
 --toy)
     name=quickstart-toy
