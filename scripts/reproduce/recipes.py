@@ -1,7 +1,7 @@
 """The commands of the Multi30k comparison, and how long each trains in each size.
 
 Budgets are counted in updates, from speeds measured on one thread of an AMD EPYC (7003 series):
-a BERT of 4 layers x 256 pre-trains on about 2,000 tokens a second; AB-Net of two of them trains on
+a BERT of 4 layers x 192 pre-trains on about 2,900 tokens a second; AB-Net of two of them trains on
 1,700 target tokens a second; Transformer and CMLM of 4 + 4 layers x 128 on 2,100.
 AB-Net gets small batches: at this scale the number of updates matters more than that of tokens.
 """
