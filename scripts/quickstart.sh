@@ -4,7 +4,7 @@
 # trains AB-Net between them, translates what it has not seen, and scores that.
 #
 #   scripts/quickstart.sh           in 15 minutes on 2 CPU cores
-#   scripts/quickstart.sh --hard    years, minutes, cents, numbers to 999,999: about an hour
+#   scripts/quickstart.sh --hard    years, minutes, cents, numbers to 999,999: about 40 minutes
 #   scripts/quickstart.sh --toy     tries the commands out in a minute or two and learns nothing
 #
 # Data go to data-bin/quickstart, BERTs and model to checkpoints/quickstart (with --hard to
