@@ -108,6 +108,17 @@ def test_finetune_from_model_once(
             "`length_beam` must be between 1 and the 47 lengths .* is 60",
         ),
         (("--source-lang", "fr"), "must be given both or be those of .* goes from de to en"),
+        (("--criterion", "cross_entropy"), "`--criterion` must be conditional_masked_lm"),
+        (("--task", "translation"), "`--task` must be translation_abnet"),
+        (("--encoder-adapter-layers", 4), "`encoder_adapter_layers` must be at most .* 3 layers"),
+        (("--decoder-adapter-layers", 9), "`decoder_adapter_layers` must be at most .* 3 layers"),
+        (("--target-bert", "./nowhere"), "nowhere is no folder"),
+        (("--adapter-init", "zero"), "`adapter_init` must be one of"),
+        (("--store-ema",), "`--store-ema` must be left out"),
+        (("--ddp-backend", "fully_sharded"), "`--ddp-backend` must not be fully_sharded"),
+        (("--distributed-world-size", 2), "fairseq starts processes on GPUs only"),
+        (("--eval-bleu-detok", "moses"), "`--eval-bleu-detok` must be left out"),
+        (("--eval-bleu", "--eval-bleu-args", '{"beams": 2}'), "no generation option 'beams'"),
     ],
 )
 def test_refused_before_training(

@@ -331,33 +331,6 @@ def test_vocabulary_is_not_learned(corpus: Corpus, tiny_berts: TinyBerts, tmp_pa
         )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (("--criterion", "cross_entropy"), "`--criterion` must be conditional_masked_lm"),
-        (("--task", "translation"), "`--task` must be translation_abnet"),
-        (("--encoder-adapter-layers", 4), "`encoder_adapter_layers` must be at most .* 3 layers"),
-        (("--decoder-adapter-layers", 9), "`decoder_adapter_layers` must be at most .* 3 layers"),
-        (("--target-bert", "./nowhere"), "nowhere is no folder"),
-        (("--adapter-init", "zero"), "`adapter_init` must be one of"),
-        (("--store-ema",), "`--store-ema` must be left out"),
-        (("--ddp-backend", "fully_sharded"), "`--ddp-backend` must not be fully_sharded"),
-        (("--distributed-world-size", 2), "fairseq starts processes on GPUs only"),
-        (("--eval-bleu-detok", "moses"), "`--eval-bleu-detok` must be left out"),
-        (("--eval-bleu", "--eval-bleu-args", '{"beams": 2}'), "no generation option 'beams'"),
-    ],
-)
-def test_refuses(
-    corpus: Corpus,
-    tiny_berts: TinyBerts,
-    tmp_path: Path,
-    flags: tuple[object, ...],
-    message: str,
-) -> None:
-    with pytest.raises(AbNetError, match=message):
-        train(corpus.data_bin, tmp_path, tiny_berts, *flags)
-
-
 def test_another_architecture_in_this_task(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(AbNetError, match=r"must be one of AB-Net .* but is 'transformer' instead"):
         run(

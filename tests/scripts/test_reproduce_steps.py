@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from scripts.reproduce.steps import Runner, Step, StepError
+from scripts.reproduce.steps import Runner, Step, StepError, sole_user
 
 
 def step(folder: Path, name: str, code: str) -> Step:
@@ -70,3 +71,14 @@ def test_chains_run_side_by_side_and_their_steps_in_order(tmp_path: Path) -> Non
     other = step(tmp_path, "other", "pass")
     runner().run([[first, second], [other]])
     assert second.stamp.exists()
+
+
+def test_a_folder_has_one_user(tmp_path: Path) -> None:
+    with sole_user(tmp_path):
+        with pytest.raises(StepError, match="another run is at work in"), sole_user(tmp_path):
+            pass
+        with pytest.raises(KeyboardInterrupt):  # which ends the steps, as Ctrl-C does
+            signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    with sole_user(tmp_path):
+        pass
