@@ -143,6 +143,20 @@ class Backbone(nn.Module):
         )
         return hidden
 
+    def head_parameters(self, part: str) -> list[nn.Parameter]:
+        """Weights of the masked-LM head that may train; never those tied to the embeddings.
+
+        Args:
+            part: "none", "bias" (one value a piece) or "transform" (all but the tied weights).
+        """
+        if part == "none" or self.lm_head is None:
+            return []
+        tied = {id(parameter) for parameter in self.embeddings.parameters()}
+        own = [parameter for parameter in self.lm_head.parameters() if id(parameter) not in tied]
+        if part == "transform":
+            return own
+        return [parameter for parameter in own if parameter.shape == (self.vocab_size,)]
+
     def weight_hash(self) -> str:
         """SHA-256 over the names, shapes and 32-bit values of all weights, as "sha256:<hex>"."""
         digest = hashlib.sha256()

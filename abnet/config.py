@@ -48,6 +48,11 @@ class AbNetConfig:
     """Whether the model puts [CLS] in front of source and target (never masked, not counted)."""
     length_classes: int = 512
     """Rows of the length table: lengths 1 .. n-1 can be predicted, row 0 is [LENGTH] itself."""
+    train_head: str = "none"
+    """Of the target BERT's masked-LM head trains: "none", its "bias", or "transform" and bias."""
+    mask_count: str = "uniform"
+    """Of L target tokens while training are chosen: "uniform", U{1..L}; "cosine", more often many;
+    "share", a fixed 15 %, as BERT."""
     target_noise: str = "mask"
     """A chosen target token becomes: "mask", or "bert" (80 % [MASK], 10 % random, rest kept)."""
     source_noise: float = 0.0
@@ -58,6 +63,10 @@ class AbNetConfig:
     """Weight of the length loss; released: 0.1."""
     loss_normalization: str = "masked"
     """The loss is a mean over "masked" tokens, or is divided by all "target" tokens (released)."""
+    correction: float = 0.0
+    """Share of the revealed target tokens that become the model's own guesses, to be corrected."""
+    r_drop: float = 0.0
+    """Weight of R-Drop: two passes with different dropout must agree; 0 for one pass."""
 
     def __post_init__(self) -> None:
         for name in ("source_bert", "target_bert"):
@@ -73,17 +82,26 @@ class AbNetConfig:
             ("decoder_adapter_heads", 1),
             ("length_classes", 2),
             ("length_loss_weight", 0),
+            ("r_drop", 0),
         ):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise AbNetError(f"`{name}` must be at least {least}, but is {value} instead.")
-        for name in ("adapter_dropout", "bert_dropout", "source_noise", "label_smoothing"):
+        for name in (
+            "adapter_dropout",
+            "bert_dropout",
+            "source_noise",
+            "label_smoothing",
+            "correction",
+        ):
             value = getattr(self, name)
             if not 0.0 <= value < 1.0:
                 raise AbNetError(f"`{name}` must be in [0, 1), but is {value} instead.")
         for name, allowed in (
             ("decoder_adapter_norm", ("pre", "post")),
             ("adapter_init", ("identity", "released")),
+            ("train_head", ("none", "bias", "transform")),
+            ("mask_count", ("uniform", "cosine", "share")),
             ("target_noise", ("mask", "bert")),
             ("loss_normalization", ("masked", "target")),
         ):

@@ -98,3 +98,17 @@ def conditional_masked_lm_loss(
         words_right=words_right,
         lengths_right=lengths_right,
     )
+
+
+def disagreement(first: Tensor, second: Tensor) -> Tensor:
+    """How far two predictions of the same tokens are apart: (KL(p||q) + KL(q||p)) / 2, summed.
+
+    The consistency term of R-Drop (Liang et al., NeurIPS 2021), in nats.
+
+    Args:
+        first, second: (number of tokens, V) logits.
+    """
+    p, q = first.float().log_softmax(dim=1), second.float().log_softmax(dim=1)
+    forth = F.kl_div(q, p, reduction="sum", log_target=True)
+    back = F.kl_div(p, q, reduction="sum", log_target=True)
+    return (forth + back) / 2

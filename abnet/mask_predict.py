@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from abnet.decoder import Memory
@@ -33,8 +34,14 @@ class DecodingOptions:
     """Length candidates a sentence (B of the paper)."""
     length_penalty: float = 1.0
     """a of the score `sum(log p) / L ** a`; 1 is the mean, as in Mask-Predict."""
+    length_weight: float = 0.0
+    """Weight of the log-probability of a candidate's length in its score; 0 in Mask-Predict."""
     force_max_iterations: bool = False
     """Do all passes even when a prediction repeats."""
+    repredict: bool = False
+    """Predict all positions in every pass, not the masked ones alone (CMLMC)."""
+    ban_repeats: bool = False
+    """Of two equal neighbours the less probable becomes its second-best token."""
     n_best: int = 1
     """How many of the candidates to return."""
     keep_history: bool = False
@@ -59,7 +66,7 @@ class Hypothesis(NamedTuple):
     Attributes:
         tokens: (L,) ids, with the final [SEP] where it was predicted.
         token_scores: (L,) log-probability of each token when it was last predicted.
-        score: `sum(token_scores) / L ** length_penalty`.
+        score: `sum(token_scores) / L ** length_penalty + length_weight * log p(L)`.
         passes: decoder passes that it took.
         history: (L,) filled prediction of each pass; empty unless asked for.
     """
@@ -91,19 +98,24 @@ class MaskPredictModel(Protocol):
 
 @torch.inference_mode()
 def mask_predict(
-    model: MaskPredictModel, source: Tensor, options: DecodingOptions
+    model: MaskPredictModel,
+    source: Tensor,
+    options: DecodingOptions,
+    gold_lengths: Tensor | None = None,
 ) -> list[list[Hypothesis]]:
     """Translates a batch.
 
     Pass 1 predicts every position. Pass i of N masks the `max(1, L * (N - i + 1) // N)` tokens of
     lowest probability again, the earlier of equals first, and predicts them anew. A candidate is
     done when its *filled* prediction repeats; a sentence leaves the batch when its candidates are
-    all done. [PAD], [MASK] and [CLS] are never predicted, [SEP] only at the end.
+    all done. [PAD], [MASK] and [CLS] are never predicted, [SEP] only at the end. With `repredict`
+    (Huang et al., ICLR 2022) the tokens that are not masked are predicted anew as well.
 
     Args:
         model: in evaluation mode.
         source: (B, S) ids, right-padded.
         options: how to decode.
+        gold_lengths: (B,) the only length of each sentence, instead of the predicted ones.
 
     Returns:
         For each sentence its `n_best` hypotheses, best first.
@@ -112,16 +124,20 @@ def mask_predict(
         AbNetError: the length beam is larger than the number of lengths.
     """
     encoded = model.encode(source)
-    beam = model.predict_length(encoded, options.length_beam)
-    state = _State.start(beam.lengths, model.target_symbols)
+    if gold_lengths is None:
+        beam = model.predict_length(encoded, options.length_beam)
+    else:
+        beam = LengthBeam(gold_lengths[:, None], torch.zeros_like(gold_lengths[:, None]).float())
+    state = _State.start(beam, model.target_symbols)
     memory = model.project(encoded)
     finished: list[list[Hypothesis]] = [[] for _ in range(source.size(0))]
 
     for iteration in range(options.iterations):
-        again = state.positions_to_predict(iteration, options.iterations)
-        inputs = state.tokens.masked_fill(again, model.target_symbols.mask)
+        masked = state.positions_to_mask(iteration, options.iterations)
+        inputs = state.tokens.masked_fill(masked, model.target_symbols.mask)
+        again = state.inside & ~state.done[:, :, None] if options.repredict else masked
         logits = model.decode(inputs.flatten(0, 1), memory, again.flatten(0, 1))
-        state.fill(again, logits, iteration, options)
+        state.fill(again, logits, options)
         leaving = state.done.all(dim=1)
         if iteration == options.iterations - 1:
             leaving = torch.ones_like(leaving)
@@ -141,7 +157,7 @@ class _State:
     """The sentences still in the batch; their candidates stand together.
 
     Attributes:
-        lengths: (B, C).
+        beam: lengths and their log-probabilities, each (B, C).
         tokens: (B, C, T) filled predictions, [PAD] behind the length.
         scores: (B, C, T) log-probabilities, 0 behind the length.
         done: (B, C) boolean.
@@ -152,7 +168,7 @@ class _State:
 
     def __init__(
         self,
-        lengths: Tensor,
+        beam: LengthBeam,
         tokens: Tensor,
         scores: Tensor,
         done: Tensor,
@@ -161,7 +177,7 @@ class _State:
         sentence: list[int],
         symbols: SymbolIds,
     ) -> None:
-        self.lengths = lengths
+        self.beam = beam
         self.tokens = tokens
         self.scores = scores
         self.done = done
@@ -170,16 +186,17 @@ class _State:
         self.sentence = sentence
         self.symbols = symbols
         positions = torch.arange(tokens.size(2), device=tokens.device)
-        self.inside = positions < lengths[:, :, None]
-        self.before_end = positions < lengths[:, :, None] - 1
+        self.inside = positions < beam.lengths[:, :, None]
+        self.before_end = positions < beam.lengths[:, :, None] - 1
 
     @classmethod
-    def start(cls, lengths: Tensor, symbols: SymbolIds) -> _State:
+    def start(cls, beam: LengthBeam, symbols: SymbolIds) -> _State:
         """All [MASK]."""
+        lengths = beam.lengths
         longest = int(lengths.max())
         inside = torch.arange(longest, device=lengths.device) < lengths[:, :, None]
         return cls(
-            lengths,
+            beam,
             torch.where(inside, symbols.mask, symbols.pad),
             torch.zeros(inside.shape, device=lengths.device),
             torch.zeros_like(lengths, dtype=torch.bool),
@@ -189,26 +206,32 @@ class _State:
             symbols,
         )
 
-    def positions_to_predict(self, iteration: int, iterations: int) -> Tensor:
+    def positions_to_mask(self, iteration: int, iterations: int) -> Tensor:
         """(B, C, T) boolean: the least probable tokens of the candidates that are not done."""
-        count = (self.lengths * (iterations - iteration) // iterations).clamp(min=1)
+        count = (self.beam.lengths * (iterations - iteration) // iterations).clamp(min=1)
         order = rank(self.scores.masked_fill(~self.inside, torch.inf))
         return (order < count[:, :, None]) & ~self.done[:, :, None]
 
-    def fill(self, again: Tensor, logits: Tensor, iteration: int, options: DecodingOptions) -> None:
+    def fill(self, again: Tensor, logits: Tensor, options: DecodingOptions) -> None:
         """Puts in the best allowed token and its log-probability at each predicted position.
 
         Args:
             again: (B, C, T) boolean, the predicted positions.
             logits: (number of those, V), row-major.
+            options: how to decode.
         """
         symbols = self.symbols
         logits = logits.float()
         logits[:, [symbols.pad, symbols.mask, symbols.cls]] = -torch.inf
         logits[:, symbols.sep].masked_fill_(self.before_end[again], -torch.inf)
-        best = logits.log_softmax(dim=1).max(dim=1)
-        tokens = self.tokens.masked_scatter(again, best.indices)
-        self.scores = self.scores.masked_scatter(again, best.values)
+        best = logits.log_softmax(dim=1).topk(2 if options.ban_repeats else 1, dim=1)
+        tokens = self.tokens.masked_scatter(again, best.indices[:, 0])
+        self.scores = self.scores.masked_scatter(again, best.values[:, 0])
+        if options.ban_repeats:
+            repeats = again & _less_probable_repeats(tokens, self.scores, again)
+            second = repeats[again]
+            tokens = tokens.masked_scatter(repeats, best.indices[second, 1])
+            self.scores = self.scores.masked_scatter(repeats, best.values[second, 1])
         self.passes = self.passes + (~self.done).long()
         if not options.force_max_iterations:
             self.done = self.done | tokens.eq(self.tokens).all(dim=2)
@@ -218,9 +241,10 @@ class _State:
 
     def select(self, rows: Tensor) -> _State:
         """The given sentences only, as short as their longest candidate."""
-        longest = int(self.lengths[rows].max())
+        beam = LengthBeam(self.beam.lengths[rows], self.beam.log_probs[rows])
+        longest = int(beam.lengths.max())
         return _State(
-            self.lengths[rows],
+            beam,
             self.tokens[rows, :, :longest],
             self.scores[rows, :, :longest],
             self.done[rows],
@@ -232,8 +256,9 @@ class _State:
 
     def best(self, row: int, options: DecodingOptions) -> list[Hypothesis]:
         """The `n_best` candidates of a sentence by score; of equals, the more probable length."""
-        total = self.scores[row].sum(dim=1)
-        ranked = (total / self.lengths[row].float() ** options.length_penalty).cpu()
+        words = self.scores[row].sum(dim=1)
+        words = words / self.beam.lengths[row].float() ** options.length_penalty
+        ranked = (words + options.length_weight * self.beam.log_probs[row]).cpu()
         order = ranked.argsort(descending=True, stable=True)[: options.n_best]
         return [
             self._hypothesis(row, candidate, float(ranked[candidate]))
@@ -241,7 +266,7 @@ class _State:
         ]
 
     def _hypothesis(self, row: int, candidate: int, score: float) -> Hypothesis:
-        length = int(self.lengths[row, candidate])
+        length = int(self.beam.lengths[row, candidate])
         passes = int(self.passes[row, candidate])
         return Hypothesis(
             tokens=self.tokens[row, candidate, :length].cpu(),
@@ -250,3 +275,15 @@ class _State:
             passes=passes,
             history=[tokens[row, candidate, :length].cpu() for tokens in self.history[:passes]],
         )
+
+
+def _less_probable_repeats(tokens: Tensor, scores: Tensor, again: Tensor) -> Tensor:
+    """Of each two equal neighbours the one to change: (B, C, T) boolean.
+
+    The less probable one, of equals the later; one that was not predicted now stays.
+    """
+    equal = tokens[..., 1:].eq(tokens[..., :-1])
+    first_less = scores[..., :-1] < scores[..., 1:]
+    first = equal & again[..., :-1] & (first_less | ~again[..., 1:])
+    second = equal & ~first
+    return F.pad(first, (0, 1)) | F.pad(second, (1, 0))

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from abnet.tokenizer import SymbolIds
 
+BERT_SHARE = 0.15  # of the tokens that BERT predicts (Devlin et al. 2019)
+
 
 class MaskedTarget(NamedTuple):
     """A masked target.
@@ -19,10 +21,12 @@ class MaskedTarget(NamedTuple):
     Attributes:
         inputs: (B, T) what the decoder reads.
         chosen: (B, T) boolean, the tokens to predict.
+        revealed: (B, T) boolean, the tokens that the decoder sees as they are; no padding.
     """
 
     inputs: Tensor
     chosen: Tensor
+    revealed: Tensor
 
 
 def batch_generator(device: torch.device, *numbers: int) -> torch.Generator:
@@ -37,9 +41,14 @@ def batch_generator(device: torch.device, *numbers: int) -> torch.Generator:
 
 
 def mask_targets(
-    target: Tensor, symbols: SymbolIds, vocab_size: int, noise: str, generator: torch.Generator
+    target: Tensor,
+    symbols: SymbolIds,
+    vocab_size: int,
+    noise: str,
+    generator: torch.Generator,
+    count: str = "uniform",
 ) -> MaskedTarget:
-    """Hides n ~ U{1..|y|} tokens of each target, as Ghazvininejad et al. (2019) do.
+    """Hides n = floor(s L) + 1 of the L tokens of each target.
 
     Args:
         target: (B, T) ids, right-padded.
@@ -47,16 +56,48 @@ def mask_targets(
         vocab_size: number of ids, for random replacements.
         noise: "mask": all become [MASK]; "bert": 80 % [MASK], 10 % a random token, 10 % kept.
         generator: on the device of `target`.
+        count: with u ~ U[0, 1), "uniform": s = u, so that n ~ U{1..L} (Ghazvininejad et al. 2019);
+            "cosine": s = cos(u pi/2), often most of the tokens (Chang et al., CVPR 2022);
+            "share": s = 0.15, as BERT.
     """
     words = target.ne(symbols.pad)
     lengths = words.sum(dim=1)
     uniform = torch.rand(target.size(0), device=target.device, generator=generator)
-    count = ((uniform * lengths).long() + 1).minimum(lengths)
+    if count == "uniform":
+        share = uniform
+    elif count == "cosine":
+        share = torch.cos(uniform * torch.pi / 2)
+    else:
+        share = torch.full_like(uniform, BERT_SHARE)
+    chosen_count = ((share * lengths).long() + 1).minimum(lengths)
     order = torch.rand(target.shape, device=target.device, generator=generator)
-    chosen = rank(order.masked_fill(~words, 2.0)) < count[:, None]
+    chosen = rank(order.masked_fill(~words, 2.0)) < chosen_count[:, None]
     if noise == "mask":
-        return MaskedTarget(target.masked_fill(chosen, symbols.mask), chosen)
-    return MaskedTarget(_bert_noise(target, chosen, symbols, vocab_size, generator), chosen)
+        inputs = target.masked_fill(chosen, symbols.mask)
+    else:
+        inputs = _bert_noise(target, chosen, symbols, vocab_size, generator)
+    return MaskedTarget(inputs, chosen, words & ~chosen)
+
+
+def reveal_guesses(
+    masked: MaskedTarget, target: Tensor, guesses: Tensor, share: float, generator: torch.Generator
+) -> MaskedTarget:
+    """Replaces a share of the revealed tokens by guesses and has them predicted too (CMLMC).
+
+    Args:
+        masked: what `mask_targets` made of `target`, with [MASK] as its only noise.
+        target: (B, T) ids.
+        guesses: (B, T) ids that a model predicted, anything at padding.
+        share: of the revealed tokens, each drawn for itself; 0.3 in Huang et al. (ICLR 2022).
+        generator: on the device of `target`.
+    """
+    drawn = torch.rand(target.shape, device=target.device, generator=generator) < share
+    replaced = drawn & masked.revealed
+    return MaskedTarget(
+        torch.where(replaced, guesses, masked.inputs),
+        masked.chosen | replaced,
+        masked.revealed & ~replaced,
+    )
 
 
 def corrupt_source(

@@ -52,6 +52,9 @@ class AbNet(nn.Module):
         self.target_tokenizer: Tokenizer | None = None
         encoder.backbone.requires_grad_(False)
         decoder.backbone.requires_grad_(False)
+        for parameter in decoder.backbone.head_parameters(config.train_head):
+            parameter.requires_grad_(True)
+        self._identities: dict[str, BertIdentity] | None = None
 
     @classmethod
     def from_pretrained(cls, config: AbNetConfig) -> AbNet:
@@ -79,6 +82,10 @@ class AbNet(nn.Module):
         )
         model.source_tokenizer = source_tokenizer
         model.target_tokenizer = target_tokenizer
+        model._identities = {  # hashed now, before weights of the head train or lose precision
+            "source": BertIdentity.of(source_tokenizer, source),
+            "target": BertIdentity.of(target_tokenizer, target),
+        }
         return model
 
     @property
@@ -98,12 +105,9 @@ class AbNet(nn.Module):
         Raises:
             AbNetError: the model was built from parts, without tokenizers.
         """
-        if self.source_tokenizer is None or self.target_tokenizer is None:
+        if self._identities is None:
             raise AbNetError("`identities` must be asked of a model made by `from_pretrained`.")
-        return {
-            "source": BertIdentity.of(self.source_tokenizer, self.encoder.backbone),
-            "target": BertIdentity.of(self.target_tokenizer, self.decoder.backbone),
-        }
+        return self._identities
 
     def forward(self, source: Tensor, target: Tensor, predict: Tensor) -> AbNetOutput:
         """Logits for training.

@@ -61,15 +61,30 @@ def read_training(run: Path, log: Path) -> Training:
     )
 
 
+def read_last_validation(log: Path) -> dict[str, float]:
+    """The numbers of a training log's last line on the validation set, by fairseq's names.
+
+    Raises:
+        ValueError: the log has no such line.
+    """
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    told = [line for line in lines if " | valid on " in line]
+    if not told:
+        raise ValueError(f"{log} must tell of a validation, but does not.")
+    fields = (field.split(" ") for field in told[-1].split(" | ")[5:])
+    return {name: float(value) for name, value in fields}
+
+
 def score_runs(
-    runs: Sequence[Path], references: Path, join: Callable[[str], str]
+    runs: Sequence[Path], references: Path, join: Callable[[str], str], split: str = "test"
 ) -> dict[str, Any]:
-    """BLEU, chrF and signature of the runs' outputs, which become `test.txt` in their folders.
+    """BLEU, chrF and signature of the runs' outputs, which become `SPLIT.txt` in their folders.
 
     Args:
-        runs: folders with a `generate-test.txt`, one a seed.
+        runs: folders with a `generate-SPLIT.txt`, one a seed.
         references: raw text.
         join: makes raw text of what `fairseq-generate` wrote.
+        split: that was decoded.
 
     Raises:
         AbNetError: a sentence is missing in an output.
@@ -77,8 +92,8 @@ def score_runs(
     expected = read_lines(references)
     scores: list[dict[str, Score]] = []
     for run in runs:
-        hypotheses = [join(line) for line in read_generate_output(run / "generate-test.txt")]
-        (run / "test.txt").write_text("".join(f"{h}\n" for h in hypotheses), encoding="utf-8")
+        hypotheses = [join(line) for line in read_generate_output(run / f"generate-{split}.txt")]
+        (run / f"{split}.txt").write_text("".join(f"{h}\n" for h in hypotheses), encoding="utf-8")
         scores.append({score.name: score for score in evaluate(hypotheses, expected)})
     bleu = [round(score["bleu"].value, 2) for score in scores]
     return {

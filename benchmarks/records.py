@@ -21,6 +21,10 @@ REQUIRED = {
         "system", "dataset", "direction", "split", "distilled", "seeds", "bleu", "bleu_by_seed",
         "chrf", "signature", "device", "command", "versions", "commit",
     },
+    "recipe": {
+        "system", "dataset", "direction", "split", "group", "factor", "value", "options", "seeds",
+        "bleu", "bleu_by_seed", "signature", "updates", "device", "command", "versions", "commit",
+    },
     "speed": {"system", "peer", "engine", "device", "batch", "median_s", "run"},
     "training": {"system", "device", "step_s"},
 }  # fmt: skip

@@ -1,9 +1,11 @@
 """Puts tables made from `benchmarks/results/*.json` between markers in documents.
 
-    python -m benchmarks.table            # renew the tables in README.md
-    python -m benchmarks.table --check    # exit 1 if one is out of date
+    python -m benchmarks.table                              # renew the tables in README.md
+    python -m benchmarks.table --document docs/recipe.md    # or in another document
+    python -m benchmarks.table --check                      # exit 1 if one is out of date
 
-A table stands between `<!-- results: DATASET -->` and `<!-- end of results -->`.
+A table stands between `<!-- KIND: DATASET -->` and `<!-- end of KIND -->`; the kinds are those of
+`TABLES`.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.markdown import NOT_MEASURED, markdown_table
+from benchmarks.recipe_tables import decoding_table, recipe_table
 from benchmarks.records import RESULTS, read_all
 
 README = Path(__file__).parents[1] / "README.md"
@@ -23,9 +27,9 @@ SYSTEMS = {
     "transformer": "Transformer (fairseq)",
     "cmlm": "CMLM (fairseq)",
 }
-NOT_MEASURED = "-"
 _BLOCK = re.compile(
-    r"(?P<start><!-- results: (?P<dataset>\S+) -->\n).*?(?P<end><!-- end of results -->)", re.S
+    r"(?P<start><!-- (?P<kind>\w+): (?P<dataset>\S+) -->\n).*?(?P<end><!-- end of (?P=kind) -->)",
+    re.S,
 )
 
 
@@ -47,26 +51,37 @@ def quality_table(records: Iterable[dict[str, Any]], dataset: str) -> str:
         "training": _training,
         "device": lambda r: str(r["device"]),
     }
-    lines = [
-        "| " + " | ".join(columns) + " |",
-        "|" + "---|" * len(columns),
-        *("| " + " | ".join(cell(row) for cell in columns.values()) + " |" for row in rows),
-    ]
     signatures = sorted({row["signature"] for row in rows})
-    return "\n".join([*lines, "", *(f"`{signature}`  " for signature in signatures)]) + "\n"
+    table = markdown_table(columns, rows)
+    return "\n".join([table, *(f"`{signature}`  " for signature in signatures)]) + "\n"
+
+
+TABLES: dict[str, Callable[[Sequence[dict[str, Any]], str], str]] = {
+    "results": quality_table,
+    "recipe": recipe_table,
+    "decoding": decoding_table,
+}
 
 
 def renew(document: str, records: Sequence[dict[str, Any]]) -> str:
     """The document with each of its tables made anew.
 
     Raises:
-        ValueError: the document has no markers.
+        ValueError: the document has no markers, or one of no known kind.
     """
-    renewed, count = _BLOCK.subn(
-        lambda m: f"{m['start']}\n{quality_table(records, m['dataset'])}\n{m['end']}", document
-    )
+
+    def block(match: re.Match[str]) -> str:
+        if match["kind"] not in TABLES:
+            raise ValueError(
+                f"the kind of a table must be one of {sorted(TABLES)}, but is "
+                f"{match['kind']!r} instead."
+            )
+        table = TABLES[match["kind"]](records, match["dataset"])
+        return f"{match['start']}\n{table}\n{match['end']}"
+
+    renewed, count = _BLOCK.subn(block, document)
     if not count:
-        raise ValueError("the document must have a line `<!-- results: DATASET -->`, but has none.")
+        raise ValueError("the document must have a line `<!-- KIND: DATASET -->`, but has none.")
     return renewed
 
 

@@ -26,6 +26,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--iterations", type=int, default=10, help="decoder passes at most")
     parser.add_argument("--length-beam", type=int, default=4, help="length candidates a line")
     parser.add_argument("--length-penalty", type=float, default=1.0, help="1: mean log-probability")
+    parser.add_argument(
+        "--length-weight",
+        type=float,
+        default=0.0,
+        metavar="W",
+        help="add W times the length's log-probability to a candidate's score",
+    )
+    parser.add_argument(
+        "--ban-repeats",
+        action="store_true",
+        help="of two equal neighbouring pieces, replace the less probable",
+    )
+    parser.add_argument(
+        "--repredict", action="store_true", help="predict all pieces in every pass, not masked only"
+    )
     parser.add_argument("--n-best", type=int, default=1, metavar="N", help="N translations a line")
     parser.add_argument("--scores", action="store_true", help="begin each line with its score")
     parser.add_argument("--batch-size", type=int, default=32, help="lines decoded at once")
@@ -49,6 +64,9 @@ def run(args: argparse.Namespace) -> int:
         iterations=args.iterations,
         length_beam=args.length_beam,
         length_penalty=args.length_penalty,
+        length_weight=args.length_weight,
+        ban_repeats=args.ban_repeats,
+        repredict=args.repredict,
         n_best=args.n_best,
     )
     buffer_size = args.buffer_size

@@ -14,8 +14,9 @@ from fairseq.tasks import FairseqTask
 from fairseq.utils import get_perplexity
 from torch import Tensor, nn
 
-from abnet.loss import LossParts, conditional_masked_lm_loss
-from abnet.masking import batch_generator, corrupt_source, mask_targets
+from abnet.loss import LossParts
+from abnet.masking import batch_generator
+from abnet.objective import Pairs, conditional_masked_lm
 from abnet.tokenizer import SymbolIds
 
 TRAINING, VALIDATION = 1, 0  # two streams of random numbers
@@ -45,27 +46,17 @@ class ConditionalMaskedLm(FairseqCriterion):
     ) -> tuple[Tensor, Tensor, dict[str, Any]]:
         """The loss as a sum, the size to divide it by, and sums to log."""
         abnet = model.abnet
-        config, symbols = abnet.config, abnet.target_symbols
-        source = sample["net_input"]["src_tokens"]
-        target = cut_targets(sample["target"], abnet.max_target_positions, symbols)
+        target = cut_targets(sample["target"], abnet.max_target_positions, abnet.target_symbols)
         ids = sample["id"].tolist()
         stream = (TRAINING, self.seed, model.num_updates) if model.training else (VALIDATION,)
+        pairs = Pairs(
+            sample["net_input"]["src_tokens"],
+            target,
+            len(self.task.source_dictionary),
+            len(self.task.target_dictionary),
+        )
         generator = batch_generator(target.device, *stream, *ids)
-        masked = mask_targets(
-            target, symbols, len(self.task.target_dictionary), config.target_noise, generator
-        )
-        if model.training and config.source_noise > 0:
-            source = corrupt_source(
-                source,
-                abnet.source_symbols,
-                len(self.task.source_dictionary),
-                config.source_noise,
-                generator,
-            )
-        output = model(source, masked.inputs, masked.chosen)
-        parts = conditional_masked_lm_loss(
-            output.word_logits, output.length_logits, target, masked.chosen, symbols.pad, config
-        )
+        parts = conditional_masked_lm(abnet, model, pairs, generator, model.training)
         return parts.loss, parts.sample_size, _sums_to_log(parts, sample)
 
     @classmethod
@@ -112,6 +103,6 @@ def _sums_to_log(parts: LossParts, sample: Mapping[str, Any]) -> dict[str, Any]:
         "lengths_right": parts.lengths_right,
         "masked": parts.masked,
         "ntokens": parts.tokens,
-        "nsentences": sample["nsentences"],
+        "nsentences": parts.sentences,
         "sample_size": parts.sample_size,
     }

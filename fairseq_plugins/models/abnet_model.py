@@ -59,7 +59,6 @@ class AbNetModel(BaseFairseqModel):
         super().__init__()
         self.abnet = abnet
         self.num_updates = 0
-        self._identities = abnet.identities  # hashed now, before the weights lose precision
 
     @classmethod
     def build_model(cls, cfg: DictConfig | Namespace, task: Any) -> AbNetModel:
@@ -94,7 +93,7 @@ class AbNetModel(BaseFairseqModel):
             FAIRSEQ_PREFIX + name: tensor
             for name, tensor in self.abnet.trained_state_dict().items()
         }
-        identity = identities_to_json(self._identities).encode()
+        identity = identities_to_json(self.abnet.identities).encode()
         return {**state, FAIRSEQ_IDENTITY: torch.tensor(list(identity), dtype=torch.uint8)}
 
     def load_state_dict(
@@ -116,7 +115,7 @@ class AbNetModel(BaseFairseqModel):
                     "model."
                 )
             recorded = bytes(state_dict[FAIRSEQ_IDENTITY].tolist()).decode()
-            check_identities(identities_from_json(recorded), self._identities)
+            check_identities(identities_from_json(recorded), self.abnet.identities)
             self.abnet.load_trained_state_dict(
                 {
                     name.removeprefix(FAIRSEQ_PREFIX): tensor

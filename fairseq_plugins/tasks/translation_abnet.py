@@ -1,13 +1,13 @@
 """Translation between the vocabularies of two BERTs."""
 # No `from __future__ import annotations` here: fairseq makes options from the types themselves.
 
+import dataclasses
 import json
 import logging
 import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from fairseq import utils
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from abnet.errors import AbNetError
 from abnet.length import check_beam
+from abnet.mask_predict import DecodingOptions
 from abnet.tokenizer import Tokenizer
 from fairseq_plugins.bpe import AbNetBpe
 from fairseq_plugins.command_line import check_files, read_standard_input_as_files
@@ -33,11 +34,23 @@ from fairseq_plugins.models.abnet_model import AbNetModel
 logger = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclasses.dataclass
 class TranslationAbNetConfig(TranslationConfig):
     """fairseq's options of a translation task, and what this one must know of other groups."""
 
-    left_pad_source: bool = field(default=False, metadata={"help": "not supported"})
+    left_pad_source: bool = dataclasses.field(default=False, metadata={"help": "not supported"})
+    iter_decode_length_weight: float = dataclasses.field(
+        default=DecodingOptions.length_weight,
+        metadata={"help": "weight of the length's log-probability in a candidate's score"},
+    )
+    iter_decode_ban_repeats: bool = dataclasses.field(
+        default=DecodingOptions.ban_repeats,
+        metadata={"help": "of two equal neighbours the less probable becomes its second choice"},
+    )
+    iter_decode_repredict: bool = dataclasses.field(
+        default=DecodingOptions.repredict,
+        metadata={"help": "predict all positions in every pass, not the masked ones alone"},
+    )
     seed: int = II("common.seed")
     post_process: Optional[str] = II("common_eval.post_process")  # noqa: UP045
 
@@ -232,7 +245,12 @@ class TranslationAbNetTask(TranslationTask):
                 "no ensembles. Average checkpoints of one run with `abnet average`."
             )
         given: Mapping[str, Any] = vars(args) if isinstance(args, Namespace) else args
-        options = decoding_options(given)
+        options = dataclasses.replace(
+            decoding_options(given),
+            length_weight=self.cfg.iter_decode_length_weight,
+            ban_repeats=self.cfg.iter_decode_ban_repeats,
+            repredict=self.cfg.iter_decode_repredict,
+        )
         abnet = models[0].abnet
         check_beam(options.length_beam, abnet.config.length_classes, abnet.max_target_positions)
         return MaskPredictGenerator(options, self.src_dict.special_ids, self.tgt_dict.special_ids)

@@ -23,6 +23,7 @@ from scripts.reproduce.recipes import (
     SIZES,
     SYSTEMS,
     Multi30k,
+    Size,
 )
 from scripts.reproduce.steps import Runner, StepError, say, sole_user
 
@@ -36,14 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
         "write benchmarks/results/*.json and renew the table in README.md. The same command goes "
         "on where it was stopped.",
     )
-    parser.add_argument("data", type=Path, metavar="DIR", help="train, valid, test2016, mono/")
-    parser.add_argument(
-        "--size",
-        choices=SIZES,
-        default="cpu",
-        help="cpu: two hours on 2 cores; gpu: 20 minutes on one H100; tiny: only a try of the "
-        "script (default: %(default)s)",
-    )
+    add_common_options(parser)
     for option, allowed in (("--directions", DIRECTIONS), ("--systems", SYSTEMS)):
         parser.add_argument(
             option,
@@ -52,27 +46,38 @@ def build_parser() -> argparse.ArgumentParser:
             metavar="LIST",
             help=f"of {','.join(allowed)} (default: all)",
         )
+    parser.add_argument("--document", type=Path, help="where the table is (default: README.md)")
+    return parser
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """What all scripts on Multi30k take."""
+    parser.add_argument("data", type=Path, metavar="DIR", help="train, valid, test2016, mono/")
+    parser.add_argument(
+        "--size",
+        choices=SIZES,
+        default="cpu",
+        help="cpu: for 2 cores; gpu: for one H100; tiny: only a try of the script "
+        "(default: %(default)s)",
+    )
     parser.add_argument(
         "--seeds", type=_numbers, default=[1], metavar="LIST", help="for example 1,2,3 (default: 1)"
     )
     parser.add_argument("--jobs", type=int, help="trainings at a time (default: the size's)")
     parser.add_argument("--out", type=Path, help="default: checkpoints/multi30k-SIZE")
     parser.add_argument("--results", type=Path, help="default: benchmarks/results")
-    parser.add_argument("--document", type=Path, help="where the table is (default: README.md)")
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    missing = [name for name in _needed() if not (args.data / name).is_file()]
+    missing = missing_text(args.data)
     if missing:
         print(f"{SCRIPT}: error: {args.data} lacks {', '.join(missing)}.", file=sys.stderr)
         return 2
     size = SIZES[args.size]
     out = args.out or ROOT / "checkpoints" / f"multi30k-{args.size}"
-    work = Multi30k(data=args.data.resolve(), out=out.resolve(), size=size)
-    jobs = args.jobs or size.jobs
-    runner = Runner(jobs, _environment(jobs, size.on_gpu))
+    work = Multi30k.at(args.data, out, size)
+    runner = common_runner(args.jobs or size.jobs, size)
     results = args.results or records.RESULTS
     try:
         with sole_user(work.out):
@@ -114,7 +119,7 @@ def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) ->
     trainings = [quality.read_training(run, run / "train.log") for run in runs]
     stamps = [json.loads((run / "train.done").read_text("utf-8")) for run in runs]
     source, target = direction.split("-")
-    join = str if system == "abnet" else _joiner(work.bert(target))
+    join = str if system == "abnet" else joiner(work.bert(target))
     scores = quality.score_runs(runs, work.references(direction), join)
     record = {
         "kind": "quality",
@@ -143,9 +148,15 @@ def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) ->
     return record
 
 
-def _joiner(bert: Path) -> Callable[[str], str]:
+def joiner(bert: Path) -> Callable[[str], str]:
+    """Makes raw text of a BERT's pieces."""
     tokenizer = Tokenizer.from_pretrained(str(bert))
     return lambda line: tokenizer.join(line.split(" ") if line else [])
+
+
+def common_runner(jobs: int, size: Size) -> Runner:
+    """Runs so many commands of the size at a time."""
+    return Runner(jobs, _environment(jobs, size.on_gpu))
 
 
 def _environment(jobs: int, on_gpu: bool) -> dict[str, str]:
@@ -169,8 +180,11 @@ def _command(args: argparse.Namespace, system: str, direction: str) -> str:
     return shlex.join([*words, "--seeds", ",".join(map(str, args.seeds))])
 
 
-def _needed() -> list[str]:
-    return [f"{part}.{code}" for part in ("train", "valid", "test2016") for code in ("de", "en")]
+def missing_text(data: Path) -> list[str]:
+    """Names of the files that a comparison needs and `data` lacks."""
+    splits = ("train", "valid", "test2016")
+    names = [f"{split}.{code}" for split in splits for code in ("de", "en")]
+    return [name for name in names if not (data / name).is_file()]
 
 
 def _list_of(allowed: Sequence[str]) -> Callable[[str], list[str]]:

@@ -25,7 +25,8 @@ LENGTH_BEAM = 4
 BEAM = 5
 
 
-def _words(text: str) -> tuple[str, ...]:
+def words(text: str) -> tuple[str, ...]:
+    """The options of a command as a sequence."""
     return tuple(text.split())
 
 
@@ -40,6 +41,7 @@ class Size:
         transformer: of `fairseq-train`, for the Transformer.
         cmlm: of `fairseq-train`, for the CMLM.
         decoding: of `fairseq-generate`.
+        search: of `fairseq-train`, for the shorter trainings of the search for a recipe.
         jobs: trainings at a time.
         on_gpu: whether a GPU is used.
     """
@@ -50,83 +52,110 @@ class Size:
     transformer: tuple[str, ...]
     cmlm: tuple[str, ...]
     decoding: tuple[str, ...]
+    search: tuple[str, ...]
     jobs: int
     on_gpu: bool
 
+    def training(self, system: str) -> tuple[str, ...]:
+        """The options of `fairseq-train` that are a system's own."""
+        if system == "abnet":
+            return self.abnet
+        return (*self.rivals, *(self.transformer if system == "transformer" else self.cmlm))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A training that differs from the recipe.
+
+    Attributes:
+        name: of its folder, below the direction's.
+        options: of `fairseq-train`, which come last and so hold.
+        without: options of the recipe that are left out (flags only).
+    """
+
+    name: str = ""
+    options: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+
+RECIPE = Variant()
 
 SIZES = {
     "cpu": Size(
-        bert=_words(
+        bert=words(
             "--layers 4 --hidden 192 --heads 4 --ffn 768 --vocab-size 8000 --max-positions 128 "
             "--updates 4000 --batch-tokens 1024 --lr 1e-3 --dropout 0"
         ),
-        abnet=_words(
-            "--encoder-adapter-dim 384 --bert-dropout 0 --adapter-dropout 0 --max-tokens 600 "
-            "--clip-norm 1.0 --lr 2e-3 --lr-scheduler polynomial_decay --warmup-updates 500 "
-            "--total-num-update 7000 --max-update 7000 --save-interval-updates 200"
+        abnet=words(
+            "--keep-cls --encoder-adapter-dim 384 --bert-dropout 0 --adapter-dropout 0 "
+            "--max-tokens 600 --clip-norm 1.0 --lr 2e-3 --lr-scheduler polynomial_decay "
+            "--warmup-updates 500 --total-num-update 7000 --max-update 7000 "
+            "--save-interval-updates 200"
         ),
-        rivals=_words(
+        rivals=words(
             "--encoder-layers 4 --decoder-layers 4 --encoder-embed-dim 128 "
             "--decoder-embed-dim 128 --encoder-ffn-embed-dim 256 --decoder-ffn-embed-dim 256 "
-            "--encoder-attention-heads 4 --decoder-attention-heads 4 --max-tokens 1000"
+            "--encoder-attention-heads 4 --decoder-attention-heads 4 --max-tokens 1000 "
+            "--clip-norm 1.0 --lr-scheduler polynomial_decay --warmup-updates 400 "
+            "--total-num-update 4400 --max-update 4400 --save-interval-updates 100"
         ),
-        transformer=_words(
-            "--dropout 0.1 --lr 3e-3 --warmup-updates 500 --max-update 2800 "
-            "--save-interval-updates 100"
+        transformer=words("--dropout 0.1 --lr 2e-3"),
+        cmlm=words("--dropout 0.1 --lr 2e-3"),
+        decoding=words("--max-tokens 2000"),
+        search=words(
+            "--warmup-updates 70 --total-num-update 700 --max-update 700 --save-interval-updates 0"
         ),
-        cmlm=_words(
-            "--dropout 0.1 --lr 2e-3 --warmup-updates 500 --max-update 2800 "
-            "--save-interval-updates 100"
-        ),
-        decoding=_words("--max-tokens 2000"),
         jobs=2,
         on_gpu=False,
     ),
     "gpu": Size(
-        bert=_words(
+        bert=words(
             "--layers 4 --hidden 512 --heads 8 --ffn 2048 --vocab-size 8000 "
             "--batch-tokens 16384 --lr 5e-4 --updates 5000 --bf16"
         ),
-        abnet=_words(
-            "--encoder-adapter-dim 2048 --max-tokens 4096 --clip-norm 1.0 --lr 5e-4 "
-            "--lr-scheduler inverse_sqrt --warmup-updates 1000 --warmup-init-lr 1e-7 "
-            "--max-update 10000 --save-interval-updates 250 --stop-time-hours 0.18 --fp16"
+        abnet=words(
+            "--keep-cls --encoder-adapter-dim 2048 --max-tokens 4096 --clip-norm 1.0 --lr 5e-4 "
+            "--lr-scheduler polynomial_decay --warmup-updates 1000 --total-num-update 10000 "
+            "--max-update 10000 --save-interval-updates 250 --fp16"
         ),
-        rivals=_words(
+        rivals=words(
             "--encoder-layers 4 --decoder-layers 4 --encoder-embed-dim 256 "
             "--decoder-embed-dim 256 --encoder-ffn-embed-dim 1024 --decoder-ffn-embed-dim 1024 "
             "--encoder-attention-heads 4 --decoder-attention-heads 4 --max-tokens 4096 "
-            "--stop-time-hours 0.18 --fp16"
+            "--clip-norm 1.0 --lr-scheduler polynomial_decay --warmup-updates 2000 "
+            "--total-num-update 10000 --max-update 10000 --save-interval-updates 250 --fp16"
         ),
-        transformer=_words(
-            "--dropout 0.3 --lr 2e-3 --warmup-updates 2000 --max-update 8000 "
-            "--save-interval-updates 250"
+        transformer=words("--dropout 0.3 --lr 2e-3"),
+        cmlm=words("--dropout 0.3 --lr 1e-3"),
+        decoding=words("--max-tokens 8000 --fp16"),
+        search=words(
+            "--warmup-updates 250 --total-num-update 2500 --max-update 2500 "
+            "--save-interval-updates 0"
         ),
-        cmlm=_words(
-            "--dropout 0.3 --lr 1e-3 --warmup-updates 2000 --max-update 10000 "
-            "--save-interval-updates 250"
-        ),
-        decoding=_words("--max-tokens 8000 --fp16"),
         jobs=6,
         on_gpu=True,
     ),
     "tiny": Size(
-        bert=_words(
+        bert=words(
             "--layers 1 --hidden 32 --heads 2 --ffn 64 --vocab-size 300 "
             "--batch-tokens 256 --updates 5"
         ),
-        abnet=_words(
-            "--encoder-adapter-dim 16 --max-tokens 200 --lr 1e-3 --lr-scheduler polynomial_decay "
-            "--total-num-update 16 --max-update 16 --save-interval-updates 1"
+        abnet=words(
+            "--keep-cls --encoder-adapter-dim 16 --max-tokens 200 --lr 1e-3 "
+            "--lr-scheduler polynomial_decay --warmup-updates 2 --total-num-update 16 "
+            "--max-update 16 --save-interval-updates 1"
         ),
-        rivals=_words(
+        rivals=words(
             "--encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 32 --decoder-embed-dim 32 "
             "--encoder-ffn-embed-dim 64 --decoder-ffn-embed-dim 64 --encoder-attention-heads 2 "
-            "--decoder-attention-heads 2 --max-tokens 200"
+            "--decoder-attention-heads 2 --max-tokens 200 --lr 1e-3 "
+            "--lr-scheduler polynomial_decay --warmup-updates 2 --total-num-update 16 "
+            "--max-update 16 --save-interval-updates 1"
         ),
-        transformer=_words("--lr 1e-3 --max-update 16 --save-interval-updates 1"),
-        cmlm=_words("--lr 1e-3 --max-update 16 --save-interval-updates 1"),
-        decoding=_words("--max-tokens 2000"),
+        transformer=(),
+        cmlm=(),
+        decoding=words("--max-tokens 2000"),
+        search=words("--total-num-update 2 --max-update 2 --save-interval-updates 0"),
         jobs=2,
         on_gpu=False,
     ),
@@ -148,6 +177,11 @@ class Multi30k:
     out: Path
     size: Size
 
+    @classmethod
+    def at(cls, data: Path, out: Path, size: Size) -> Multi30k:
+        """The same for paths that are relative to the working directory."""
+        return cls(data.resolve(), out.resolve(), size)
+
     def bert(self, language: str) -> Path:
         """The folder of a language's BERT."""
         return self.out / f"bert-{language}"
@@ -160,13 +194,13 @@ class Multi30k:
         """The same pieces with one dictionary for both languages, for fairseq's own systems."""
         return self.out / f"data-{direction}-joined"
 
-    def run(self, system: str, direction: str, seed: int) -> Path:
+    def run(self, system: str, direction: str, seed: int, variant: Variant = RECIPE) -> Path:
         """The folder of one training run."""
-        return self.out / direction / system / str(seed)
+        return self.out / direction / variant.name / system / str(seed)
 
-    def references(self, direction: str) -> Path:
-        """Raw text of the test set's target side."""
-        return self.prepared(direction) / "raw" / f"test.{_languages(direction)[1]}"
+    def references(self, direction: str, split: str = "test") -> Path:
+        """Raw text of a split's target side."""
+        return self.prepared(direction) / "raw" / f"{split}.{_languages(direction)[1]}"
 
     def pretrain(self, language: str) -> Step:
         """A BERT from the captions and the training side, without validation and test lines."""
@@ -196,32 +230,32 @@ class Multi30k:
         command += ["--joined-dictionary", "--destdir", str(self.prepared_for_rivals(direction))]
         return Step(f"prepare-{direction}-joined", self.out, tuple(command))
 
-    def train(self, system: str, direction: str, seed: int) -> Step:
+    def train(self, system: str, direction: str, seed: int, variant: Variant = RECIPE) -> Step:
         """One training; fairseq goes on from the last checkpoint by itself."""
-        run = self.run(system, direction, seed)
+        run = self.run(system, direction, seed, variant)
         common = ["--save-dir", str(run), "--seed", str(seed), "--user-dir", PLUGINS]
         common += ["--optimizer", "adam", "--adam-betas", "(0.9, 0.98)"]
         common += ["--no-epoch-checkpoints", "--keep-interval-updates", str(AVERAGE_OF)]
         common += ["--required-batch-size-multiple", "1"]  # else fairseq drops sentences
         common += ["--log-format", "simple", "--log-interval", "50", "--num-workers", "0"]
         data = self.prepared_for_rivals(direction)
-        rival = ["--share-all-embeddings", "--label-smoothing", "0.1", *self.size.rivals]
-        rival += ["--lr-scheduler", "inverse_sqrt", "--warmup-init-lr", "1e-7"]
+        rival = ["--share-all-embeddings", "--label-smoothing", "0.1"]
         if system == "abnet":
             data = self.prepared(direction)
             source, target = (str(self.bert(language)) for language in _languages(direction))
-            special = ["--task", "translation_abnet", "--arch", "abnet", "--keep-cls"]
+            special = ["--task", "translation_abnet", "--arch", "abnet"]
             special += ["--source-bert", source, "--target-bert", target]
-            special += ["--criterion", "conditional_masked_lm", *self.size.abnet]
+            special += ["--criterion", "conditional_masked_lm"]
         elif system == "transformer":
             special = ["--task", "translation", "--arch", "transformer"]
             special += ["--criterion", "label_smoothed_cross_entropy", *rival]
-            special += self.size.transformer
         else:
             special = ["--task", "translation_lev", "--arch", "cmlm_transformer"]
             special += ["--criterion", "nat_loss", "--noise", "random_mask", "--apply-bert-init"]
-            special += ["--encoder-learned-pos", "--decoder-learned-pos", *rival, *self.size.cmlm]
-        return Step("train", run, ("fairseq-train", str(data), *common, *special))
+            special += ["--encoder-learned-pos", "--decoder-learned-pos", *rival]
+        special += self.size.training(system)
+        options = [option for option in special if option not in variant.without]
+        return Step("train", run, ("fairseq-train", str(data), *common, *options, *variant.options))
 
     def average(self, system: str, direction: str, seed: int) -> Step:
         """The mean of the last checkpoints."""
@@ -232,11 +266,19 @@ class Multi30k:
         how = [str(run), "--last", str(AVERAGE_OF), "--output", str(run / AVERAGED)]
         return Step("average", run, (*tool, *how))
 
-    def generate(self, system: str, direction: str, seed: int) -> Step:
-        """The test set decoded into `generate-test.txt`."""
-        run = self.run(system, direction, seed)
-        command = ["fairseq-generate", "--user-dir", PLUGINS, "--path", str(run / AVERAGED)]
-        command += ["--gen-subset", "test", "--results-path", str(run), "--num-workers", "0"]
+    def generate(
+        self,
+        system: str,
+        direction: str,
+        seed: int,
+        variant: Variant = RECIPE,
+        split: str = "test",
+        checkpoint: str = AVERAGED,
+    ) -> Step:
+        """A split decoded into `generate-SPLIT.txt`."""
+        run = self.run(system, direction, seed, variant)
+        command = ["fairseq-generate", "--user-dir", PLUGINS, "--path", str(run / checkpoint)]
+        command += ["--gen-subset", split, "--results-path", str(run), "--num-workers", "0"]
         command += ["--required-batch-size-multiple", "1", *self.size.decoding]
         data = self.prepared_for_rivals(direction)
         if system == "abnet":

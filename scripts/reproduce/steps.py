@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +62,10 @@ class Runner:
         self.stopped = False
         self.lock = threading.Lock()
 
-    def run(self, chains: Sequence[Sequence[Step]]) -> None:
+    def run(self, chains: Sequence[Sequence[Step | Callable[[], object]]]) -> None:
         """Runs chains side by side, and the steps of a chain one after another.
+
+        A function in a chain is called each time, in a thread.
 
         Raises:
             StepError: a step failed, or its stamp is of another command.
@@ -77,12 +79,15 @@ class Runner:
                 self._stop()
                 raise
 
-    def _run_chain(self, chain: Sequence[Step]) -> None:
+    def _run_chain(self, chain: Sequence[Step | Callable[[], object]]) -> None:
         for step in chain:
             if self.stopped:
                 return
             try:
-                self._run_step(step)
+                if isinstance(step, Step):
+                    self._run_step(step)
+                else:
+                    step()
             except BaseException:
                 self._stop()
                 raise

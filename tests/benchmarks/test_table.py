@@ -53,7 +53,7 @@ def test_only_what_is_between_the_markers_changes(tmp_path: Path) -> None:
 
 
 def test_a_document_without_markers_is_refused() -> None:
-    with pytest.raises(ValueError, match="must have a line `<!-- results: DATASET -->`"):
+    with pytest.raises(ValueError, match="must have a line `<!-- KIND: DATASET -->`"):
         table.renew("no table here", [])
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 
@@ -41,43 +44,36 @@ def check(ours: Hypothesis, theirs: reference.Reference) -> None:
 
 
 @pytest.mark.parametrize(
-    ("iterations", "length_beam", "length_penalty", "force"),
+    "options",
     [
-        (1, 1, 1.0, False),
-        (4, 3, 1.0, False),
-        (10, 4, 1.0, False),
-        (10, 4, 0.0, True),
-        (7, 2, 2, True),
+        DecodingOptions(iterations=1, length_beam=1),
+        DecodingOptions(iterations=4, length_beam=3),
+        DecodingOptions(),
+        DecodingOptions(length_penalty=0.0, force_max_iterations=True),
+        DecodingOptions(iterations=7, length_beam=2, length_penalty=2, force_max_iterations=True),
+        DecodingOptions(length_weight=0.7),
+        DecodingOptions(iterations=6, repredict=True),
+        DecodingOptions(iterations=6, ban_repeats=True),
+        DecodingOptions(iterations=6, ban_repeats=True, repredict=True, length_weight=-0.2),
     ],
 )
-def test_equals_the_reference_loop(
-    lively_model: AbNet, iterations: int, length_beam: int, length_penalty: float, force: bool
-) -> None:
+def test_equals_the_reference_loop(lively_model: AbNet, options: DecodingOptions) -> None:
     assert lively_model.source_tokenizer is not None
     source = batch(lively_model.source_tokenizer, LINES)
-    options = DecodingOptions(
-        iterations=iterations,
-        length_beam=length_beam,
-        length_penalty=length_penalty,
-        force_max_iterations=force,
-        n_best=length_beam,
-        keep_history=True,
-    )
+    options = replace(options, n_best=options.length_beam, keep_history=True)
     results = mask_predict(lively_model, source, options)
     assert len(results) == len(LINES)
     changes = 0
     for row, ours in zip(source, results, strict=True):
         alone = row[row.ne(lively_model.source_symbols.pad)]
-        theirs = reference.translate(
-            lively_model, alone, iterations, length_beam, length_penalty, force
-        )
-        assert len(ours) == length_beam
+        theirs = reference.translate(lively_model, alone, options)
+        assert len(ours) == options.length_beam
         for hypothesis, expected in zip(ours, theirs, strict=True):
             check(hypothesis, expected)
             changes += sum(
                 a != b for a, b in zip(expected.history, expected.history[1:], strict=False)
             )
-    if iterations > 1:
+    if options.iterations > 1:
         assert changes > 5  # the passes after the first do something in this test
 
 
@@ -88,6 +84,34 @@ def test_sentences_stop_early_and_at_different_passes(lively_model: AbNet) -> No
     passes = {hypotheses[0].passes for hypotheses in results}
     assert min(passes) < 10
     assert len(passes) > 1
+
+
+@pytest.mark.parametrize("repredict", [False, True])
+def test_options_change_what_they_are_for(lively_model: AbNet, repredict: bool) -> None:
+    assert lively_model.source_tokenizer is not None
+    source = batch(lively_model.source_tokenizer, LINES)
+
+    def repeats(**options: Any) -> int:
+        found = mask_predict(lively_model, source, DecodingOptions(repredict=repredict, **options))
+        return sum(int(h.tokens[1:].eq(h.tokens[:-1]).sum()) for (h,) in found)
+
+    assert repeats(ban_repeats=True) < repeats() / 2
+
+    by_length = DecodingOptions(repredict=repredict, length_weight=1e6)
+    lengths = lively_model.predict_length(lively_model.encode(source), 1).lengths[:, 0]
+    found = mask_predict(lively_model, source, by_length)
+    assert [len(h.tokens) for (h,) in found] == lengths.tolist()
+
+
+def test_gold_lengths_are_kept(lively_model: AbNet) -> None:
+    assert lively_model.source_tokenizer is not None
+    source = batch(lively_model.source_tokenizer, LINES)
+    gold = torch.arange(2, 2 + len(LINES))
+    found = mask_predict(lively_model, source, DecodingOptions(length_beam=1), gold)
+    assert [len(h.tokens) for (h,) in found] == gold.tolist()
+    for (hypothesis,) in found:
+        mean = float(hypothesis.token_scores.mean())
+        assert hypothesis.score == pytest.approx(mean, abs=1e-6)
 
 
 def test_a_permuted_batch_gives_permuted_output(lively_model: AbNet) -> None:

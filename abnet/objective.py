@@ -1,0 +1,100 @@
+"""The conditional masked LM objective: from a batch of sentence pairs to a loss.
+
+Legend: B sentences, S source positions, T target positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from abnet.loss import LossParts, conditional_masked_lm_loss, disagreement
+from abnet.masking import MaskedTarget, corrupt_source, mask_targets, reveal_guesses
+from abnet.model import AbNet, AbNetOutput
+
+Forward = Callable[[Tensor, Tensor, Tensor], AbNetOutput]
+
+
+class Pairs(NamedTuple):
+    """A batch: source (B, S) and target (B, T) ids, right-padded, and the vocabularies' sizes."""
+
+    source: Tensor
+    target: Tensor
+    source_vocab: int
+    target_vocab: int
+
+
+def conditional_masked_lm(
+    model: AbNet, forward: Forward, pairs: Pairs, generator: torch.Generator, training: bool
+) -> LossParts:
+    """Masks the targets and takes the loss at the masked tokens and of the length.
+
+    Source noise, correction (Huang et al., ICLR 2022) and R-Drop (Liang et al., NeurIPS 2021) are
+    for training only. With R-Drop all sums are over both passes.
+
+    Args:
+        model: whose config says what to do.
+        forward: `model` itself or what wraps it, for the one call that gets a gradient.
+        pairs: the batch; no target longer than the model's positions.
+        generator: on the device of the batch.
+        training: whether this is a training step, rather than validation.
+    """
+    config = model.config
+    source, target = pairs.source, pairs.target
+    masked = mask_targets(
+        target,
+        model.target_symbols,
+        pairs.target_vocab,
+        config.target_noise,
+        generator,
+        config.mask_count,
+    )
+    if training and config.source_noise > 0:
+        source = corrupt_source(
+            source, model.source_symbols, pairs.source_vocab, config.source_noise, generator
+        )
+    if training and config.correction > 0:
+        guesses = _guess(model, source, target)
+        masked = reveal_guesses(masked, target, guesses, config.correction, generator)
+    if training and config.r_drop > 0:
+        return _with_r_drop(model, forward, source, target, masked)
+    output = forward(source, masked.inputs, masked.chosen)
+    return _loss(model, output, target, masked.chosen)
+
+
+@torch.no_grad()
+def _guess(model: AbNet, source: Tensor, target: Tensor) -> Tensor:
+    """The model's own prediction of each token when all are masked: (B, T) ids."""
+    words = target.ne(model.target_symbols.pad)
+    masks = target.masked_fill(words, model.target_symbols.mask)
+    logits = model(source, masks, words).word_logits
+    return target.masked_scatter(words, logits.argmax(dim=1))
+
+
+def _with_r_drop(
+    model: AbNet, forward: Forward, source: Tensor, target: Tensor, masked: MaskedTarget
+) -> LossParts:
+    """Both passes as one batch of 2B sentences."""
+    twice = (torch.cat([part, part]) for part in (source, masked.inputs, masked.chosen))
+    output = forward(*twice)
+    parts = _loss(
+        model, output, torch.cat([target, target]), torch.cat([masked.chosen, masked.chosen])
+    )
+    first, second = output.word_logits.chunk(2)
+    return parts._replace(
+        loss=parts.loss + model.config.r_drop * disagreement(first, second),
+    )
+
+
+def _loss(model: AbNet, output: AbNetOutput, target: Tensor, chosen: Tensor) -> LossParts:
+    return conditional_masked_lm_loss(
+        output.word_logits,
+        output.length_logits,
+        target,
+        chosen,
+        model.target_symbols.pad,
+        model.config,
+    )

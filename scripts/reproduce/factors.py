@@ -1,0 +1,136 @@
+"""What the search for a recipe varies, one thing at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from scripts.reproduce.recipes import SYSTEMS, Multi30k, Size, Variant, words
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A training with one thing changed.
+
+    Attributes:
+        group: of the table it stands in.
+        factor: what is changed.
+        value: to what; the file names use it.
+        options: of `fairseq-train`, added to the recipe.
+        without: flags of the recipe that are left out.
+        bert: of `abnet pretrain`, added to the recipe: BERTs and data of its own.
+        system: which is trained.
+    """
+
+    group: str
+    factor: str
+    value: str
+    options: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    bert: tuple[str, ...] = ()
+    system: str = "abnet"
+
+    @property
+    def name(self) -> str:
+        """In file names: factor and value."""
+        return f"{self.factor}-{self.value}"
+
+    def variant(self, size: Size) -> Variant:
+        """The training, as long as a search lets it be."""
+        options = (*size.search, *self.options)
+        return Variant(f"search/{self.name}", options, self.without)
+
+    def work(self, work: Multi30k) -> Multi30k:
+        """Where it is done: the comparison's own folder unless it needs other BERTs."""
+        if not self.bert:
+            return work
+        size = replace(work.size, bert=(*work.size.bert, *self.bert))
+        return replace(work, out=work.out / self.name, size=size)
+
+
+def baselines() -> list[Trial]:
+    """The recipes as they are."""
+    return [Trial("recipe", "recipe", system, system=system) for system in SYSTEMS]
+
+
+def factors(size: Size) -> list[Trial]:
+    """Everything that is tried, in the order of the tables.
+
+    Args:
+        size: of the comparison; some values are multiples of its own.
+    """
+    few, many = pretraining_updates(size)
+    dropout = "--bert-dropout 0.1 --adapter-dropout 0.1"
+    return [
+        *_trials("adapters", "adapter-init", {"released": "--adapter-init released"}),
+        *_trials("adapters", "decoder-norm", {"post": "--decoder-adapter-norm post"}),
+        *_trials("adapters", "decoder-ffn", {"384": "--decoder-adapter-ffn-dim 384"}),
+        *_trials("adapters", "adapter-dropout", {"0.1": "--adapter-dropout 0.1"}),
+        *_trials("adapters", "bert-dropout", {"0.1": "--bert-dropout 0.1"}),
+        *_trials("adapters", "encoder-dim", {"96": "--encoder-adapter-dim 96"}),
+        Trial("symbols", "cls", "left-out", without=("--keep-cls",)),
+        *_trials("objective", "target-noise", {"bert": "--target-noise bert"}),
+        *_trials("objective", "source-noise", {"0.1": "--source-noise 0.1"}),
+        *_trials(
+            "objective",
+            "mask-count",
+            {"cosine": "--mask-count cosine", "share": "--mask-count share"},
+        ),
+        *_trials("objective", "normalization", {"target": "--loss-normalization target"}),
+        *_trials(
+            "objective",
+            "length-weight",
+            {"0.3": "--length-loss-weight 0.3", "0.1": "--length-loss-weight 0.1"},
+        ),
+        *_trials("objective", "label-smoothing", {"0": "--label-smoothing 0"}),
+        *_trials(
+            "head", "head", {"bias": "--train-head bias", "transform": "--train-head transform"}
+        ),
+        *_trials("consistency", "correction", {"0.3": "--correction 0.3"}),
+        *_trials(
+            "consistency", "r-drop", {"1": f"--r-drop 1 {dropout}", "5": f"--r-drop 5 {dropout}"}
+        ),
+        *(trial for system in SYSTEMS for trial in _tuning(system, size)),
+        Trial("pre-training", "pre-training", "none", bert=words("--updates 0")),
+        Trial("pre-training", "pre-training", "quarter", bert=words(f"--updates {few}")),
+        Trial("pre-training", "pre-training", "double", bert=words(f"--updates {many}")),
+    ]
+
+
+GROUPS = ("adapters", "symbols", "objective", "head", "consistency", "tuning", "pre-training")
+
+
+def _trials(group: str, factor: str, values: Mapping[str, str]) -> list[Trial]:
+    """One trial a value, whose options are given."""
+    return [Trial(group, factor, value, words(options)) for value, options in values.items()]
+
+
+def _tuning(system: str, size: Size) -> list[Trial]:
+    """Each system's own search: learning rate, warm-up, batch and dropout."""
+    own = (*size.training(system), *size.search)
+    rate = float(_option(own, "--lr"))
+    warmup, tokens = (int(_option(own, name)) for name in ("--warmup-updates", "--max-tokens"))
+    trials = [
+        Trial("tuning", "lr", "half", ("--lr", str(rate / 2))),
+        Trial("tuning", "lr", "double", ("--lr", str(rate * 2))),
+        Trial("tuning", "warm-up", "double", ("--warmup-updates", str(2 * warmup))),
+        Trial("tuning", "batch", "double", ("--max-tokens", str(2 * tokens))),
+    ]
+    if system != "abnet":
+        trials += [
+            Trial("tuning", "dropout", "0", ("--dropout", "0")),
+            Trial("tuning", "dropout", "0.3", ("--dropout", "0.3")),
+        ]
+    return [replace(trial, system=system) for trial in trials]
+
+
+def pretraining_updates(size: Size) -> tuple[int, int]:
+    """A quarter and the double of the recipe's updates of pre-training."""
+    updates = int(_option(size.bert, "--updates"))
+    return updates // 4, 2 * updates
+
+
+def _option(options: Sequence[str], name: str) -> str:
+    """The value behind an option, the last one of several."""
+    last = max(place for place, option in enumerate(options) if option == name)
+    return options[last + 1]
