@@ -66,13 +66,15 @@ class Hypothesis(NamedTuple):
     Attributes:
         tokens: (L,) ids, with the final [SEP] where it was predicted.
         token_scores: (L,) log-probability of each token when it was last predicted.
-        score: `sum(token_scores) / L ** length_penalty + length_weight * log p(L)`.
+        length_score: log-probability of the length.
+        score: `sum(token_scores) / L ** length_penalty + length_weight * length_score`.
         passes: decoder passes that it took.
         history: (L,) filled prediction of each pass; empty unless asked for.
     """
 
     tokens: Tensor
     token_scores: Tensor
+    length_score: float
     score: float
     passes: int
     history: list[Tensor]
@@ -271,6 +273,7 @@ class _State:
         return Hypothesis(
             tokens=self.tokens[row, candidate, :length].cpu(),
             token_scores=self.scores[row, candidate, :length].cpu(),
+            length_score=float(self.beam.log_probs[row, candidate]),
             score=score,
             passes=passes,
             history=[tokens[row, candidate, :length].cpu() for tokens in self.history[:passes]],

@@ -11,16 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
 from transformers import (
-    AutoConfig,
-    AutoModelForMaskedLM,
-    AutoTokenizer,
-    BertConfig,
-    BertForMaskedLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
@@ -29,17 +23,14 @@ from transformers import (
     TrainerControl,
     TrainerState,
     TrainingArguments,
-    set_seed,
 )
-from transformers.modeling_outputs import MaskedLMOutput
 
 from abnet.errors import AbNetError
-from abnet.tokenizer import Tokenizer
+from abnet.masked_lm_model import IGNORED
 
 if TYPE_CHECKING:
-    from abnet.pretrain import BertShape, PretrainingOptions
+    from abnet.pretrain import PretrainingOptions
 
-IGNORED = -100
 WARM_UP_SHARE = 0.05
 ENDLESS = 1_000_000_000
 SECONDS_NAME = "seconds.json"
@@ -50,66 +41,6 @@ class TrainingResult(NamedTuple):
 
     updates: int
     seconds: float
-
-
-class LeanBertForMaskedLM(BertForMaskedLM):  # type: ignore[misc]
-    """`BertForMaskedLM` whose training loss makes vocabulary logits for masked words only."""
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> MaskedLMOutput:
-        """Mean loss over `labels != -100`; all three tensors are (batch, length)."""
-        hidden = self.bert(input_ids, attention_mask=attention_mask).last_hidden_state
-        chosen = labels != IGNORED
-        logits = self.cls(hidden[chosen])
-        loss = nn.functional.cross_entropy(logits.float(), labels[chosen])
-        return MaskedLMOutput(loss=loss, logits=logits)
-
-
-def new_bert(
-    shape: BertShape, tokenizer: PreTrainedTokenizerBase, dropout: float, seed: int
-) -> PreTrainedModel:
-    """A BERT of this shape with random weights."""
-    set_seed(seed)
-    return LeanBertForMaskedLM(
-        BertConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=shape.hidden,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            intermediate_size=shape.ffn,
-            max_position_embeddings=shape.max_positions,
-            hidden_dropout_prob=dropout,
-            attention_probs_dropout_prob=dropout,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
-
-
-def load_masked_lm(name_or_folder: str) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
-    """Tokenizer and model, in 32 bits, of an existing masked LM.
-
-    Raises:
-        AbNetError: nothing of the kind is there, or its tokenizer or head is missing.
-    """
-    Tokenizer.from_pretrained(name_or_folder)  # its errors say what a tokenizer lacks
-    tokenizer = AutoTokenizer.from_pretrained(name_or_folder)
-    try:
-        config = AutoConfig.from_pretrained(name_or_folder)
-        kind = LeanBertForMaskedLM if config.model_type == "bert" else AutoModelForMaskedLM
-        model, report = kind.from_pretrained(
-            name_or_folder, dtype=torch.float32, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise AbNetError(
-            f"the BERT to continue must be a masked language model, but {name_or_folder} cannot "
-            f"be loaded as one: {error}"
-        ) from error
-    missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
-    if missing:
-        raise AbNetError(
-            f"the BERT to continue must bring all weights of a masked language model, but of "
-            f"{name_or_folder} {len(missing)} are missing: {', '.join(missing[:5])}."
-        )
-    return tokenizer, model
 
 
 class MaskingCollator:

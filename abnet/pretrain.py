@@ -69,6 +69,7 @@ class PretrainingOptions:
     Attributes:
         shape: size of a new BERT; `None` with `start`.
         start: name or folder of a BERT to continue from; `None` for a new one.
+        head_only: train nothing but the masked-LM head of `start`, made anew if it has none.
         lowercase: fold case in a new vocabulary.
         with_cls: sequences are `[CLS] w1 .. wn [SEP]`, or without the [CLS].
         updates: number of optimizer steps.
@@ -88,6 +89,7 @@ class PretrainingOptions:
 
     shape: BertShape | None = dataclasses.field(default_factory=BertShape)
     start: str | None = None
+    head_only: bool = False
     lowercase: bool = False
     with_cls: bool = True
     updates: int | None = None
@@ -105,6 +107,8 @@ class PretrainingOptions:
     def __post_init__(self) -> None:
         if (self.shape is None) == (self.start is None):
             raise AbNetError("give either the shape of a new BERT or one to continue, not both.")
+        if self.head_only and self.start is None:
+            raise AbNetError("`head_only` must come with `start`, the BERT whose head trains.")
         if (self.updates is None) == (self.minutes is None):
             raise AbNetError("give either `updates` or `minutes` as the budget.")
         for name in ("updates", "minutes", "batch_tokens", "learning_rate", "save_minutes"):
@@ -216,7 +220,8 @@ def _settings(corpus: Corpus, options: PretrainingOptions) -> dict[str, Any]:
 
 
 def _check_same(old: dict[str, Any], new: dict[str, Any], output: Path) -> None:
-    changed = [name for name in new if old.get(name) != new[name]]
+    defaults = {field.name: field.default for field in dataclasses.fields(PretrainingOptions)}
+    changed = [name for name in new if old.get(name, defaults.get(name)) != new[name]]
     if changed:
         raise AbNetError(
             f"{output} was begun with other settings ({', '.join(changed)}); "
@@ -256,10 +261,10 @@ def _build(
     """Tokenizer, model, and the longest sequence it takes."""
     from transformers import AutoTokenizer
 
-    from abnet.masked_lm import load_masked_lm, new_bert
+    from abnet.masked_lm_model import load_masked_lm, new_bert
 
     if options.start is not None:
-        tokenizer, model = load_masked_lm(options.start)
+        tokenizer, model = load_masked_lm(options.start, options.head_only)
         positions = min(tokenizer.model_max_length, model.config.max_position_embeddings - 2)
         return tokenizer, model, positions
     shape = options.shape or BertShape()

@@ -169,7 +169,7 @@ class Translator:
         encoded = self._encode(lines, noted)
         translations = [[EMPTY] * options.n_best for _ in lines]
         for batch in _batches([len(ids) for ids in encoded], batch_size):
-            source = self._collate([encoded[at] for at in batch])
+            source = self.collate([encoded[at] for at in batch])
             for at, found in zip(batch, mask_predict(self.model, source, options), strict=True):
                 translations[at] = [self._translation(hypothesis) for hypothesis in found]
         if report is None:
@@ -190,7 +190,7 @@ class Translator:
         report.lines += len(lines)
         return encoded
 
-    def _collate(self, encoded: Sequence[list[int]]) -> torch.Tensor:
+    def collate(self, encoded: Sequence[list[int]]) -> torch.Tensor:
         """Ids with a final [SEP], right-padded: (B, S)."""
         symbols = self.source_tokenizer.symbols
         sequences = [torch.tensor([*ids, symbols.sep]) for ids in encoded]

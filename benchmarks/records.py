@@ -25,6 +25,11 @@ REQUIRED = {
         "system", "dataset", "direction", "split", "group", "factor", "value", "options", "seeds",
         "bleu", "bleu_by_seed", "signature", "updates", "device", "command", "versions", "commit",
     },
+    "decoding": {
+        "system", "dataset", "direction", "split", "factor", "value", "options", "place", "bleu",
+        "signature", "length_right", "length_ratio", "repeats", "mean_passes", "device", "command",
+        "versions", "commit",
+    },
     "speed": {"system", "peer", "engine", "device", "batch", "median_s", "run"},
     "training": {"system", "device", "step_s"},
 }  # fmt: skip

@@ -141,7 +141,7 @@ class MaskPredictGenerator:
     def _empty(self) -> dict[str, Any]:
         """The translation of an empty line: [SEP] alone, certain, without a pass."""
         end = torch.tensor([self.target.sep])
-        return _as_fairseq(Hypothesis(end, torch.zeros(1), 0.0, 0, []))
+        return _as_fairseq(Hypothesis(end, torch.zeros(1), 0.0, 0.0, 0, []))
 
 
 def _as_fairseq(hypothesis: Hypothesis) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from abnet.config import AbNetConfig
 from abnet.model import AbNet
+from tests.pretraining import WORDS
 from tests.tiny import ENGLISH, GERMAN, make_bert
 
 
@@ -48,3 +50,12 @@ def tiny_model(tiny_config: AbNetConfig) -> AbNet:
     """A random AB-Net in evaluation mode."""
     torch.manual_seed(3)
     return AbNet.from_pretrained(tiny_config).eval()
+
+
+@pytest.fixture(scope="session")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """64 German lines in a file, to pre-train on."""
+    path = tmp_path_factory.mktemp("text") / "text.de"
+    lines = [f"{word} {line}" for line in GERMAN for word in WORDS]
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path

@@ -64,6 +64,11 @@ def test_the_weight_hash_sees_one_changed_number(tiny_berts: TinyBerts) -> None:
     assert one.weight_hash() != same.weight_hash()
 
 
+def test_a_bert_without_a_head_has_no_head_to_train(tiny_berts: TinyBerts) -> None:
+    backbone = load_backbone(tiny_berts.english, with_head=False, dropout=0.0)
+    assert backbone.head_parameters("transform") == []
+
+
 def test_dropout_is_the_one_asked_for(tiny_berts: TinyBerts) -> None:
     backbone = load_backbone(tiny_berts.english, with_head=False, dropout=0.25)
     probabilities = {m.p for m in backbone.modules() if isinstance(m, torch.nn.Dropout)}

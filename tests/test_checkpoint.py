@@ -73,6 +73,18 @@ def test_a_checkpoint_is_the_trained_weights_and_gives_the_model_back(
     torch.testing.assert_close(length_logits(again), length_logits(tiny_model), atol=0, rtol=0)
 
 
+def test_a_trained_head_comes_back_with_the_checkpoint(tiny_model: AbNet, tmp_path: Path) -> None:
+    model = AbNet.from_pretrained(replace(tiny_model.config, train_head="transform"))
+    for parameter in model.decoder.backbone.head_parameters("transform"):
+        parameter.data.add_(0.5)
+    save_checkpoint(tmp_path / "model.safetensors", model)
+    again = load_checkpoint(tmp_path / "model.safetensors")  # for which the BERTs must be the same
+    head = again.decoder.lm_head.state_dict()
+    assert all(
+        weight.equal(head[name]) for name, weight in model.decoder.lm_head.named_parameters()
+    )
+
+
 def test_a_fairseq_file_loads_without_fairseq(tiny_model: AbNet, tmp_path: Path) -> None:
     save_fairseq(tmp_path / "checkpoint1.pt", tiny_model)
     again = load_checkpoint(tmp_path / "checkpoint1.pt")

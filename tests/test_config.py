@@ -17,6 +17,10 @@ from abnet.errors import AbNetError
         ({"adapter_dropout": 1.0}, r"`adapter_dropout` must be in [0, 1), but is 1.0 instead"),
         ({"decoder_adapter_norm": "mid"}, "`decoder_adapter_norm` must be one of ('pre', 'post')"),
         ({"target_noise": "x"}, "`target_noise` must be one of ('mask', 'bert'), but is 'x'"),
+        ({"mask_count": "all"}, "`mask_count` must be one of ('uniform', 'cosine', 'share')"),
+        ({"train_head": "all"}, "`train_head` must be one of ('none', 'bias', 'transform')"),
+        ({"correction": -0.1}, r"`correction` must be in [0, 1), but is -0.1 instead"),
+        ({"r_drop": -1}, "`r_drop` must be at least 0, but is -1 instead"),
         ({"length_classes": 1}, "`length_classes` must be at least 2, but is 1 instead"),
     ],
 )

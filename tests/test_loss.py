@@ -7,7 +7,7 @@ import torch
 
 from abnet.config import AbNetConfig
 from abnet.errors import AbNetError
-from abnet.loss import conditional_masked_lm_loss
+from abnet.loss import conditional_masked_lm_loss, disagreement
 
 
 def config(**values: object) -> AbNetConfig:
@@ -78,3 +78,12 @@ def test_a_target_longer_than_the_length_classes_is_an_error() -> None:
     word_logits, length_logits, target, chosen = example()
     with pytest.raises(AbNetError, match="fewer than `length_classes` = 4 tokens, but one has 4"):
         conditional_masked_lm_loss(word_logits, length_logits[:, :4], target, chosen, 0, config())
+
+
+def test_disagreement_by_hand() -> None:
+    p, q = [0.5, 0.25, 0.25], [0.25, 0.5, 0.25]
+    first, second = (torch.tensor([row]).log() + 7.0 for row in (p, q))  # logits, not normalised
+    forth = sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+    back = sum(b * math.log(b / a) for a, b in zip(p, q, strict=True))
+    assert float(disagreement(first, second)) == pytest.approx((forth + back) / 2)
+    assert float(disagreement(first, first)) == pytest.approx(0.0, abs=1e-6)

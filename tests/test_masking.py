@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import math
+
+import pytest
 import torch
 
-from abnet.masking import batch_generator, corrupt_source, mask_targets, rank
+from abnet.masking import batch_generator, corrupt_source, mask_targets, rank, reveal_guesses
 from abnet.tokenizer import SymbolIds
 
 SYMBOLS = SymbolIds(pad=0, unk=1, cls=2, sep=3, mask=7)
@@ -30,6 +33,41 @@ def test_the_count_is_uniform_from_one_to_the_length() -> None:
     torch.testing.assert_close(
         masked.chosen.float().mean(dim=0), torch.full((5,), 0.6), atol=0.015, rtol=0
     )
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        # P(n = k) of floor(cos(u pi/2) * 5) + 1: the lengths of the arcs between k/5 and (k+1)/5
+        ("cosine", [2 / math.pi * (math.acos(k / 5) - math.acos((k + 1) / 5)) for k in range(5)]),
+        ("share", [1.0, 0.0, 0.0, 0.0, 0.0]),
+    ],
+)
+def test_other_counts(count: str, expected: list[float]) -> None:
+    target = sentences([5] * 20_000)
+    masked = mask_targets(target, SYMBOLS, 40, "mask", batch_generator(CPU, 1), count)
+    shares = torch.bincount(masked.chosen.sum(dim=1), minlength=6) / len(target)
+    torch.testing.assert_close(shares, torch.tensor([0.0, *expected]), atol=0.012, rtol=0)
+
+
+def test_a_share_of_a_long_sentence() -> None:
+    masked = mask_targets(
+        sentences([100] * 10), SYMBOLS, 200, "mask", batch_generator(CPU, 1), "share"
+    )
+    assert masked.chosen.sum(dim=1).tolist() == [16] * 10  # floor(0.15 * 100) + 1
+
+
+def test_guesses_replace_a_share_of_what_was_revealed() -> None:
+    target = sentences([20] * 2000)
+    masked = mask_targets(target, SYMBOLS, 100, "mask", batch_generator(CPU, 6))
+    guesses = torch.full_like(target, 99)
+    shown = reveal_guesses(masked, target, guesses, 0.3, batch_generator(CPU, 7))
+    replaced = shown.inputs.eq(99)
+    assert abs(float(replaced.sum() / masked.revealed.sum()) - 0.3) < 0.01
+    assert shown.chosen.equal(masked.chosen | replaced)
+    assert shown.revealed.equal(masked.revealed & ~replaced)
+    assert shown.inputs[shown.revealed].equal(target[shown.revealed])
+    assert not (masked.chosen & masked.revealed).any()
 
 
 def test_chosen_are_masks_and_nothing_else_changes() -> None:

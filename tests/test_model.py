@@ -13,7 +13,7 @@ from abnet.masking import batch_generator, mask_targets
 from abnet.model import AbNet
 from tests.batches import batch
 from tests.conftest import TinyBerts
-from tests.tiny import ENGLISH, GERMAN, make_bert
+from tests.tiny import ENGLISH, GERMAN, make_bert, vocabulary
 
 
 def data(model: AbNet) -> tuple[torch.Tensor, torch.Tensor]:
@@ -181,3 +181,35 @@ def test_other_families_translate_on_either_side(
         loss(model).backward()
         optimizer.step()
     assert float(loss(model).detach()) < before - 0.5
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "electra", "distilbert"])
+def test_the_head_may_train_but_never_the_embeddings(
+    tiny_config: AbNetConfig, tmp_path: Path, kind: str
+) -> None:
+    english = str(make_bert(tmp_path / "en", ENGLISH, seed=6, kind=kind))
+
+    def head_weights(part: str) -> dict[str, torch.Size]:
+        model = AbNet.from_pretrained(replace(tiny_config, target_bert=english, train_head=part))
+        names = model.trained_state_dict().items()
+        return {name: w.shape for name, w in names if "decoder.backbone." in name}
+
+    pieces, width = len(vocabulary(ENGLISH)), 16 if kind == "electra" else 32
+    assert head_weights("none") == {}
+    assert list(head_weights("bias").values()) == [(pieces,)]
+    expected = {"bias": (pieces,), "dense": (width, 32), "dense bias": (width,), "norm": (width,)}
+    shapes = sorted(map(tuple, head_weights("transform").values()))
+    assert shapes == sorted([*expected.values(), (width,)])  # a norm has weight and bias
+
+
+def test_a_trained_head_learns_and_the_rest_of_the_bert_stays(tiny_config: AbNetConfig) -> None:
+    model = AbNet.from_pretrained(replace(tiny_config, train_head="transform"))
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    identities = model.identities
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    loss(model).backward()
+    optimizer.step()
+    changed = {n for n, w in model.named_parameters() if not w.equal(before[n])}
+    assert changed <= set(model.trained_state_dict())
+    assert sum("lm_head" in name for name in changed) == 5
+    assert model.identities == identities

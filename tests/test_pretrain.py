@@ -17,32 +17,12 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from abnet import masked_lm
 from abnet.backbone import load_backbone
-from abnet.cli import main
 from abnet.errors import AbNetError
-from abnet.pretrain import BertShape, PretrainingOptions, PretrainingReport, pretrain
+from abnet.pretrain import PretrainingReport, pretrain
 from abnet.tokenizer import Tokenizer
 from tests.conftest import TinyBerts
+from tests.pretraining import SHAPE, WORDS, continuing, options
 from tests.tiny import GERMAN, make_bert
-
-SHAPE = BertShape(layers=1, hidden=16, heads=2, ffn=32, vocab_size=120, max_positions=24)
-WORDS = "alt blau eins Haus im klein Mann oben".split()
-
-
-def options(**changes: Any) -> PretrainingOptions:
-    given = {"shape": SHAPE, "updates": 6, "batch_tokens": 200} | changes
-    return PretrainingOptions(**given)
-
-
-def continuing(start: str | Path, **changes: Any) -> PretrainingOptions:
-    return options(shape=None, start=str(start), **changes)
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("text") / "text.de"
-    lines = [f"{word} {line}" for line in GERMAN for word in WORDS]
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return path
 
 
 class Made:
@@ -337,6 +317,23 @@ def test_continued_bert(text: Path, tmp_path: Path, kind: str) -> None:
         load_backbone(str(tmp_path / folder), with_head=True, dropout=0.0)
 
 
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_head_only(text: Path, tmp_path: Path, kind: str) -> None:
+    """An encoder without a head gets one; its own weights stay as they are."""
+    start = make_bert(tmp_path / "start", GERMAN, seed=1, kind=kind)
+    transformers.AutoModel.from_pretrained(start).save_pretrained(start)
+    with pytest.raises(AbNetError, match="`--head-only` makes one"):
+        pretrain([text], tmp_path / "all", continuing(start, updates=1))
+    few = pretrain([text], tmp_path / "few", continuing(start, updates=1, head_only=True))
+    many = pretrain([text], tmp_path / "many", continuing(start, updates=60, head_only=True))
+    assert many.masked_accuracy > few.masked_accuracy
+    begun = transformers.AutoModel.from_pretrained(start).state_dict()
+    trained = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "many")
+    trunk = trained.base_model.state_dict()
+    assert all(trunk[name].equal(begun[name]) for name in trunk)
+    load_backbone(str(tmp_path / "many"), with_head=True, dropout=0.0)
+
+
 def test_failed_start_leaves_no_folder(text: Path, tmp_path: Path, tiny_berts: TinyBerts) -> None:
     """So that the right command works after the wrong one."""
     output = tmp_path / "bert"
@@ -375,6 +372,7 @@ def test_impossible_shapes(changes: dict[str, int], message: str) -> None:
     [
         ({"minutes": 1.0}, "give either `updates` or `minutes`"),
         ({"updates": None}, "give either `updates` or `minutes`"),
+        ({"head_only": True}, "`head_only` must come with `start`"),
         ({"start": "bert"}, "either the shape of a new BERT or one to continue, not both"),
         ({"shape": None}, "either the shape of a new BERT or one to continue"),
         ({"updates": 0}, "`updates` must be positive, but is 0 instead"),
@@ -392,91 +390,3 @@ def test_impossible_shapes(changes: dict[str, int], message: str) -> None:
 def test_impossible_options(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(AbNetError, match=message):
         options(**changes)
-
-
-COMMAND = (
-    "--layers 1 --hidden 16 --heads 2 --ffn 32 --vocab-size 120 --max-positions 24 "
-    "--batch-tokens 200 --updates 6".split()
-)
-
-
-def test_command(made: Made, text: Path, tmp_path: Path, capsys: Any) -> None:
-    """The same run as in Python."""
-    output, valid = tmp_path / "bert", made.folder.parents[1] / "valid.de"
-    files = ["--text", str(text), "--output", str(output), "--exclude", str(valid)]
-    assert main(["pretrain", *files, *COMMAND]) == 0
-    printed = capsys.readouterr().out
-    assert printed.startswith(f"{output}: {made.report.parameters:,} weights, ")
-    assert "62 lines (1 dropped as excluded), 6 updates in " in printed
-    assert "of the masked words of 1 held-out lines" in printed
-    saved = json.loads((output / "pretraining.json").read_text(encoding="utf-8"))
-    assert saved["settings"] == made.report.settings
-    assert same(load_file(output / "model.safetensors"), made.weights)
-
-
-def test_command_passes_its_options_on(
-    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[tuple[Any, ...]] = []
-
-    def record(*given: Any) -> PretrainingReport:
-        calls.append(given)
-        return PretrainingReport({}, 1, 1, 0, 1, 1, 1, 1.0, 0.5, {})
-
-    monkeypatch.setattr("abnet.pretrain.pretrain", record)
-    files = ["--text", str(text), "b", "--output", str(tmp_path)]
-    given = "--minutes 2.5 --lr 1e-4 --dropout 0 --masking decoder --no-cls --bf16 --seed 3".split()
-    assert main(["pretrain", *files, *given, "--lowercase", "--save-minutes", "9"]) == 0
-    assert main(["pretrain", *files, "--updates", "7", "--from", "x", "--resume"]) == 0
-    assert main(["pretrain", *files, "--updates", "7", "--mask-share", "0.3", "--fp16"]) == 0
-    assert [call[0] for call in calls] == [[text, Path("b")]] * 3
-    assert [call[2] for call in calls] == [
-        PretrainingOptions(
-            minutes=2.5,
-            learning_rate=1e-4,
-            dropout=0.0,
-            masking="decoder",
-            with_cls=False,
-            precision="bf16",
-            seed=3,
-            lowercase=True,
-            save_minutes=9.0,
-        ),
-        PretrainingOptions(shape=None, start="x", updates=7, resume=True),
-        PretrainingOptions(updates=7, mask_share=0.3, precision="fp16"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("--updates 5 --from x --layers 2", "--from keeps the shape and the vocabulary"),
-        ("--updates 5 --from x --lowercase", "--from keeps the shape and the vocabulary"),
-        ("--updates 5 --hidden 16 --heads 3", r"`heads` must divide `hidden` (16)"),
-        ("--updates 0", "`updates` must be positive"),
-        ("--updates 5", "Cannot read missing: No such file or directory"),
-    ],
-)
-def test_command_errors(tmp_path: Path, capsys: Any, arguments: str, message: str) -> None:
-    files = ["--text", "missing", "--output", str(tmp_path / "bert")]
-    assert main(["pretrain", *files, *arguments.split()]) == 2
-    captured = capsys.readouterr()
-    assert captured.err.startswith("abnet: error: ")
-    assert message in captured.err
-    assert not captured.out
-    assert not (tmp_path / "bert").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("--updates 5 --minutes 1", "not allowed with argument"),
-        ("", "one of the arguments --updates --minutes is required"),
-        ("--updates 5 --bf16 --fp16", "not allowed with argument"),
-        ("--updates 5 --masking whole", "invalid choice: 'whole'"),
-    ],
-)
-def test_command_usage(capsys: Any, arguments: str, message: str) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["pretrain", "--text", "a", "--output", "b", *arguments.split()])
-    assert message in capsys.readouterr().err

@@ -27,6 +27,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from", dest="start", metavar="BERT", help="continue this BERT (name or folder)"
     )
+    parser.add_argument(
+        "--head-only",
+        action="store_true",
+        help="with --from: train nothing but the masked-LM head; an encoder without one gets it",
+    )
     shape = parser.add_argument_group("shape of a new BERT")
     shape.add_argument("--layers", type=int, help="default 4")
     shape.add_argument("--hidden", type=int, help="default 256")
@@ -80,11 +85,14 @@ def run(args: argparse.Namespace) -> int:
     logging.disable_progress_bar()  # of loading and saving weights; training has its own
     sizes = ("layers", "hidden", "heads", "ffn", "vocab_size", "max_positions")
     given = {name: value for name in sizes if (value := vars(args)[name]) is not None}
+    if args.head_only and args.start is None:
+        raise AbNetError("--head-only must come with --from, the BERT whose head trains.")
     if args.start is not None and (given or args.lowercase):
         raise AbNetError("--from keeps the shape and the vocabulary of that BERT; leave them out.")
     options = PretrainingOptions(
         shape=BertShape(**given) if args.start is None else None,
         start=args.start,
+        head_only=args.head_only,
         lowercase=args.lowercase,
         with_cls=not args.no_cls,
         updates=args.updates,

@@ -91,7 +91,8 @@ def factors(size: Size) -> list[Trial]:
             "consistency", "r-drop", {"1": f"--r-drop 1 {dropout}", "5": f"--r-drop 5 {dropout}"}
         ),
         *(trial for system in SYSTEMS for trial in _tuning(system, size)),
-        Trial("pre-training", "pre-training", "none", bert=words("--updates 0")),
+        # The one update has a learning rate of zero.
+        Trial("pre-training", "pre-training", "none", bert=words("--updates 1")),
         Trial("pre-training", "pre-training", "quarter", bert=words(f"--updates {few}")),
         Trial("pre-training", "pre-training", "double", bert=words(f"--updates {many}")),
     ]
