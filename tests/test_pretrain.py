@@ -18,7 +18,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 from abnet import masked_lm
 from abnet.backbone import load_backbone
 from abnet.errors import AbNetError
-from abnet.pretrain import PretrainingReport, pretrain
+from abnet.pretrain import BertShape, PretrainingReport, pretrain
 from abnet.tokenizer import Tokenizer
 from tests.conftest import TinyBerts
 from tests.pretraining import SHAPE, WORDS, continuing, options

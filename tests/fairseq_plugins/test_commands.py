@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -151,6 +152,33 @@ def test_generate_equals_the_library(
         ids = torch.tensor([[*source.encode(text), source.symbols.sep]])
         ((best,),) = mask_predict(model, ids, DecodingOptions(length_beam=3))
         assert model.target_tokenizer.decode(best.tokens.tolist()) == lines(generated, "D")[line][0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "options"),
+    [
+        (("--iter-decode-length-weight", 5), {"length_weight": 5.0}),
+        (("--iter-decode-ban-repeats",), {"ban_repeats": True}),
+        (("--iter-decode-repredict",), {"repredict": True}),
+    ],
+)
+def test_decoding_flags_of_the_task(
+    generated: str,
+    corpus: Corpus,
+    trained: Trained,
+    tiny_berts: TinyBerts,
+    flags: tuple[object, ...],
+    options: dict[str, Any],
+) -> None:
+    output = generate(corpus, trained, *flags)
+    assert lines(output, "H") != lines(generated, "H")
+    model = load_checkpoint(trained.checkpoint)
+    source = Tokenizer.from_pretrained(tiny_berts.german)
+    text = (corpus.raw / "test.de").read_text(encoding="utf-8").splitlines()
+    for line in set(range(13)) - {EMPTY, OVERLONG}:
+        ids = torch.tensor([[*source.encode(text[line]), source.symbols.sep]])
+        ((best,),) = mask_predict(model, ids, DecodingOptions(length_beam=3, **options))
+        assert model.target_tokenizer.decode(best.tokens.tolist()) == lines(output, "D")[line][0]
 
 
 def test_n_best_history_and_steps(generated: str, corpus: Corpus, trained: Trained) -> None:

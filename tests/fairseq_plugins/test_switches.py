@@ -141,3 +141,24 @@ def test_truncated_checkpoint_to_decode_with(
     path.write_bytes(trained.checkpoint.read_bytes()[:9000])
     with pytest.raises(AbNetError, match="truncated, damaged or not written by fairseq"):
         run(command, corpus.data_bin, "--path", path, "--cpu", "--max-tokens", 100)
+
+
+def test_objectives_beyond_the_papers(
+    corpus: Corpus, tiny_berts: TinyBerts, tmp_path: Path
+) -> None:
+    """They train, and a checkpoint with a trained head decodes as it validated."""
+    output = train(
+        corpus.data_bin, tmp_path, tiny_berts, "--train-head", "transform", "--r-drop", 1,
+        "--correction", 0.3, "--mask-count", "cosine", "--lr", 0.05, "--eval-bleu",
+    )  # fmt: skip
+    logs = logged(output, "train_inner", "loss")
+    assert len(set(logs)) == len(logs) == 3
+    checkpoint = tmp_path / "checkpoint_last.pt"
+    weights = torch.load(checkpoint, weights_only=True)["model"]
+    assert sum("decoder.backbone." in name for name in weights) == 5
+    validated = run(
+        "validate", corpus.data_bin, "--path", checkpoint, "--cpu", "--num-workers", 0,
+        "--max-tokens", 200,
+    )  # fmt: skip
+    for name in ("loss", "bleu"):
+        assert logged(validated, "valid", name)[0] == logged(output, "valid", name)[-1]

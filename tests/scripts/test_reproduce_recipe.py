@@ -1,0 +1,104 @@
+"""The search for a recipe: its commands, and the whole of it at toy size."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import quality
+from scripts.reproduce import recipe
+from scripts.reproduce.factors import GROUPS, Trial, baselines, factors
+from scripts.reproduce.recipes import SIZES, SYSTEMS, Multi30k
+from tests.commands import check_script, parse
+from tests.scripts.test_reproduce_multi30k import data  # noqa: F401 - a fixture
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Multi30k:
+    return Multi30k(data=tmp_path, out=tmp_path / "out", size=SIZES["cpu"])
+
+
+def train_options(work: Multi30k, trial: Trial) -> list[str]:
+    """Of `fairseq-train`, without the names of folders."""
+    place = trial.work(work)
+    command = place.train(trial.system, "de-en", 1, trial.variant(work.size)).command
+    roots = (str(place.out), str(work.out))
+    return [word for word in command if not word.startswith(roots)]
+
+
+def test_a_trial_changes_one_thing(work: Multi30k) -> None:
+    base = {one.system: train_options(work, one) for one in baselines()}
+    for trial in factors(work.size):
+        ours = train_options(work, trial)
+        kept = [word for word in base[trial.system] if word not in trial.without]
+        assert ours == [*kept, *trial.options], trial.name
+        pretraining = trial.work(work).pretrain("de").command
+        recipe = work.pretrain("de").command
+        assert pretraining[-len(trial.bert) :] == trial.bert or not trial.bert
+        assert (trial.work(work).out == work.out) == (pretraining == recipe) == (not trial.bert)
+        assert trial.options or trial.without or trial.bert
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_commands_know_all_options(
+    work: Multi30k, system: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = [trial for trial in factors(work.size) if trial.system == system]
+    command = work.train(system, "de-en", 1).command
+    args = vars(parse([*command, *(o for t in trials for o in t.options)], monkeypatch))
+    for trial in trials:
+        for option in trial.options[::2]:
+            assert option[2:].replace("-", "_") in args, option
+        for option in trial.bert[::2]:
+            pretrain = parse([*work.pretrain("de").command, *trial.bert], monkeypatch)
+            assert str(vars(pretrain)[option[2:]]) == trial.bert[1]
+
+
+def test_names_are_files_of_their_own() -> None:
+    for size in SIZES.values():
+        trials = baselines() + factors(size)
+        assert len({(trial.system, trial.name) for trial in trials}) == len(trials)
+        assert all("/" not in trial.name for trial in trials)
+        assert {trial.group for trial in trials} - {"recipe"} == set(GROUPS)
+
+
+def test_the_last_validation_of_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "train.log"
+    line = "2026 | INFO | valid | epoch 001 | valid on 'valid' subset | loss 5 | nll_loss {} | b 3"
+    log.write_text("\n".join([line.format(4.5), "2026 | INFO | x", line.format(4.25), "end"]))
+    assert quality.read_last_validation(log) == {"loss": 5.0, "nll_loss": 4.25, "b": 3.0}
+    log.write_text("nothing")
+    with pytest.raises(ValueError, match="must tell of a validation"):
+        quality.read_last_validation(log)
+
+
+def test_the_script_and_its_errors(
+    data: Path,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    check_script("scripts/reproduce/recipe.sh")
+    with pytest.raises(SystemExit):
+        recipe.main([str(data), "--groups", "head,luck"])
+    assert "must be of adapters, " in capsys.readouterr().err
+    (data / "valid.en").unlink()
+    with pytest.raises(SystemExit):
+        recipe.main([str(data)])
+    assert "lacks valid.en" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_whole_search(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+    results, document = tmp_path / "results", tmp_path / "page.md"
+    document.write_text("<!-- recipe: multi30k -->\n<!-- end of recipe -->\n")
+    command = [str(data), "--size", "tiny", "--groups", "symbols,pre-training"]
+    command += ["--out", str(tmp_path / "out"), "--results", str(results)]
+    assert recipe.main([*command, "--document", str(document)]) == 0, capfd.readouterr().err
+    found = {path.stem: json.loads(path.read_text()) for path in results.glob("*.json")}
+    assert len(found) == 3 + 1 + 3
+    left_out = found["recipe-tiny-de-en-abnet-cls-left-out"]
+    assert left_out["options"] == "'no --keep-cls'"
+    assert left_out["valid_nll_loss"] > 0
+    assert left_out["split"] == "valid"
+    assert document.read_text().count("| tiny |") == 7
