@@ -17,6 +17,7 @@ from tests.scripts.test_reproduce_multi30k import data  # noqa: F401 - a fixture
 
 @pytest.fixture
 def work(tmp_path: Path) -> Multi30k:
+    (tmp_path / "train.de").touch()
     return Multi30k(data=tmp_path, out=tmp_path / "out", size=SIZES["cpu"])
 
 
