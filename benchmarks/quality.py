@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from sacrebleu.metrics import BLEU
+
 from abnet.checkpoint import SAFE_GLOBALS
 from abnet.evaluate import Score, evaluate, read_generate_output
 from abnet.text import read_lines
@@ -91,20 +93,31 @@ def score_runs(
     """
     expected = read_lines(references)
     scores: list[dict[str, Score]] = []
+    uncased: list[float] = []
     for run in runs:
         hypotheses = [join(line) for line in read_generate_output(run / f"generate-{split}.txt")]
         (run / f"{split}.txt").write_text("".join(f"{h}\n" for h in hypotheses), encoding="utf-8")
         scores.append({score.name: score for score in evaluate(hypotheses, expected)})
+        uncased.append(BLEU(lowercase=True).corpus_score(hypotheses, [expected]).score)
     bleu = [round(score["bleu"].value, 2) for score in scores]
     return {
         "bleu": round(fmean(bleu), 2),
         "bleu_by_seed": bleu,
+        "bleu_lowercase": round(fmean(uncased), 2),
         "chrf": round(fmean(score["chrf"].value for score in scores), 2),
         "signature": scores[0]["bleu"].signature,
     }
 
 
-def pretraining_seconds(berts: Sequence[Path]) -> float:
-    """Time that `abnet pretrain` spent on these BERTs in all."""
-    reports = (json.loads((bert / "pretraining.json").read_text("utf-8")) for bert in berts)
-    return float(sum(report["seconds"] for report in reports))
+def describe_pretraining(berts: Sequence[Path]) -> dict[str, Any]:
+    """What a result says of its BERTs, source first: time in all, updates, masked accuracy.
+
+    Of a BERT that was not pre-trained here it says nothing.
+    """
+    files = [bert / "pretraining.json" for bert in berts]
+    reports = [json.loads(file.read_text("utf-8")) for file in files if file.exists()]
+    return {
+        "pretrain_seconds": round(sum(report["seconds"] for report in reports)),
+        "pretrain_updates": [report["updates"] for report in reports],
+        "masked_accuracy": [report["masked_accuracy"] for report in reports],
+    }

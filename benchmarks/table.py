@@ -24,6 +24,7 @@ from benchmarks.records import RESULTS, read_all
 README = Path(__file__).parents[1] / "README.md"
 SYSTEMS = {
     "abnet": "AB-Net",
+    "abnet_minilm": "AB-Net, a real MiniLM as English BERT",
     "transformer": "Transformer (fairseq)",
     "cmlm": "CMLM (fairseq)",
 }

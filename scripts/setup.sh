@@ -49,7 +49,7 @@ pip_install() {
 echo "setup: installing torch"
 pip_install torch setuptools
 echo "setup: installing what the project, fairseq and the tests need (a minute or two)"
-pip_install --no-build-isolation --editable '.[fairseq,quickstart,test]'
+pip_install --no-build-isolation --editable '.[fairseq,quickstart,plots,test]'
 echo "setup: installing fairseq without torchaudio (setup.py says why)"
 pip_install -qq --no-deps ve-fairseq
 .venv/bin/python -c 'import abnet, fairseq, torch, transformers'

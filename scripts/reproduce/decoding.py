@@ -17,7 +17,8 @@ from abnet.mask_predict import DecodingOptions, Hypothesis, mask_predict
 from abnet.text import read_lines
 from abnet.translator import Translator
 from benchmarks import records, table
-from scripts.reproduce.recipes import AVERAGED, DIRECTIONS, ROOT, SIZES, Multi30k
+from scripts.reproduce.recipes import AVERAGED, DIRECTIONS, ROOT, Multi30k
+from scripts.reproduce.sizes import SIZES
 from scripts.reproduce.steps import say
 
 SCRIPT = "scripts/reproduce/decoding.sh"

@@ -20,14 +20,15 @@ from scripts.reproduce.recipes import (
     LENGTH_BEAM,
     PASSES,
     ROOT,
-    SIZES,
     SYSTEMS,
     Multi30k,
-    Size,
+    is_abnet,
 )
+from scripts.reproduce.sizes import SIZES, Size
 from scripts.reproduce.steps import Runner, StepError, say, sole_user
 
 SCRIPT = "scripts/reproduce/multi30k.sh"
+COMPARED = ("abnet", "transformer", "cmlm")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,13 +39,16 @@ def build_parser() -> argparse.ArgumentParser:
         "on where it was stopped.",
     )
     add_common_options(parser)
-    for option, allowed in (("--directions", DIRECTIONS), ("--systems", SYSTEMS)):
+    for option, allowed, default in (
+        ("--directions", DIRECTIONS, DIRECTIONS),
+        ("--systems", SYSTEMS, COMPARED),
+    ):
         parser.add_argument(
             option,
             type=_list_of(allowed),
-            default=list(allowed),
+            default=list(default),
             metavar="LIST",
-            help=f"of {','.join(allowed)} (default: all)",
+            help=f"of {','.join(allowed)} (default: {','.join(default)})",
         )
     parser.add_argument("--document", type=Path, help="where the table is (default: README.md)")
     return parser
@@ -99,6 +103,9 @@ def run_all(runner: Runner, work: Multi30k, args: argparse.Namespace) -> None:
     """Runs all steps that are not done yet; both directions of a system side by side."""
     runner.run([[work.pretrain(language)] for language in ("de", "en")])
     runner.run([[work.prepare(d), work.prepare_for_rivals(d)] for d in args.directions])
+    if "abnet_minilm" in args.systems:
+        runner.run([[work.pretrain_minilm_head()]])
+        runner.run([[work.prepare(d, "abnet_minilm")] for d in args.directions])
     runner.run(
         [
             [
@@ -118,8 +125,7 @@ def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) ->
     runs = [work.run(system, direction, seed) for seed in seeds]
     trainings = [quality.read_training(run, run / "train.log") for run in runs]
     stamps = [json.loads((run / "train.done").read_text("utf-8")) for run in runs]
-    source, target = direction.split("-")
-    join = str if system == "abnet" else joiner(work.bert(target))
+    join = str if is_abnet(system) else joiner(work.berts(system, direction)[1])
     scores = quality.score_runs(runs, work.references(direction), join)
     record = {
         "kind": "quality",
@@ -142,9 +148,8 @@ def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) ->
     if system == "transformer":
         return {**record, "beam": BEAM}
     record |= {"passes": PASSES, "length_beam": LENGTH_BEAM}
-    if system == "abnet":
-        berts = [work.bert(source), work.bert(target)]
-        record["pretrain_seconds"] = round(quality.pretraining_seconds(berts))
+    if is_abnet(system):
+        record |= quality.describe_pretraining(work.berts(system, direction))
     return record
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from benchmarks import quality, records, table
 from scripts.reproduce.factors import GROUPS, Trial, baselines, factors
 from scripts.reproduce.multi30k import add_common_options, common_runner, joiner, missing_text
-from scripts.reproduce.recipes import DIRECTIONS, ROOT, SIZES, Multi30k
+from scripts.reproduce.recipes import DIRECTIONS, ROOT, Multi30k
+from scripts.reproduce.sizes import SIZES
 from scripts.reproduce.steps import Step, StepError, say, sole_user
 
 SCRIPT = "scripts/reproduce/recipe.sh"
@@ -112,6 +113,7 @@ def result(
         for name in ("nll_loss", "length_accuracy")
         if all(name in v for v in validations)
     }
+    berts = [work.bert(language) for language in direction.split("-")]
     return {
         "kind": "recipe",
         "system": trial.system,
@@ -125,6 +127,7 @@ def result(
         "seeds": list(seeds),
         **scores,
         **means,
+        **(quality.describe_pretraining(berts) if trial.system == "abnet" else {}),
         "trained_parameters": trainings[0].trained_parameters,
         "updates": trainings[0].updates,
         "train_seconds": round(fmean(training.seconds for training in trainings)),

@@ -9,8 +9,9 @@ import pytest
 
 from benchmarks import quality
 from scripts.reproduce import recipe
-from scripts.reproduce.factors import GROUPS, Trial, baselines, factors
-from scripts.reproduce.recipes import SIZES, SYSTEMS, Multi30k
+from scripts.reproduce.factors import GROUPS, TUNED, Trial, baselines, factors
+from scripts.reproduce.recipes import Multi30k
+from scripts.reproduce.sizes import SIZES
 from tests.commands import check_script, parse
 from tests.scripts.test_reproduce_multi30k import data  # noqa: F401 - a fixture
 
@@ -42,7 +43,7 @@ def test_a_trial_changes_one_thing(work: Multi30k) -> None:
         assert trial.options or trial.without or trial.bert
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("system", TUNED)
 def test_the_commands_know_all_options(
     work: Multi30k, system: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from abnet.averaging import last_checkpoints
-from scripts.reproduce.recipes import AVERAGE_OF, DIRECTIONS, PASSES, SIZES, SYSTEMS, Multi30k
+from scripts.reproduce.recipes import (
+    AVERAGE_OF,
+    DIRECTIONS,
+    PASSES,
+    SYSTEMS,
+    Multi30k,
+    is_abnet,
+    minilm_encoder,
+)
+from scripts.reproduce.sizes import SIZES
 from tests.commands import parse
 
 
@@ -40,13 +49,29 @@ def test_data_is_prepared_with_the_berts_of_its_languages(
     assert (rivals.source_lang, rivals.target_lang) == ("en", "de")
 
 
+def test_the_real_encoder_is_a_source_as_it_is_and_a_target_with_a_head(
+    work: Multi30k, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work.data.mkdir()
+    (work.data / "train.en").touch()
+    encoder = minilm_encoder()
+    assert (encoder / "config.json").is_file()
+    assert work.berts("abnet_minilm", "en-de") == (encoder, work.bert("de"))
+    assert work.berts("abnet_minilm", "de-en") == (work.bert("de"), work.minilm)
+    head = parse(work.pretrain_minilm_head().command, monkeypatch)
+    assert (head.output, head.start, head.head_only) == (work.minilm, str(encoder), True)
+    assert head.exclude == [work.data / "valid.en", work.data / "test2016.en"]
+    prepared = parse(work.prepare("de-en", "abnet_minilm").command, monkeypatch)
+    assert prepared.target_bert == str(work.minilm)
+    assert prepared.dest != work.prepared("de-en")
+
+
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_trainings(
     work: Multi30k, system: str, direction: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     args = parse(work.train(system, direction, 7).command, monkeypatch)
-    source, target = direction.split("-")
     assert args.save_dir == str(work.run(system, direction, 7))
     assert args.seed == 7
     # Those that fall on an epoch's end are not written: some to spare.
@@ -55,12 +80,10 @@ def test_trainings(
     assert args.keep_interval_updates == AVERAGE_OF
     assert args.required_batch_size_multiple == 1
     assert args.fp16 == work.size.on_gpu
-    if system == "abnet":
-        assert (args.source_bert, args.target_bert) == (
-            str(work.bert(source)),
-            str(work.bert(target)),
-        )
-        assert args.data == str(work.prepared(direction))
+    if is_abnet(system):
+        berts = tuple(map(str, work.berts(system, direction)))
+        assert (args.source_bert, args.target_bert) == berts
+        assert args.data == str(work.prepared(direction, system))
     else:
         assert args.data == str(work.prepared_for_rivals(direction))
         assert args.share_all_embeddings
@@ -78,7 +101,7 @@ def test_decodings(work: Multi30k, system: str, monkeypatch: pytest.MonkeyPatch)
     assert args.required_batch_size_multiple == 1
     if system == "transformer":
         assert args.beam == 5
-    elif system == "abnet":
+    elif is_abnet(system):
         assert args.iter_decode_max_iter == PASSES
     else:
         assert args.iter_decode_max_iter + 1 == PASSES  # fairseq's CMLM makes one pass more

@@ -1,0 +1,105 @@
+"""The plots of docs/recipe.md, drawn from `benchmarks/results/*.json`.
+
+python -m benchmarks.plots    # docs/pre-training.svg and docs/decoding.svg
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.recipe_tables import BASELINE
+from benchmarks.records import RESULTS, read_all
+
+DOCS = Path(__file__).parents[1] / "docs"
+PRE_TRAINING = "pre-training"
+LENGTH_WEIGHT = "length-weight, beam "
+
+
+def plot_pretraining(records: Iterable[dict[str, Any]]) -> Figure:
+    """AB-Net's BLEU by the updates that its target BERT was pre-trained with.
+
+    One of the updates is none: it has a learning rate of zero.
+    """
+    series: dict[str, dict[int, float]] = defaultdict(dict)
+    for row in records:
+        if row["kind"] == "recipe" and row["factor"] in (BASELINE, PRE_TRAINING):
+            if "pretrain_updates" not in row:  # a rival's
+                continue
+            updates = row["pretrain_updates"][-1]
+            series[_name(row)][0 if updates == 1 else updates] = row["bleu"]
+    figure = Figure(figsize=(5, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for name, points in sorted(series.items()):
+        if len(points) > 1:
+            axes.plot(*zip(*sorted(points.items()), strict=True), marker="o", label=name)
+    _label(axes, "updates of each BERT's pre-training", "BLEU on valid")
+    return figure
+
+
+def plot_decoding(records: Iterable[dict[str, Any]]) -> Figure:
+    """BLEU by passes, and by length candidates with and without the length's probability."""
+    passes: dict[str, dict[int, float]] = defaultdict(dict)
+    beams: dict[str, dict[int, float]] = defaultdict(dict)
+    for row in records:
+        if row["kind"] != "decoding":
+            continue
+        name, value, bleu = _name(row), row["value"], row["bleu"]
+        if row["factor"] == BASELINE:
+            passes[name][10] = beams[name][4] = bleu
+        elif row["factor"] == "passes":
+            passes[name][int(value)] = bleu
+        elif row["factor"] == "length-beam":
+            beams[name][int(value)] = bleu
+        elif row["factor"].startswith(LENGTH_WEIGHT):
+            beam = int(row["factor"].removeprefix(LENGTH_WEIGHT))
+            beams[f"{name}, length weight {value}"][beam] = bleu
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for axes, series, what in ((left, passes, "passes"), (right, beams, "length candidates")):
+        for name, points in sorted(series.items()):
+            axes.plot(*zip(*sorted(points.items()), strict=True), marker="o", label=name)
+        _label(axes, what, "BLEU on valid" if axes is left else "")
+    return figure
+
+
+def _name(row: dict[str, Any]) -> str:
+    return f"{row['size']} {row['direction']}"
+
+
+def _label(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(alpha=0.3)
+    if axes.get_lines():
+        axes.legend(fontsize="small")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """As an SVG that is the same whenever the figure is."""
+    with matplotlib.rc_context({"svg.hashsalt": path.name}):
+        figure.savefig(path, metadata={"Date": None})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draws both plots."""
+    parser = argparse.ArgumentParser(description="Draw the plots of docs/recipe.md.")
+    parser.add_argument("--folder", type=Path, default=DOCS, help="where to (default: docs)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of JSON files")
+    args = parser.parse_args(argv)
+    records = read_all(args.results)
+    save(plot_pretraining(records), args.folder / "pre-training.svg")
+    save(plot_decoding(records), args.folder / "decoding.svg")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

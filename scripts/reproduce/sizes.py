@@ -1,0 +1,137 @@
+"""How much of everything the Multi30k comparison trains, as options of the commands.
+
+Budgets are counted in updates, from speeds measured on one thread of an AMD EPYC (7003 series):
+a BERT of 4 layers x 192 pre-trains on about 2,900 tokens a second; AB-Net of two of them trains on
+1,700 target tokens a second; Transformer and CMLM of 4 + 4 layers x 128 on 2,100.
+AB-Net gets small batches: at this scale the number of updates matters more than that of tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The options of a command as a sequence."""
+    return tuple(text.split())
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a size of the comparison trains, as options of the commands.
+
+    Attributes:
+        bert: of `abnet pretrain`, for a new BERT.
+        minilm_head: of `abnet pretrain`, for the head of the real English encoder.
+        abnet: of `fairseq-train`, for AB-Net.
+        rivals: of `fairseq-train`, for the Transformer and the CMLM: their shape and batches.
+        transformer: of `fairseq-train`, for the Transformer.
+        cmlm: of `fairseq-train`, for the CMLM.
+        decoding: of `fairseq-generate`.
+        search: of `fairseq-train`, for the shorter trainings of the search for a recipe.
+        jobs: trainings at a time.
+        on_gpu: whether a GPU is used.
+    """
+
+    bert: tuple[str, ...]
+    minilm_head: tuple[str, ...]
+    abnet: tuple[str, ...]
+    rivals: tuple[str, ...]
+    transformer: tuple[str, ...]
+    cmlm: tuple[str, ...]
+    decoding: tuple[str, ...]
+    search: tuple[str, ...]
+    jobs: int
+    on_gpu: bool
+
+    def training(self, system: str) -> tuple[str, ...]:
+        """The options of `fairseq-train` that are a system's own."""
+        if system.startswith("abnet"):
+            return self.abnet
+        return (*self.rivals, *(self.transformer if system == "transformer" else self.cmlm))
+
+
+SIZES = {
+    "cpu": Size(
+        bert=words(
+            "--layers 4 --hidden 192 --heads 4 --ffn 768 --vocab-size 8000 --max-positions 128 "
+            "--updates 4000 --batch-tokens 1024 --lr 1e-3 --dropout 0"
+        ),
+        minilm_head=words("--updates 1500 --batch-tokens 1024 --lr 1e-3"),
+        abnet=words(
+            "--keep-cls --encoder-adapter-dim 384 --bert-dropout 0 --adapter-dropout 0 "
+            "--max-tokens 600 --clip-norm 1.0 --lr 2e-3 --lr-scheduler polynomial_decay "
+            "--warmup-updates 500 --total-num-update 7000 --max-update 7000 "
+            "--save-interval-updates 200"
+        ),
+        rivals=words(
+            "--encoder-layers 4 --decoder-layers 4 --encoder-embed-dim 128 "
+            "--decoder-embed-dim 128 --encoder-ffn-embed-dim 256 --decoder-ffn-embed-dim 256 "
+            "--encoder-attention-heads 4 --decoder-attention-heads 4 --max-tokens 1000 "
+            "--clip-norm 1.0 --lr-scheduler polynomial_decay --warmup-updates 400 "
+            "--total-num-update 4400 --max-update 4400 --save-interval-updates 100"
+        ),
+        transformer=words("--dropout 0.1 --lr 2e-3"),
+        cmlm=words("--dropout 0.1 --lr 2e-3"),
+        decoding=words("--max-tokens 2000"),
+        search=words(
+            "--warmup-updates 70 --total-num-update 700 --max-update 700 --save-interval-updates 0"
+        ),
+        jobs=2,
+        on_gpu=False,
+    ),
+    "gpu": Size(
+        bert=words(
+            "--layers 4 --hidden 512 --heads 8 --ffn 2048 --vocab-size 8000 "
+            "--batch-tokens 16384 --lr 5e-4 --updates 5000 --bf16"
+        ),
+        minilm_head=words("--updates 3000 --batch-tokens 16384 --lr 1e-3 --bf16"),
+        abnet=words(
+            "--keep-cls --encoder-adapter-dim 2048 --max-tokens 4096 --clip-norm 1.0 --lr 5e-4 "
+            "--lr-scheduler polynomial_decay --warmup-updates 1000 --total-num-update 10000 "
+            "--max-update 10000 --save-interval-updates 250 --fp16"
+        ),
+        rivals=words(
+            "--encoder-layers 4 --decoder-layers 4 --encoder-embed-dim 256 "
+            "--decoder-embed-dim 256 --encoder-ffn-embed-dim 1024 --decoder-ffn-embed-dim 1024 "
+            "--encoder-attention-heads 4 --decoder-attention-heads 4 --max-tokens 4096 "
+            "--clip-norm 1.0 --lr-scheduler polynomial_decay --warmup-updates 2000 "
+            "--total-num-update 10000 --max-update 10000 --save-interval-updates 250 --fp16"
+        ),
+        transformer=words("--dropout 0.3 --lr 2e-3"),
+        cmlm=words("--dropout 0.3 --lr 1e-3"),
+        decoding=words("--max-tokens 8000 --fp16"),
+        search=words(
+            "--warmup-updates 250 --total-num-update 2500 --max-update 2500 "
+            "--save-interval-updates 0"
+        ),
+        jobs=6,
+        on_gpu=True,
+    ),
+    "tiny": Size(
+        bert=words(
+            "--layers 1 --hidden 32 --heads 2 --ffn 64 --vocab-size 300 "
+            "--batch-tokens 256 --updates 5"
+        ),
+        minilm_head=words("--updates 2 --batch-tokens 256"),
+        abnet=words(
+            "--keep-cls --encoder-adapter-dim 16 --max-tokens 200 --lr 1e-3 "
+            "--lr-scheduler polynomial_decay --warmup-updates 2 --total-num-update 16 "
+            "--max-update 16 --save-interval-updates 1"
+        ),
+        rivals=words(
+            "--encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 32 --decoder-embed-dim 32 "
+            "--encoder-ffn-embed-dim 64 --decoder-ffn-embed-dim 64 --encoder-attention-heads 2 "
+            "--decoder-attention-heads 2 --max-tokens 200 --lr 1e-3 "
+            "--lr-scheduler polynomial_decay --warmup-updates 2 --total-num-update 16 "
+            "--max-update 16 --save-interval-updates 1"
+        ),
+        transformer=(),
+        cmlm=(),
+        decoding=words("--max-tokens 2000"),
+        search=words("--total-num-update 2 --max-update 2 --save-interval-updates 0"),
+        jobs=2,
+        on_gpu=False,
+    ),
+}  # fmt: skip
+"""`tiny` learns nothing: it tries the script out."""

@@ -1,0 +1,65 @@
+"""The plots of docs/recipe.md: what is drawn is what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from benchmarks import plots, records
+from tests.benchmarks.test_recipe_tables import STAMPS, trial
+
+
+def decoded(factor: str, value: str, bleu: float) -> dict[str, object]:
+    measured = {"length_right": 25.0, "length_ratio": 0.98, "repeats": 1.5, "mean_passes": 6.2}
+    return records.check(
+        {**STAMPS, "kind": "decoding", "factor": factor, "value": value, "options": "",
+         "place": 0, "bleu": bleu, **measured}
+    )  # fmt: skip
+
+
+def drawn(figure: Figure, panel: int = 0) -> dict[str, list[tuple[float, float]]]:
+    lines = figure.axes[panel].get_lines()
+    return {
+        str(line.get_label()): [(float(x), float(y)) for x, y in line.get_xydata()]
+        for line in lines
+    }
+
+
+def test_pretraining_by_updates() -> None:
+    rows = [
+        trial("recipe", "abnet", 13.0, group="recipe", pretrain_updates=[4000, 4000]),
+        trial("recipe", "cmlm", 2.0, group="recipe", system="cmlm"),
+        trial("pre-training", "none", 4.0, pretrain_updates=[1, 1]),
+        trial("pre-training", "quarter", 9.0, pretrain_updates=[1000, 1000]),
+        trial("lr", "double", 15.0, pretrain_updates=[4000, 4000]),
+        trial("recipe", "abnet", 1.0, group="recipe", size="tiny", pretrain_updates=[5, 5]),
+    ]
+    expected = {"cpu de-en": [(0.0, 4.0), (1000.0, 9.0), (4000.0, 13.0)]}
+    assert drawn(plots.plot_pretraining(rows)) == expected
+
+
+def test_decoding_by_passes_and_candidates() -> None:
+    rows = [
+        decoded("recipe", "abnet", 23.0),
+        decoded("passes", "4", 22.0),
+        decoded("length-beam", "9", 21.0),
+        decoded("length-weight, beam 9", "0.2", 24.0),
+        decoded("gold length", "yes", 20.0),
+    ]
+    figure = plots.plot_decoding(rows)
+    assert drawn(figure, 0) == {"cpu de-en": [(4.0, 22.0), (10.0, 23.0)]}
+    assert drawn(figure, 1) == {
+        "cpu de-en": [(4.0, 23.0), (9.0, 21.0)],
+        "cpu de-en, length weight 0.2": [(9.0, 24.0)],
+    }
+
+
+def test_the_files_are_the_same_for_the_same_results(tmp_path: Path) -> None:
+    records.write(decoded("passes", "4", 22.0), tmp_path / "results" / "one.json")
+    arguments = ["--folder", str(tmp_path), "--results", str(tmp_path / "results")]
+    assert plots.main(arguments) == 0
+    first = {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")}
+    assert set(first) == {"pre-training.svg", "decoding.svg"}
+    assert plots.main(arguments) == 0
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")} == first
