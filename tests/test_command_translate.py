@@ -87,6 +87,24 @@ def test_n_best_and_scores(translate: Translate, tiny_model: AbNet) -> None:
     assert outcome.lines[2:4] == ["0.0000\t"] * 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        (["--length-weight=3"], DecodingOptions(length_weight=3.0)),
+        (["--ban-repeats"], DecodingOptions(ban_repeats=True)),
+        (["--repredict"], DecodingOptions(repredict=True)),
+    ],
+)
+def test_options_of_decoding(
+    translate: Translate, tiny_model: AbNet, arguments: list[str], options: DecodingOptions
+) -> None:
+    text = "".join(f"{line}\n" for line in GERMAN).encode()
+    expected = Translator(tiny_model, "cpu").translate_n_best(GERMAN, options)
+    found = translate(text, "--scores", *arguments).lines
+    assert found == [f"{best.score:.4f}\t{best.text}" for (best,) in expected]
+    assert found != translate(text, "--scores").lines
+
+
 def test_one_warning_for_all_buffers(translate: Translate) -> None:
     long = " ".join(["Hund"] * 100)
     outcome = translate(f"{long}\nder Hund\n{long}\n".encode(), "--buffer-size=1")

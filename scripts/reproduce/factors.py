@@ -110,15 +110,27 @@ def _trials(group: str, factor: str, values: Mapping[str, str]) -> list[Trial]:
 
 
 def _tuning(system: str, size: Size) -> list[Trial]:
-    """Each system's own search: learning rate, warm-up, batch and dropout."""
+    """Each system's own search: learning rate, warm-up, batch (at equal tokens) and dropout."""
     own = (*size.training(system), *size.search)
     rate = float(_option(own, "--lr"))
-    warmup, tokens = (int(_option(own, name)) for name in ("--warmup-updates", "--max-tokens"))
+    warmup, tokens, updates = (
+        int(_option(own, name)) for name in ("--warmup-updates", "--max-tokens", "--max-update")
+    )
+
+    def batch(factor: float) -> tuple[str, ...]:
+        count = str(round(updates / factor))
+        return (
+            *("--max-tokens", str(round(tokens * factor))),
+            *("--warmup-updates", str(round(warmup / factor))),
+            *("--max-update", count, "--total-num-update", count),
+        )
+
     trials = [
         Trial("tuning", "lr", "half", ("--lr", str(rate / 2))),
         Trial("tuning", "lr", "double", ("--lr", str(rate * 2))),
         Trial("tuning", "warm-up", "double", ("--warmup-updates", str(2 * warmup))),
-        Trial("tuning", "batch", "double", ("--max-tokens", str(2 * tokens))),
+        Trial("tuning", "batch", "half", batch(0.5)),
+        Trial("tuning", "batch", "double", batch(2)),
     ]
     if system != "abnet":
         trials += [
