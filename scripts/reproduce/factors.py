@@ -36,7 +36,7 @@ class Trial:
     @property
     def name(self) -> str:
         """In file names: factor and value."""
-        return f"{self.factor}-{self.value}"
+        return f"{self.factor}-{self.value}".replace(" ", "-")
 
     def variant(self, size: Size) -> Variant:
         """The training, as long as a search lets it be."""
@@ -94,6 +94,10 @@ def factors(size: Size) -> list[Trial]:
             "consistency", "r-drop", {"1": f"--r-drop 1 {dropout}", "5": f"--r-drop 5 {dropout}"}
         ),
         *(trial for system in TUNED for trial in _tuning(system, size)),
+        *(
+            Trial("together", "all that was kept", "yes", options, system=system)
+            for system, options in size.kept.items()
+        ),
         # The one update has a learning rate of zero.
         Trial("pre-training", "pre-training", "none", bert=words("--updates 1")),
         Trial("pre-training", "pre-training", "quarter", bert=words(f"--updates {few}")),
@@ -101,7 +105,16 @@ def factors(size: Size) -> list[Trial]:
     ]
 
 
-GROUPS = ("adapters", "symbols", "objective", "head", "consistency", "tuning", "pre-training")
+GROUPS = (
+    "adapters",
+    "symbols",
+    "objective",
+    "head",
+    "consistency",
+    "tuning",
+    "together",
+    "pre-training",
+)
 
 
 def _trials(group: str, factor: str, values: Mapping[str, str]) -> list[Trial]:

@@ -19,7 +19,7 @@ from scripts.reproduce.steps import Step, StepError, say, sole_user
 
 SCRIPT = "scripts/reproduce/recipe.sh"
 SPLIT = "valid"
-ON_CPU = ["adapters", "symbols", "objective", "tuning"]
+ON_CPU = ["adapters", "symbols", "objective", "tuning", "together"]
 
 
 def build_parser() -> argparse.ArgumentParser:

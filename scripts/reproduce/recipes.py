@@ -36,9 +36,6 @@ class Variant:
     without: tuple[str, ...] = ()
 
 
-RECIPE = Variant()
-
-
 @dataclass(frozen=True)
 class Multi30k:
     """The steps of one comparison.
@@ -85,9 +82,9 @@ class Multi30k:
         """The same pieces with one dictionary for both languages, for fairseq's own systems."""
         return self.out / f"data-{direction}-joined"
 
-    def run(self, system: str, direction: str, seed: int, variant: Variant = RECIPE) -> Path:
-        """The folder of one training run."""
-        return self.out / direction / variant.name / system / str(seed)
+    def run(self, system: str, direction: str, seed: int, variant: Variant | None = None) -> Path:
+        """The folder of one training run; without a variant, of the recipe that was found."""
+        return self.out / direction / (variant.name if variant else "") / system / str(seed)
 
     def references(self, direction: str, split: str = "test") -> Path:
         """Raw text of a split's target side."""
@@ -130,9 +127,12 @@ class Multi30k:
         command += ["--joined-dictionary", "--destdir", str(self.prepared_for_rivals(direction))]
         return Step(f"prepare-{direction}-joined", self.out, tuple(command))
 
-    def train(self, system: str, direction: str, seed: int, variant: Variant = RECIPE) -> Step:
+    def train(self, system: str, direction: str, seed: int, variant: Variant | None = None) -> Step:
         """One training; fairseq goes on from the last checkpoint by itself."""
         run = self.run(system, direction, seed, variant)
+        if variant is None:
+            kind = "abnet" if is_abnet(system) else system
+            variant = Variant("", self.size.kept.get(kind, ()))
         common = ["--save-dir", str(run), "--seed", str(seed), "--user-dir", PLUGINS]
         common += ["--optimizer", "adam", "--adam-betas", "(0.9, 0.98)"]
         common += ["--no-epoch-checkpoints", "--keep-interval-updates", str(AVERAGE_OF)]
@@ -171,7 +171,7 @@ class Multi30k:
         system: str,
         direction: str,
         seed: int,
-        variant: Variant = RECIPE,
+        variant: Variant | None = None,
         split: str = "test",
         checkpoint: str = AVERAGED,
     ) -> Step:
@@ -185,6 +185,7 @@ class Multi30k:
             data = self.prepared(direction, system)
             command += ["--task", "translation_abnet", "--iter-decode-max-iter", str(PASSES)]
             command += ["--iter-decode-with-beam", str(LENGTH_BEAM)]
+            command += self.size.kept_decoding if variant is None else ()
         elif system == "transformer":
             command += ["--task", "translation", "--beam", str(BEAM)]
         else:

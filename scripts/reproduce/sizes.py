@@ -8,6 +8,7 @@ AB-Net gets small batches: at this scale the number of updates matters more than
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -23,11 +24,13 @@ class Size:
     Attributes:
         bert: of `abnet pretrain`, for a new BERT.
         minilm_head: of `abnet pretrain`, for the head of the real English encoder.
-        abnet: of `fairseq-train`, for AB-Net.
+        abnet: of `fairseq-train`, for AB-Net: the paper's recipe, from which a search departs.
         rivals: of `fairseq-train`, for the Transformer and the CMLM: their shape and batches.
         transformer: of `fairseq-train`, for the Transformer.
         cmlm: of `fairseq-train`, for the CMLM.
+        kept: for a system, options of `fairseq-train` that the search has found to help.
         decoding: of `fairseq-generate`.
+        kept_decoding: of `fairseq-generate` for AB-Net, found to help.
         search: of `fairseq-train`, for the shorter trainings of the search for a recipe.
         jobs: trainings at a time.
         on_gpu: whether a GPU is used.
@@ -39,7 +42,9 @@ class Size:
     rivals: tuple[str, ...]
     transformer: tuple[str, ...]
     cmlm: tuple[str, ...]
+    kept: Mapping[str, tuple[str, ...]]
     decoding: tuple[str, ...]
+    kept_decoding: tuple[str, ...]
     search: tuple[str, ...]
     jobs: int
     on_gpu: bool
@@ -73,7 +78,9 @@ SIZES = {
         ),
         transformer=words("--dropout 0.1 --lr 2e-3"),
         cmlm=words("--dropout 0.1 --lr 2e-3"),
+        kept={"abnet": words("--decoder-adapter-ffn-dim 768 --length-loss-weight 0.1")},
         decoding=words("--max-tokens 2000"),
+        kept_decoding=words("--iter-decode-ban-repeats"),
         search=words(
             "--warmup-updates 70 --total-num-update 700 --max-update 700 --save-interval-updates 0"
         ),
@@ -100,7 +107,9 @@ SIZES = {
         ),
         transformer=words("--dropout 0.3 --lr 2e-3"),
         cmlm=words("--dropout 0.3 --lr 1e-3"),
+        kept={"abnet": words("--decoder-adapter-ffn-dim 2048 --length-loss-weight 0.1")},
         decoding=words("--max-tokens 8000 --fp16"),
+        kept_decoding=words("--iter-decode-ban-repeats"),
         search=words(
             "--warmup-updates 250 --total-num-update 2500 --max-update 2500 "
             "--save-interval-updates 0"
@@ -128,7 +137,9 @@ SIZES = {
         ),
         transformer=(),
         cmlm=(),
+        kept={"abnet": words("--decoder-adapter-ffn-dim 16")},
         decoding=words("--max-tokens 2000"),
+        kept_decoding=words("--iter-decode-ban-repeats"),
         search=words("--total-num-update 2 --max-update 2 --save-interval-updates 0"),
         jobs=2,
         on_gpu=False,
