@@ -7,7 +7,9 @@ import json
 import os
 import shlex
 import sys
+import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -28,6 +30,7 @@ from scripts.reproduce.sizes import SIZES, Size
 from scripts.reproduce.steps import Runner, StepError, say, sole_user
 
 SCRIPT = "scripts/reproduce/multi30k.sh"
+WRITING = threading.Lock()
 COMPARED = ("abnet", "transformer", "cmlm")
 
 
@@ -85,21 +88,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = args.results or records.RESULTS
     try:
         with sole_user(work.out):
-            run_all(runner, work, args)
+            run_all(runner, work, args, results)
     except StepError as error:
         print(f"{SCRIPT}: error: {error}", file=sys.stderr)
         return 1
-    for direction in args.directions:
-        for system in args.systems:
-            record = result(work, system, direction, args.seeds)
-            record |= {"size": args.size, "command": _command(args, system, direction)}
-            records.write(record, results / f"multi30k-{args.size}-{direction}-{system}.json")
-            say(f"{direction} {system}: BLEU {record['bleu']}, chrF {record['chrf']}")
     document = args.document or table.README
     return table.main(["--document", str(document), "--results", str(results)])
 
 
-def run_all(runner: Runner, work: Multi30k, args: argparse.Namespace) -> None:
+def run_all(runner: Runner, work: Multi30k, args: argparse.Namespace, results: Path) -> None:
     """Runs all steps that are not done yet; both directions of a system side by side."""
     runner.run([[work.pretrain(language)] for language in ("de", "en")])
     runner.run([[work.prepare(d), work.prepare_for_rivals(d)] for d in args.directions])
@@ -112,12 +109,25 @@ def run_all(runner: Runner, work: Multi30k, args: argparse.Namespace) -> None:
                 work.train(system, direction, seed),
                 work.average(system, direction, seed),
                 work.generate(system, direction, seed),
+                partial(record, work, system, direction, args, results),
             ]
             for system in args.systems
             for seed in args.seeds
             for direction in args.directions
         ]
     )
+
+
+def record(
+    work: Multi30k, system: str, direction: str, args: argparse.Namespace, results: Path
+) -> None:
+    """Writes the result of the seeds that are done; called in threads."""
+    with WRITING:
+        done = [s for s in args.seeds if work.generate(system, direction, s).stamp.exists()]
+        found = result(work, system, direction, done)
+        found |= {"size": args.size, "command": _command(args.size, system, direction, done)}
+        records.write(found, results / f"multi30k-{args.size}-{direction}-{system}.json")
+    say(f"{direction} {system}: BLEU {found['bleu']}, chrF {found['chrf']}, seeds {done}")
 
 
 def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) -> dict[str, Any]:
@@ -127,7 +137,7 @@ def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) ->
     stamps = [json.loads((run / "train.done").read_text("utf-8")) for run in runs]
     join = str if is_abnet(system) else joiner(work.berts(system, direction)[1])
     scores = quality.score_runs(runs, work.references(direction), join)
-    record = {
+    found = {
         "kind": "quality",
         "system": system,
         "dataset": "multi30k",
@@ -144,13 +154,13 @@ def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) ->
         **records.stamps(),
     }
     if not work.size.on_gpu:
-        record["peak_memory_bytes"] = max(stamp["peak_memory_bytes"] for stamp in stamps)
+        found["peak_memory_bytes"] = max(stamp["peak_memory_bytes"] for stamp in stamps)
     if system == "transformer":
-        return {**record, "beam": BEAM}
-    record |= {"passes": PASSES, "length_beam": LENGTH_BEAM}
+        return {**found, "beam": BEAM}
+    found |= {"passes": PASSES, "length_beam": LENGTH_BEAM}
     if is_abnet(system):
-        record |= quality.describe_pretraining(work.berts(system, direction))
-    return record
+        found |= quality.describe_pretraining(work.berts(system, direction))
+    return found
 
 
 def joiner(bert: Path) -> Callable[[str], str]:
@@ -179,10 +189,10 @@ def _environment(jobs: int, on_gpu: bool) -> dict[str, str]:
     return environment
 
 
-def _command(args: argparse.Namespace, system: str, direction: str) -> str:
+def _command(size: str, system: str, direction: str, seeds: Sequence[int]) -> str:
     """The command that makes one result, with DIR for the folder of the data."""
-    words = [SCRIPT, "DIR", "--size", args.size, "--directions", direction, "--systems", system]
-    return shlex.join([*words, "--seeds", ",".join(map(str, args.seeds))])
+    words = [SCRIPT, "DIR", "--size", size, "--directions", direction, "--systems", system]
+    return shlex.join([*words, "--seeds", ",".join(map(str, seeds))])
 
 
 def missing_text(data: Path) -> list[str]:

@@ -123,7 +123,7 @@ def result(
         "group": trial.group,
         "factor": trial.factor,
         "value": trial.value,
-        "options": shlex.join([*trial.options, *trial.bert, *(f"no {o}" for o in trial.without)]),
+        "options": " ".join([*trial.options, *trial.bert, *(f"no {o}" for o in trial.without)]),
         "seeds": list(seeds),
         **scores,
         **means,

@@ -100,7 +100,7 @@ def test_the_whole_search(data: Path, tmp_path: Path, capfd: pytest.CaptureFixtu
     found = {path.stem: json.loads(path.read_text()) for path in results.glob("*.json")}
     assert len(found) == 3 + 1 + 3
     left_out = found["recipe-tiny-de-en-abnet-cls-left-out"]
-    assert left_out["options"] == "'no --keep-cls'"
+    assert left_out["options"] == "no --keep-cls"
     assert left_out["valid_nll_loss"] > 0
     assert left_out["split"] == "valid"
     assert document.read_text().count("| tiny |") == 7
