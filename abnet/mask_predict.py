@@ -226,14 +226,16 @@ class _State:
         logits = logits.float()
         logits[:, [symbols.pad, symbols.mask, symbols.cls]] = -torch.inf
         logits[:, symbols.sep].masked_fill_(self.before_end[again], -torch.inf)
-        best = logits.log_softmax(dim=1).topk(2 if options.ban_repeats else 1, dim=1)
-        tokens = self.tokens.masked_scatter(again, best.indices[:, 0])
-        self.scores = self.scores.masked_scatter(again, best.values[:, 0])
+        log_probs = logits.log_softmax(dim=1)
+        best = log_probs.max(dim=1)
+        tokens = self.tokens.masked_scatter(again, best.indices)
+        self.scores = self.scores.masked_scatter(again, best.values)
         if options.ban_repeats:
             repeats = again & _less_probable_repeats(tokens, self.scores, again)
-            second = repeats[again]
-            tokens = tokens.masked_scatter(repeats, best.indices[second, 1])
-            self.scores = self.scores.masked_scatter(repeats, best.values[second, 1])
+            rows = repeats[again]
+            second = log_probs[rows].scatter(1, best.indices[rows, None], -torch.inf).max(dim=1)
+            tokens = tokens.masked_scatter(repeats, second.indices)
+            self.scores = self.scores.masked_scatter(repeats, second.values)
         self.passes = self.passes + (~self.done).long()
         if not options.force_max_iterations:
             self.done = self.done | tokens.eq(self.tokens).all(dim=2)

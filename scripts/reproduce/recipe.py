@@ -54,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"argument --groups: must be of {', '.join(GROUPS)}, not {unknown[0]!r}")
     work = Multi30k.at(args.data, args.out or ROOT / "checkpoints" / f"multi30k-{args.size}", size)
-    trials = baselines() + [trial for trial in factors(size) if trial.group in groups]
+    chosen = [trial for trial in factors(size) if trial.group in groups]
+    systems = {trial.system for trial in chosen}
+    trials = [trial for trial in baselines() if trial.system in systems] + chosen
     results = args.results or records.RESULTS
     try:
         with sole_user(work.out):
