@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import records, table
 from tests.benchmarks.test_records import quality
+from tests.commands import ROOT
 
 
 def test_a_row_says_what_was_measured_and_no_more() -> None:
@@ -57,5 +58,6 @@ def test_a_document_without_markers_is_refused() -> None:
         table.renew("no table here", [])
 
 
-def test_the_readme_shows_the_results_of_the_project() -> None:
-    assert table.main(["--check"]) == 0
+@pytest.mark.parametrize("document", ["README.md", "docs/recipe.md"])
+def test_documents_show_the_results_of_the_project(document: str) -> None:
+    assert table.main(["--document", str(ROOT / document), "--check"]) == 0
