@@ -68,8 +68,8 @@ def factors(size: Size) -> list[Trial]:
         *_trials("adapters", "adapter-init", {"released": "--adapter-init released"}),
         *_trials("adapters", "decoder-norm", {"post": "--decoder-adapter-norm post"}),
         *_trials("adapters", "decoder-ffn", {"384": "--decoder-adapter-ffn-dim 384"}),
-        *_trials("adapters", "adapter-dropout", {"0.1": "--adapter-dropout 0.1"}),
-        *_trials("adapters", "bert-dropout", {"0.1": "--bert-dropout 0.1"}),
+        *_others(size.abnet, "adapters", "adapter-dropout", ("0", "0.1")),
+        *_others(size.abnet, "adapters", "bert-dropout", ("0", "0.1")),
         *_trials("adapters", "encoder-dim", {"96": "--encoder-adapter-dim 96"}),
         Trial("symbols", "cls", "left-out", without=("--keep-cls",)),
         *_trials("objective", "target-noise", {"bert": "--target-noise bert"}),
@@ -122,6 +122,13 @@ def _trials(group: str, factor: str, values: Mapping[str, str]) -> list[Trial]:
     return [Trial(group, factor, value, words(options)) for value, options in values.items()]
 
 
+def _others(own: Sequence[str], group: str, factor: str, values: Sequence[str]) -> list[Trial]:
+    """The values of the option `--FACTOR` that are not the recipe's."""
+    option = f"--{factor}"
+    others = [value for value in values if float(value) != float(_option(own, option))]
+    return [Trial(group, factor, value, (option, value)) for value in others]
+
+
 def _tuning(system: str, size: Size) -> list[Trial]:
     """Each system's own search: learning rate, warm-up, batch (at equal tokens) and dropout."""
     own = (*size.training(system), *size.search)
@@ -146,10 +153,7 @@ def _tuning(system: str, size: Size) -> list[Trial]:
         Trial("tuning", "batch", "double", batch(2)),
     ]
     if system != "abnet":
-        trials += [
-            Trial("tuning", "dropout", "0", ("--dropout", "0")),
-            Trial("tuning", "dropout", "0.3", ("--dropout", "0.3")),
-        ]
+        trials += _others(own, "tuning", "dropout", ("0", "0.1", "0.3"))
     return [replace(trial, system=system) for trial in trials]
 
 

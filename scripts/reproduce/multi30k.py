@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import sys
 import threading
@@ -14,8 +13,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from abnet.tokenizer import Tokenizer
 from benchmarks import quality, records, table
+from scripts.reproduce.common import (
+    add_common_options,
+    common_runner,
+    joiner,
+    missing_text,
+    run_and_show,
+)
 from scripts.reproduce.recipes import (
     BEAM,
     DIRECTIONS,
@@ -26,8 +31,8 @@ from scripts.reproduce.recipes import (
     Multi30k,
     is_abnet,
 )
-from scripts.reproduce.sizes import SIZES, Size
-from scripts.reproduce.steps import Runner, StepError, say, sole_user
+from scripts.reproduce.sizes import SIZES
+from scripts.reproduce.steps import Runner, say
 
 SCRIPT = "scripts/reproduce/multi30k.sh"
 WRITING = threading.Lock()
@@ -57,24 +62,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_common_options(parser: argparse.ArgumentParser) -> None:
-    """What all scripts on Multi30k take."""
-    parser.add_argument("data", type=Path, metavar="DIR", help="train, valid, test2016, mono/")
-    parser.add_argument(
-        "--size",
-        choices=SIZES,
-        default="cpu",
-        help="cpu: for 2 cores; gpu: for one H100; tiny: only a try of the script "
-        "(default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seeds", type=_numbers, default=[1], metavar="LIST", help="for example 1,2,3 (default: 1)"
-    )
-    parser.add_argument("--jobs", type=int, help="trainings at a time (default: the size's)")
-    parser.add_argument("--out", type=Path, help="default: checkpoints/multi30k-SIZE")
-    parser.add_argument("--results", type=Path, help="default: benchmarks/results")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     missing = missing_text(args.data)
@@ -86,14 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     work = Multi30k.at(args.data, out, size)
     runner = common_runner(args.jobs or size.jobs, size)
     results = args.results or records.RESULTS
-    try:
-        with sole_user(work.out):
-            run_all(runner, work, args, results)
-    except StepError as error:
-        print(f"{SCRIPT}: error: {error}", file=sys.stderr)
-        return 1
     document = args.document or table.README
-    return table.main(["--document", str(document), "--results", str(results)])
+    return run_and_show(
+        SCRIPT, work, partial(run_all, runner, work, args, results), document, results
+    )
 
 
 def run_all(runner: Runner, work: Multi30k, args: argparse.Namespace, results: Path) -> None:
@@ -160,46 +143,14 @@ def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) ->
     found |= {"passes": PASSES, "length_beam": LENGTH_BEAM}
     if is_abnet(system):
         found |= quality.describe_pretraining(work.berts(system, direction))
+        found["decoding_options"] = " ".join(work.size.kept_decoding)
     return found
-
-
-def joiner(bert: Path) -> Callable[[str], str]:
-    """Makes raw text of a BERT's pieces."""
-    tokenizer = Tokenizer.from_pretrained(str(bert))
-    return lambda line: tokenizer.join(line.split(" ") if line else [])
-
-
-def common_runner(jobs: int, size: Size) -> Runner:
-    """Runs so many commands of the size at a time."""
-    return Runner(jobs, _environment(jobs, size.on_gpu))
-
-
-def _environment(jobs: int, on_gpu: bool) -> dict[str, str]:
-    """One thread a process where several run, since small models gain little from more."""
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs)),
-        "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONUNBUFFERED": "1",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-    }
-    if not on_gpu:
-        environment["CUDA_VISIBLE_DEVICES"] = ""
-    return environment
 
 
 def _command(size: str, system: str, direction: str, seeds: Sequence[int]) -> str:
     """The command that makes one result, with DIR for the folder of the data."""
     words = [SCRIPT, "DIR", "--size", size, "--directions", direction, "--systems", system]
     return shlex.join([*words, "--seeds", ",".join(map(str, seeds))])
-
-
-def missing_text(data: Path) -> list[str]:
-    """Names of the files that a comparison needs and `data` lacks."""
-    splits = ("train", "valid", "test2016")
-    names = [f"{split}.{code}" for split in splits for code in ("de", "en")]
-    return [name for name in names if not (data / name).is_file()]
 
 
 def _list_of(allowed: Sequence[str]) -> Callable[[str], list[str]]:
@@ -211,10 +162,6 @@ def _list_of(allowed: Sequence[str]) -> Callable[[str], list[str]]:
         return items
 
     return parse
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(item) for item in text.split(",")]
 
 
 if __name__ == "__main__":

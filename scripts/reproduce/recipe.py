@@ -6,16 +6,23 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks import quality, records, table
+from benchmarks import quality, records
+from scripts.reproduce.common import (
+    add_common_options,
+    common_runner,
+    joiner,
+    missing_text,
+    run_and_show,
+)
 from scripts.reproduce.factors import GROUPS, Trial, baselines, factors
-from scripts.reproduce.multi30k import add_common_options, common_runner, joiner, missing_text
 from scripts.reproduce.recipes import DIRECTIONS, ROOT, Multi30k
 from scripts.reproduce.sizes import SIZES
-from scripts.reproduce.steps import Step, StepError, say, sole_user
+from scripts.reproduce.steps import say
 
 SCRIPT = "scripts/reproduce/recipe.sh"
 SPLIT = "valid"
@@ -58,14 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     systems = {trial.system for trial in chosen}
     trials = [trial for trial in baselines() if trial.system in systems] + chosen
     results = args.results or records.RESULTS
-    try:
-        with sole_user(work.out):
-            search(work, trials, args, results)
-    except StepError as error:
-        print(f"{SCRIPT}: error: {error}", file=sys.stderr)
-        return 1
     document = args.document or ROOT / "docs" / "recipe.md"
-    return table.main(["--document", str(document), "--results", str(results)])
+    action = partial(search, work, trials, args, results)
+    return run_and_show(SCRIPT, work, action, document, results)
 
 
 def search(
@@ -92,7 +94,7 @@ def _chain(work: Multi30k, trial: Trial, args: argparse.Namespace, results: Path
         ]
 
     def record() -> None:
-        found = result(place, trial, args.direction, args.seeds, steps)
+        found = result(place, trial, args.direction, args.seeds)
         found |= {"size": args.size, "command": _command(args, trial)}
         name = f"recipe-{args.size}-{args.direction}-{trial.system}-{trial.name}.json"
         records.write(found, results / name)
@@ -101,9 +103,7 @@ def _chain(work: Multi30k, trial: Trial, args: argparse.Namespace, results: Path
     return [*steps, record]
 
 
-def result(
-    work: Multi30k, trial: Trial, direction: str, seeds: Sequence[int], steps: Sequence[Step]
-) -> dict[str, Any]:
+def result(work: Multi30k, trial: Trial, direction: str, seeds: Sequence[int]) -> dict[str, Any]:
     """The JSON object of one trial."""
     runs = [work.run(trial.system, direction, seed, trial.variant(work.size)) for seed in seeds]
     trainings = [quality.read_training(run, run / "train.log") for run in runs]

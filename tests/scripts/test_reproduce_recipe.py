@@ -11,7 +11,7 @@ from benchmarks import quality
 from scripts.reproduce import recipe
 from scripts.reproduce.factors import GROUPS, TUNED, Trial, baselines, factors
 from scripts.reproduce.recipes import Multi30k
-from scripts.reproduce.sizes import SIZES
+from scripts.reproduce.sizes import SIZES, Size
 from tests.commands import check_script, parse
 from tests.scripts.test_reproduce_multi30k import data  # noqa: F401 - a fixture
 
@@ -20,6 +20,15 @@ from tests.scripts.test_reproduce_multi30k import data  # noqa: F401 - a fixture
 def work(tmp_path: Path) -> Multi30k:
     (tmp_path / "train.de").touch()
     return Multi30k(data=tmp_path, out=tmp_path / "out", size=SIZES["cpu"])
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_no_value_is_the_recipes_own(size: Size) -> None:
+    for trial in factors(size):
+        own = [*size.training(trial.system), *size.search]
+        for option, value in zip(trial.options[::2], trial.options[1::2], strict=True):
+            given = [own[place + 1] for place, word in enumerate(own) if word == option]
+            assert not given or float(given[-1]) != float(value) or len(trial.options) > 2
 
 
 def train_options(work: Multi30k, trial: Trial) -> list[str]:

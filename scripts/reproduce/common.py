@@ -1,0 +1,83 @@
+"""What the scripts that train on Multi30k share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from abnet.tokenizer import Tokenizer
+from benchmarks import table
+from scripts.reproduce.recipes import ROOT, Multi30k
+from scripts.reproduce.sizes import SIZES, Size
+from scripts.reproduce.steps import Runner, StepError, sole_user
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """What all scripts on Multi30k take."""
+    parser.add_argument("data", type=Path, metavar="DIR", help="train, valid, test2016, mono/")
+    parser.add_argument(
+        "--size",
+        choices=SIZES,
+        default="cpu",
+        help="cpu: for 2 cores; gpu: for one H100; tiny: only a try of the script "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seeds", type=_numbers, default=[1], metavar="LIST", help="for example 1,2,3 (default: 1)"
+    )
+    parser.add_argument("--jobs", type=int, help="trainings at a time (default: the size's)")
+    parser.add_argument("--out", type=Path, help="default: checkpoints/multi30k-SIZE")
+    parser.add_argument("--results", type=Path, help="default: benchmarks/results")
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(item) for item in text.split(",")]
+
+
+def missing_text(data: Path) -> list[str]:
+    """Names of the files that a comparison needs and `data` lacks."""
+    splits = ("train", "valid", "test2016")
+    names = [f"{split}.{code}" for split in splits for code in ("de", "en")]
+    return [name for name in names if not (data / name).is_file()]
+
+
+def run_and_show(
+    script: str, work: Multi30k, action: Callable[[], None], document: Path, results: Path
+) -> int:
+    """Does the work, alone in its folder, and renews a document's tables; an exit status."""
+    try:
+        with sole_user(work.out):
+            action()
+    except StepError as error:
+        print(f"{script}: error: {error}", file=sys.stderr)
+        return 1
+    return table.main(["--document", str(document), "--results", str(results)])
+
+
+def common_runner(jobs: int, size: Size) -> Runner:
+    """Runs so many commands of the size at a time."""
+    return Runner(jobs, _environment(jobs, size.on_gpu))
+
+
+def _environment(jobs: int, on_gpu: bool) -> dict[str, str]:
+    """One thread a process where several run, since small models gain little from more."""
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs)),
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONUNBUFFERED": "1",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+    if not on_gpu:
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    return environment
+
+
+def joiner(bert: Path) -> Callable[[str], str]:
+    """Makes raw text of a BERT's pieces."""
+    tokenizer = Tokenizer.from_pretrained(str(bert))
+    return lambda line: tokenizer.join(line.split(" ") if line else [])
