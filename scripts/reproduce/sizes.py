@@ -103,7 +103,8 @@ SIZES = {
         abnet=words(
             "--keep-cls --encoder-adapter-dim 256 --bert-dropout 0.1 --adapter-dropout 0.1 "
             "--max-tokens 4096 --clip-norm 1.0 --lr 1e-3 --lr-scheduler polynomial_decay "
-            "--warmup-updates 1000 --total-num-update 12000 --max-update 12000 --save-interval-updates 300 --fp16"
+            "--warmup-updates 1000 --total-num-update 12000 --max-update 12000 "
+            "--save-interval-updates 300 --fp16"
         ),
         rivals=words(
             "--encoder-layers 4 --decoder-layers 4 --encoder-embed-dim 128 "
@@ -132,7 +133,8 @@ SIZES = {
         minilm_head=words("--updates 2 --batch-tokens 256"),
         abnet=words(
             "--keep-cls --encoder-adapter-dim 16 --bert-dropout 0 --adapter-dropout 0 "
-            "--max-tokens 200 --lr 1e-3 --lr-scheduler polynomial_decay --warmup-updates 2 --total-num-update 16 "
+            "--max-tokens 200 --lr 1e-3 --lr-scheduler polynomial_decay --warmup-updates 2 "
+            "--total-num-update 16 "
             "--max-update 16 --save-interval-updates 1"
         ),
         rivals=words(
