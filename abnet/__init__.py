@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from abnet.beam_search import BeamOptions, beam_search
     from abnet.checkpoint import load_checkpoint, save_checkpoint
     from abnet.config import AbNetConfig
     from abnet.errors import AbNetError
@@ -17,8 +18,10 @@ __all__ = [
     "AbNet",
     "AbNetConfig",
     "AbNetError",
+    "BeamOptions",
     "DecodingOptions",
     "Translator",
+    "beam_search",
     "load_checkpoint",
     "mask_predict",
     "save_checkpoint",
@@ -28,8 +31,10 @@ _HOMES = {
     "AbNet": "abnet.model",
     "AbNetConfig": "abnet.config",
     "AbNetError": "abnet.errors",
+    "BeamOptions": "abnet.beam_search",
     "DecodingOptions": "abnet.mask_predict",
     "Translator": "abnet.translator",
+    "beam_search": "abnet.beam_search",
     "load_checkpoint": "abnet.checkpoint",
     "mask_predict": "abnet.mask_predict",
     "save_checkpoint": "abnet.checkpoint",

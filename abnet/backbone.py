@@ -2,6 +2,8 @@
 
 The one file that knows transformers' internals. BERT, RoBERTa / XLM-R / CamemBERT, ELECTRA
 (generators) and DistilBERT style models come in through `FAMILIES`.
+
+Legend: B sentences, T positions, H the width, V the vocabulary.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForMaskedLM,
+    BertConfig,
+    BertModel,
+    DynamicCache,
     PretrainedConfig,
     PreTrainedModel,
 )
@@ -34,6 +39,18 @@ class _Family(NamedTuple):
     head: Callable[[Any], nn.Module]  # masked LM -> hidden states to vocabulary logits
     first_position: Callable[[PretrainedConfig], int]  # position id of the first token
     dropouts: tuple[str, str]  # names in the config: hidden, attention
+    halves: bool = True  # whether a layer can be split and can cache keys and values
+
+
+class _TiedHead(nn.Module):
+    """Logits by the word embeddings alone, as in the Transformer; no weight of its own."""
+
+    def __init__(self, words: nn.Embedding) -> None:
+        super().__init__()
+        self.words = words
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden @ self.words.weight.t()
 
 
 class _DistilBertHead(nn.Module):
@@ -85,6 +102,7 @@ FAMILIES: dict[str, _Family] = {
         _DistilBertHead,
         _zero,
         ("dropout", "attention_dropout"),
+        halves=False,
     ),
 }
 
@@ -97,6 +115,8 @@ class Backbone(nn.Module):
         lm_head: hidden states (..., hidden) to logits (..., vocabulary); `None` without a head.
         hidden_size, num_heads, vocab_size: of the BERT.
         max_positions: the longest input, in tokens.
+        norm_eps: of its layer norms.
+        halves: whether its layers can be split (`attend`, `feed_forward`) and run step by step.
     """
 
     def __init__(
@@ -110,6 +130,8 @@ class Backbone(nn.Module):
         vocab_size: int,
         max_positions: int,
         first_position: int,
+        norm_eps: float = 1e-12,
+        halves: bool = True,
     ) -> None:
         super().__init__()
         self.embeddings = embeddings
@@ -121,27 +143,54 @@ class Backbone(nn.Module):
         self.vocab_size = vocab_size
         self.max_positions = max_positions
         self.first_position = first_position
+        self.norm_eps = norm_eps
+        self.halves = halves
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """Token ids (batch, length) to BERT's embeddings (batch, length, hidden).
+    def embed(self, ids: Tensor, start: int = 0) -> Tensor:
+        """Token ids (B, T) to BERT's embeddings (B, T, H).
 
         Word, position and type embeddings, layer norm and dropout: what the first layer gets.
+
+        Args:
+            ids: tokens.
+            start: how many tokens stand before them.
 
         Raises:
             AbNetError: more tokens than the BERT has positions.
         """
-        length = ids.size(1)
+        length = start + ids.size(1)
         if length > self.max_positions:
             raise AbNetError(
                 f"A sentence must have at most {self.max_positions} tokens for this BERT, "
                 f"but has {length} instead. Shorten or drop it."
             )
         first = self.first_position
-        positions = torch.arange(first, first + length, device=ids.device).unsqueeze(0)
+        positions = torch.arange(first + start, first + length, device=ids.device).unsqueeze(0)
         hidden: Tensor = self.embedding_projection(
             self.embeddings(input_ids=ids, position_ids=positions)
         )
         return hidden
+
+    def attend(
+        self, index: int, hidden: Tensor, bias: Tensor | None, cache: DynamicCache | None = None
+    ) -> Tensor:
+        """The first half of layer `index`: self-attention with its residual and norm.
+
+        Args:
+            index: of the layer.
+            hidden: (B, T, H).
+            bias: additive, (B or 1, 1, T or 1, T).
+            cache: keys and values of the tokens before, to which those of `hidden` are added.
+        """
+        layer: Any = self.layers[index]
+        attended: Tensor = layer.attention(hidden, bias, past_key_values=cache)[0]
+        return attended
+
+    def feed_forward(self, index: int, hidden: Tensor) -> Tensor:
+        """The second half of layer `index`: (B, T, H) -> (B, T, H)."""
+        layer: Any = self.layers[index]
+        output: Tensor = layer.feed_forward_chunk(hidden)
+        return output
 
     def head_parameters(self, part: str) -> list[nn.Parameter]:
         """Weights of the masked-LM head that may train; never those tied to the embeddings.
@@ -173,6 +222,12 @@ def attention_bias(padding: Tensor, dtype: torch.dtype) -> Tensor:
     """
     bias = torch.zeros(padding.shape, dtype=dtype, device=padding.device)
     return bias.masked_fill(padding, torch.finfo(dtype).min)[:, None, None, :]
+
+
+def causal_bias(length: int, like: Tensor) -> Tensor:
+    """Additive attention mask (1, 1, length, length) that hides what comes later."""
+    hidden = torch.full((length, length), torch.finfo(like.dtype).min, device=like.device)
+    return hidden.to(like.dtype).triu(1)[None, None]
 
 
 def load_bert_config(name: str) -> PretrainedConfig:
@@ -254,6 +309,59 @@ def shape_backbone(config: PretrainedConfig, with_head: bool) -> Backbone:
         return take_apart(loader.from_config(config, attn_implementation="sdpa"), with_head)
 
 
+def random_backbone(config: PretrainedConfig, with_head: bool, dropout: float) -> Backbone:
+    """A backbone of the config's shape whose weights are drawn as its family draws them."""
+    for option in FAMILIES[config.model_type].dropouts:
+        setattr(config, option, dropout)
+    loader = AutoModelForMaskedLM if with_head else AutoModel
+    return take_apart(loader.from_config(config, attn_implementation="sdpa"), with_head)
+
+
+class TransformerShape(NamedTuple):
+    """An encoder or decoder from scratch."""
+
+    layers: int
+    width: int
+    ffn_dim: int
+    heads: int
+    dropout: float
+
+
+def transformer_backbone(
+    shape: TransformerShape, vocab_size: int, with_head: bool, pad: int
+) -> Backbone:
+    """A Transformer from scratch on a BERT's vocabulary, in the shape that Mask-Predict has.
+
+    Learned positions, layer norm behind each sum, GELU, weights from N(0, 0.02) (Ghazvininejad et
+    al. 2019). The logits are those of the word embeddings, without a transform or a bias.
+
+    Raises:
+        AbNetError: the heads do not divide the width.
+    """
+    if shape.width % shape.heads:
+        raise AbNetError(
+            f"`transformer_heads` must divide `transformer_dim` = {shape.width}, but is "
+            f"{shape.heads} instead."
+        )
+    config = BertConfig(
+        vocab_size=vocab_size,
+        hidden_size=shape.width,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.ffn_dim,
+        hidden_dropout_prob=shape.dropout,
+        attention_probs_dropout_prob=shape.dropout,
+        type_vocab_size=1,
+        pad_token_id=pad,
+    )
+    config._attn_implementation = "sdpa"
+    backbone = take_apart(BertModel(config, add_pooling_layer=False), with_head=False)
+    if with_head:
+        words: Any = backbone.embeddings
+        backbone.lm_head = _TiedHead(words.word_embeddings)
+    return backbone
+
+
 def take_apart(model: PreTrainedModel, with_head: bool) -> Backbone:
     """The parts of a loaded model that AB-Net uses; pooler and other heads are left behind."""
     config = model.config
@@ -271,4 +379,6 @@ def take_apart(model: PreTrainedModel, with_head: bool) -> Backbone:
         vocab_size=config.vocab_size,
         max_positions=config.max_position_embeddings - family.first_position(config),
         first_position=family.first_position(config),
+        norm_eps=getattr(config, "layer_norm_eps", 1e-12),
+        halves=family.halves,
     )

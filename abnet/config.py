@@ -9,23 +9,43 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from abnet.errors import AbNetError
+from abnet.systems import PRESETS
 
 
 @dataclass(frozen=True)
 class AbNetConfig:
-    """The choices that make an AB-Net (Guo et al., NeurIPS 2020, "the paper").
+    """The choices that make a system: encoder x decoder x objective.
 
-    Each field's text is also the help of the option of the same name. The defaults follow the
-    paper; where it is silent they say so. "Released" means the paper's released code.
+    Each field's text is also the help of the option of the same name. The defaults make AB-Net
+    (Guo et al., NeurIPS 2020, "the paper"); where the paper is silent they say so. "Released" means
+    the paper's released code.
 
     Raises:
         AbNetError: a value is outside of what its field allows.
     """
 
     source_bert: str
-    """Hugging Face name or local folder of the frozen BERT of the source language."""
+    """Hugging Face name or local folder of the BERT of the source language; its vocabulary is
+    used even where its weights are not."""
     target_bert: str
-    """Hugging Face name or local folder of the frozen BERT of the target language."""
+    """The same of the target language."""
+    encoder: str = "bert"
+    """"bert": the source BERT with feed-forward adapters; "transformer": one from scratch."""
+    decoder: str = "bert"
+    """"bert": the target BERT (or GPT-2) with cross-attention; "transformer": one from scratch."""
+    objective: str = "conditional_masked_lm"
+    """"conditional_masked_lm": all positions in parallel; "autoregressive": word by word."""
+    train: str = "adapters"
+    """"adapters": and all that starts from random weights; "all": the BERTs as well."""
+    source_weights: str = "pretrained"
+    """The source BERT's weights: "pretrained", or "random" ones of the same shape."""
+    target_weights: str = "pretrained"
+    """The same of the target BERT."""
+    share_bert: bool = False
+    """One BERT in encoder and decoder: the target side uses the source BERT's weights."""
+    cross_attention: str = "behind"
+    """"behind" each layer of the target BERT (Eq. 6), or "inside", before its feed-forward part;
+    a Transformer has it inside."""
     encoder_adapter_dim: int = 2048
     """Hidden size dAenc of the encoder's feed-forward adapters (Eq. 4)."""
     encoder_adapter_layers: int | None = None
@@ -43,7 +63,19 @@ class AbNetConfig:
     adapter_dropout: float = 0.1
     """Dropout of a decoder adapter's branches."""
     bert_dropout: float = 0.1
-    """Dropout inside the two frozen BERTs while the adapters train."""
+    """Dropout inside the two BERTs while training."""
+    transformer_encoder_layers: int = 6
+    """Layers of an encoder from scratch."""
+    transformer_decoder_layers: int = 6
+    """Layers of a decoder from scratch."""
+    transformer_dim: int = 512
+    """Width of what is from scratch."""
+    transformer_ffn_dim: int = 2048
+    """Hidden size of its feed-forward parts."""
+    transformer_heads: int = 8
+    """Its attention heads."""
+    transformer_dropout: float = 0.1
+    """Its dropout; the paper has 0.3 on IWSLT."""
     keep_cls: bool = False
     """Whether the model puts [CLS] in front of source and target (never masked, not counted)."""
     length_classes: int = 512
@@ -81,6 +113,11 @@ class AbNetConfig:
             ("decoder_adapter_ffn_dim", 0),
             ("decoder_adapter_heads", 1),
             ("length_classes", 2),
+            ("transformer_encoder_layers", 1),
+            ("transformer_decoder_layers", 1),
+            ("transformer_dim", 1),
+            ("transformer_ffn_dim", 1),
+            ("transformer_heads", 1),
             ("length_loss_weight", 0),
             ("r_drop", 0),
         ):
@@ -90,6 +127,7 @@ class AbNetConfig:
         for name in (
             "adapter_dropout",
             "bert_dropout",
+            "transformer_dropout",
             "source_noise",
             "label_smoothing",
             "correction",
@@ -98,6 +136,13 @@ class AbNetConfig:
             if not 0.0 <= value < 1.0:
                 raise AbNetError(f"`{name}` must be in [0, 1), but is {value} instead.")
         for name, allowed in (
+            ("encoder", ("bert", "transformer")),
+            ("decoder", ("bert", "transformer")),
+            ("objective", ("conditional_masked_lm", "autoregressive")),
+            ("train", ("adapters", "all")),
+            ("source_weights", ("pretrained", "random")),
+            ("target_weights", ("pretrained", "random")),
+            ("cross_attention", ("behind", "inside")),
             ("decoder_adapter_norm", ("pre", "post")),
             ("adapter_init", ("identity", "released")),
             ("train_head", ("none", "bias", "transform")),
@@ -108,6 +153,38 @@ class AbNetConfig:
             value = getattr(self, name)
             if value not in allowed:
                 raise AbNetError(f"`{name}` must be one of {allowed}, but is {value!r} instead.")
+
+        if self.objective == "autoregressive" and self.correction:
+            raise AbNetError(
+                "`correction` must be 0 for the autoregressive objective, which reveals no token "
+                f"that it predicts, but is {self.correction} instead."
+            )
+        if self.share_bert and (
+            self.source_bert != self.target_bert
+            or (self.encoder, self.decoder) != ("bert", "bert")
+            or self.source_weights != self.target_weights
+        ):
+            raise AbNetError(
+                "`share_bert` must go with one BERT for both sides (`source_bert` = `target_bert`, "
+                '`encoder` and `decoder` "bert", equal weights), but they differ.'
+            )
+
+    def bert(self, side: str) -> str:
+        """The name or folder of the BERT of a side, "source" or "target"."""
+        return self.source_bert if side == "source" else self.target_bert
+
+    def weights(self, side: str) -> str:
+        """Where the weights of a side's BERT come from."""
+        return self.source_weights if side == "source" else self.target_weights
+
+    def pretrained(self, side: str) -> bool:
+        """Whether a side starts from the weights of its BERT."""
+        kind = self.encoder if side == "source" else self.decoder
+        return kind != "transformer" and self.weights(side) == "pretrained"
+
+    def trains(self, side: str) -> bool:
+        """Whether all of a side trains, not its adapters alone."""
+        return self.train == "all" or not self.pretrained(side)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields by name, as plain values."""
@@ -141,35 +218,6 @@ class AbNetConfig:
 
 
 CONFIG_FIELDS = tuple(field.name for field in fields(AbNetConfig))
-
-_RELEASED: dict[str, Any] = {
-    "decoder_adapter_norm": "post",
-    "adapter_init": "released",
-    "length_classes": 1024,
-    "target_noise": "bert",
-    "source_noise": 0.1,
-    "length_loss_weight": 0.1,
-    "loss_normalization": "target",
-}
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "abnet": {},
-    # The paper's shapes. Its 67M trained parameters hold a length table of 1,024 rows.
-    "abnet_iwslt_de_en": {"encoder_adapter_dim": 512, "length_classes": 1024},
-    "abnet_wmt_en_de": {"encoder_adapter_dim": 2048, "length_classes": 1024},
-    # The released code's shapes, noise and loss.
-    "abnet_released_iwslt_de_en": {
-        **_RELEASED,
-        "encoder_adapter_dim": 512,
-        "decoder_adapter_ffn_dim": 512,
-        "decoder_adapter_heads": 4,
-    },
-    "abnet_released_wmt_en_de": {
-        **_RELEASED,
-        "encoder_adapter_dim": 2048,
-        "decoder_adapter_ffn_dim": 2048,
-    },
-}
 
 
 def field_help() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The encoder: a frozen BERT with feed-forward adapters, and the length of the translation."""
+"""The encoder: a BERT or a Transformer with adapters, and the length of the translation."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ class EncoderOutput(NamedTuple):
     Attributes:
         memory: (B, S, H) states of the source tokens, [LENGTH] taken off.
         padding: (B, S) boolean, `True` at padding.
-        length_logits: (B, classes).
+        length_logits: (B, classes); `None` where nothing predicts a length.
     """
 
     memory: Tensor
     padding: Tensor
-    length_logits: Tensor
+    length_logits: Tensor | None
 
 
 class Encoder(nn.Module):
-    """Source ids to states: after BERT layer i comes adapter i, where there is one (Eq. 4, 5).
+    """Source ids to states: after layer i comes adapter i, where there is one (Eq. 4, 5).
 
     Args:
-        backbone: the frozen BERT.
+        backbone: the BERT or Transformer.
         adapters: layer index (as a string) to adapter.
-        length: the [LENGTH] vector and its head.
+        length: the [LENGTH] vector and its head; `None` for none.
         symbols: special ids of the source vocabulary.
         keep_cls: put [CLS] behind [LENGTH]; it stays in the memory.
     """
@@ -41,7 +41,7 @@ class Encoder(nn.Module):
         self,
         backbone: Backbone,
         adapters: nn.ModuleDict,
-        length: LengthPredictor,
+        length: LengthPredictor | None,
         symbols: SymbolIds,
         keep_cls: bool,
     ) -> None:
@@ -62,13 +62,17 @@ class Encoder(nn.Module):
         if self.keep_cls:
             source = prepend_symbol(source, self.symbols.cls)
         padding = source.eq(self.symbols.pad)
-        hidden = self.length.prepend(self.backbone.embed(source))
-        seen = torch.cat([padding.new_zeros(padding.size(0), 1), padding], dim=1)
+        hidden, seen = self.backbone.embed(source), padding
+        if self.length is not None:
+            hidden = self.length.prepend(hidden)
+            seen = torch.cat([padding.new_zeros(padding.size(0), 1), padding], dim=1)
         bias = attention_bias(seen, hidden.dtype)
         for index, layer in enumerate(self.backbone.layers):
             hidden = layer(hidden, attention_mask=bias)
             if str(index) in self.adapters:
                 hidden = self.adapters[str(index)](hidden)
+        if self.length is None:
+            return EncoderOutput(hidden, padding, None)
         return EncoderOutput(hidden[:, 1:], padding, self.length(hidden[:, 0]))
 
 

@@ -6,7 +6,7 @@ Legend: B sentences, C length candidates a sentence, T target positions, V vocab
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from torch import Tensor
 from abnet.decoder import Memory
 from abnet.encoder import EncoderOutput
 from abnet.errors import AbNetError
+from abnet.hypothesis import Hypothesis
 from abnet.length import LengthBeam
 from abnet.masking import rank
 from abnet.tokenizer import SymbolIds
@@ -58,26 +59,6 @@ class DecodingOptions:
                 f"`n_best` must be at most `length_beam` = {self.length_beam}, "
                 f"but is {self.n_best} instead."
             )
-
-
-class Hypothesis(NamedTuple):
-    """One translation, on the CPU.
-
-    Attributes:
-        tokens: (L,) ids, with the final [SEP] where it was predicted.
-        token_scores: (L,) log-probability of each token when it was last predicted.
-        length_score: log-probability of the length.
-        score: `sum(token_scores) / L ** length_penalty + length_weight * length_score`.
-        passes: decoder passes that it took.
-        history: (L,) filled prediction of each pass; empty unless asked for.
-    """
-
-    tokens: Tensor
-    token_scores: Tensor
-    length_score: float
-    score: float
-    passes: int
-    history: list[Tensor]
 
 
 class MaskPredictModel(Protocol):

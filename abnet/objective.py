@@ -1,4 +1,4 @@
-"""The conditional masked LM objective: from a batch of sentence pairs to a loss.
+"""The training objectives: from a batch of sentence pairs to a loss.
 
 Legend: B sentences, S source positions, T target positions.
 """
@@ -11,8 +11,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from abnet.loss import LossParts, conditional_masked_lm_loss, disagreement
-from abnet.masking import MaskedTarget, corrupt_source, mask_targets, reveal_guesses
+from abnet.loss import LossParts, disagreement, sequence_loss
+from abnet.masking import (
+    MaskedTarget,
+    corrupt_source,
+    mask_targets,
+    reveal_guesses,
+    shift_targets,
+)
 from abnet.model import AbNet, AbNetOutput
 
 Forward = Callable[[Tensor, Tensor, Tensor], AbNetOutput]
@@ -27,13 +33,15 @@ class Pairs(NamedTuple):
     target_vocab: int
 
 
-def conditional_masked_lm(
+def training_loss(
     model: AbNet, forward: Forward, pairs: Pairs, generator: torch.Generator, training: bool
 ) -> LossParts:
-    """Masks the targets and takes the loss at the masked tokens and of the length.
+    """The loss of the model's own objective.
 
-    Source noise, correction (Huang et al., ICLR 2022) and R-Drop (Liang et al., NeurIPS 2021) are
-    for training only. With R-Drop all sums are over both passes.
+    "conditional_masked_lm" masks the targets and takes the loss at the masked tokens and of the
+    length; "autoregressive" predicts each token from those before it. Source noise, correction
+    (Huang et al., ICLR 2022; for masked targets) and R-Drop (Liang et al., NeurIPS 2021) are for
+    training only. With R-Drop all sums are over both passes.
 
     Args:
         model: whose config says what to do.
@@ -44,14 +52,17 @@ def conditional_masked_lm(
     """
     config = model.config
     source, target = pairs.source, pairs.target
-    masked = mask_targets(
-        target,
-        model.target_symbols,
-        pairs.target_vocab,
-        config.target_noise,
-        generator,
-        config.mask_count,
-    )
+    if config.objective == "autoregressive":
+        masked = shift_targets(target, model.target_symbols)
+    else:
+        masked = mask_targets(
+            target,
+            model.target_symbols,
+            pairs.target_vocab,
+            config.target_noise,
+            generator,
+            config.mask_count,
+        )
     if training and config.source_noise > 0:
         source = corrupt_source(
             source, model.source_symbols, pairs.source_vocab, config.source_noise, generator
@@ -90,7 +101,7 @@ def _with_r_drop(
 
 
 def _loss(model: AbNet, output: AbNetOutput, target: Tensor, chosen: Tensor) -> LossParts:
-    return conditional_masked_lm_loss(
+    return sequence_loss(
         output.word_logits,
         output.length_logits,
         target,

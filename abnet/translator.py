@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 
 from abnet.checkpoint import load_checkpoint
+from abnet.decoding import Options, decode, options_for
 from abnet.errors import AbNetError
-from abnet.mask_predict import DecodingOptions, Hypothesis, mask_predict
+from abnet.hypothesis import Hypothesis
 from abnet.model import AbNet
 from abnet.tokenizer import Tokenizer
 
@@ -26,7 +27,7 @@ class Translation:
     Attributes:
         text: detokenized, a single line.
         score: `sum(log p) / L ** length_penalty`; 0 for an empty line.
-        passes: decoder passes that it took; 0 for an empty line.
+        passes: decoder passes, or steps of a beam search, that it took; 0 for an empty line.
         pieces: of the target vocabulary, the final [SEP] left out.
         piece_scores: log-probability of each piece.
     """
@@ -117,33 +118,34 @@ class Translator:
         self,
         lines: Sequence[str],
         *,
-        iterations: int = 10,
-        length_beam: int = 4,
-        length_penalty: float = 1.0,
+        iterations: int | None = None,
+        length_beam: int | None = None,
+        beam: int | None = None,
+        length_penalty: float | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> list[str]:
         """The best translation of each line.
 
         Args:
             lines: raw text.
-            iterations: decoder passes at most.
-            length_beam: length candidates a sentence.
-            length_penalty: see `DecodingOptions`.
+            iterations: decoder passes at most, of a parallel system (10).
+            length_beam: length candidates a sentence, of a parallel system (4).
+            beam: hypotheses a sentence, of an autoregressive system (5).
+            length_penalty: see `DecodingOptions` and `BeamOptions` (1).
             batch_size: sentences decoded at once; fewer where they are long.
 
         Raises:
-            AbNetError: an argument is outside of what it allows.
+            AbNetError: an argument is outside of what it allows, or of the other kind of system.
         """
-        options = DecodingOptions(
-            iterations=iterations, length_beam=length_beam, length_penalty=length_penalty
-        )
+        given = {"iterations": iterations, "length_beam": length_beam, "beam": beam}
+        options = options_for(self.model.config, {**given, "length_penalty": length_penalty})
         found = self.translate_n_best(lines, options, batch_size=batch_size)
         return [translations[0].text for translations in found]
 
     def translate_n_best(
         self,
         lines: Sequence[str],
-        options: DecodingOptions,
+        options: Options,
         *,
         batch_size: int = BATCH_SIZE,
         report: InputReport | None = None,
@@ -170,7 +172,7 @@ class Translator:
         translations = [[EMPTY] * options.n_best for _ in lines]
         for batch in _batches([len(ids) for ids in encoded], batch_size):
             source = self.collate([encoded[at] for at in batch])
-            for at, found in zip(batch, mask_predict(self.model, source, options), strict=True):
+            for at, found in zip(batch, decode(self.model, source, options), strict=True):
                 translations[at] = [self._translation(hypothesis) for hypothesis in found]
         if report is None:
             for message in noted.messages(self):

@@ -1,4 +1,4 @@
-"""Mask-Predict behind fairseq's generator interface."""
+"""Mask-Predict and beam search behind fairseq's generator interface."""
 
 from __future__ import annotations
 
@@ -11,28 +11,36 @@ import torch
 from fairseq.dataclass.configs import GenerationConfig
 from torch import Tensor, nn
 
+from abnet.beam_search import BeamOptions
+from abnet.decoding import Options, decode
 from abnet.errors import AbNetError
-from abnet.mask_predict import DecodingOptions, Hypothesis, mask_predict
+from abnet.hypothesis import Hypothesis
+from abnet.mask_predict import DecodingOptions
 from abnet.model import AbNet
 from abnet.tokenizer import SymbolIds
 
 logger = logging.getLogger(__name__)
 
-SUPPORTED_OPTIONS = frozenset(
+COMMON_OPTIONS = frozenset(
     {
-        "iter_decode_force_max_iter",
-        "iter_decode_max_iter",
-        "iter_decode_with_beam",
         "lenpen",
         "nbest",
         "no_seed_provided",  # nothing is drawn at random
-        "print_step",
-        "retain_iter_history",
         "sacrebleu",
     }
 )
+PARALLEL_OPTIONS = COMMON_OPTIONS | {
+    "iter_decode_force_max_iter",
+    "iter_decode_max_iter",
+    "iter_decode_with_beam",
+    "print_step",
+    "retain_iter_history",
+}
+BEAM_OPTIONS = COMMON_OPTIONS | {"beam", "max_len_a", "max_len_b", "unnormalized"}
 ADVICE = {
     "beam": "--iter-decode-with-beam is the number of lengths to try",
+    "iter_decode_max_iter": "it predicts one word a step",
+    "iter_decode_with_beam": "--beam is the number of hypotheses",
     "iter_decode_eos_penalty": "it is for models that insert and delete words",
     "iter_decode_with_external_reranker": "the candidate of highest probability wins",
     "max_len_a": "the model predicts the length",
@@ -44,7 +52,7 @@ ADVICE = {
 
 
 def decoding_options(given: Mapping[str, Any]) -> DecodingOptions:
-    """Fairseq's generation options as the library's.
+    """Fairseq's generation options as those of Mask-Predict.
 
     Args:
         given: names (as in `GenerationConfig`) and values; what is missing has fairseq's default.
@@ -52,17 +60,7 @@ def decoding_options(given: Mapping[str, Any]) -> DecodingOptions:
     Raises:
         AbNetError: an option that Mask-Predict has no meaning for is set, or a value is no good.
     """
-    defaults = {f.name: f.default for f in fields(GenerationConfig) if f.name != "_name"}
-    for name, value in given.items():
-        if name == "_name" or name in SUPPORTED_OPTIONS:
-            continue
-        if name not in defaults:
-            raise AbNetError(f"There is no generation option {name!r}.")
-        if value != defaults[name]:
-            flag = "--" + name.replace("_", "-")
-            advice = f": {ADVICE[name]}" if name in ADVICE else ""
-            raise AbNetError(f"`{flag}` must be left out, Mask-Predict decodes without it{advice}.")
-    values = {**defaults, **given}
+    values = _supported(given, PARALLEL_OPTIONS, "Mask-Predict decodes")
     if values["nbest"] > values["iter_decode_with_beam"]:
         raise AbNetError(
             f"`--nbest` must be at most `--iter-decode-with-beam` = "
@@ -78,7 +76,38 @@ def decoding_options(given: Mapping[str, Any]) -> DecodingOptions:
     )
 
 
-class MaskPredictGenerator:
+def beam_options(given: Mapping[str, Any]) -> BeamOptions:
+    """Fairseq's generation options as those of our beam search; see `decoding_options`."""
+    values = _supported(given, BEAM_OPTIONS, "an autoregressive system decodes")
+    return BeamOptions(
+        beam=values["beam"],
+        length_penalty=0.0 if values["unnormalized"] else float(values["lenpen"]),
+        max_length_factor=float(values["max_len_a"]),
+        max_length_offset=values["max_len_b"],
+        n_best=values["nbest"],
+    )
+
+
+def _supported(given: Mapping[str, Any], supported: frozenset[str], who: str) -> dict[str, Any]:
+    """All generation options with their values.
+
+    Raises:
+        AbNetError: one that is not supported differs from fairseq's default, or is unknown.
+    """
+    defaults = {f.name: f.default for f in fields(GenerationConfig) if f.name != "_name"}
+    for name, value in given.items():
+        if name == "_name" or name in supported:
+            continue
+        if name not in defaults:
+            raise AbNetError(f"There is no generation option {name!r}.")
+        if value != defaults[name]:
+            flag = "--" + name.replace("_", "-")
+            advice = f": {ADVICE[name]}" if name in ADVICE else ""
+            raise AbNetError(f"`{flag}` must be left out, {who} without it{advice}.")
+    return {**defaults, **given}
+
+
+class Generator:
     """What `fairseq-generate` calls a generator.
 
     Args:
@@ -86,7 +115,7 @@ class MaskPredictGenerator:
         source, target: special ids of the two sides.
     """
 
-    def __init__(self, options: DecodingOptions, source: SymbolIds, target: SymbolIds) -> None:
+    def __init__(self, options: Options, source: SymbolIds, target: SymbolIds) -> None:
         self.options = options
         self.source = source
         self.target = target
@@ -112,7 +141,7 @@ class MaskPredictGenerator:
             AbNetError: a prefix or constraints are given.
         """
         if prefix_tokens is not None or constraints is not None:
-            raise AbNetError("Mask-Predict decodes without target prefixes and constraints.")
+            raise AbNetError("AB-Net decodes without target prefixes and constraints.")
         (model,) = models
         abnet: AbNet = model.abnet
         source: Tensor = sample["net_input"]["src_tokens"]
@@ -121,7 +150,7 @@ class MaskPredictGenerator:
         if not self.warned:
             known = (pieces & source.ne(self.source.unk)).any(dim=1)
             self._warn(int((filled & ~known).sum()))
-        decoded = mask_predict(abnet, source[filled], self.options) if filled.any() else []
+        decoded = decode(abnet, source[filled], self.options) if filled.any() else []
         remaining = iter(decoded)
         return [
             [_as_fairseq(h) for h in next(remaining)] if has_words else [self._empty()]

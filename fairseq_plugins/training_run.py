@@ -19,8 +19,19 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_RESTORE_FILE = "checkpoint_last.pt"
 SMALLER_IS_BETTER = ("loss", "nll_loss", "length_loss", "ppl")
-LARGER_IS_BETTER = ("bleu", "masked_accuracy", "length_accuracy")
-SHAPELESS = ("decoder_adapter_heads", "decoder_adapter_norm", "keep_cls")
+LARGER_IS_BETTER = ("bleu", "masked_accuracy", "length_accuracy", "accuracy")
+SHAPELESS = (
+    "cross_attention",
+    "decoder_adapter_heads",
+    "decoder_adapter_norm",
+    "keep_cls",
+    "objective",
+    "transformer_heads",
+)
+CRITERIA = {  # of each objective
+    "conditional_masked_lm": "conditional_masked_lm",
+    "autoregressive": "autoregressive_lm",
+}
 DEFAULTS = {field.name: field.default for field in fields(AbNetConfig)}
 
 
@@ -50,7 +61,8 @@ def check_options(args: Namespace) -> None:
     Raises:
         AbNetError: such an option is set.
     """
-    for name, needed in (("task", "translation_abnet"), ("criterion", "conditional_masked_lm")):
+    objective = vars(args).get("objective", DEFAULTS["objective"])
+    for name, needed in (("task", "translation_abnet"), ("criterion", CRITERIA[objective])):
         if vars(args)[name] != needed:
             raise AbNetError(
                 f"`--{name}` must be {needed} for this model, but is {vars(args)[name]} instead."

@@ -36,8 +36,8 @@ def test_published_counts(
 def test_bert_base_has_its_published_size() -> None:
     counts = describe(AbNetConfig("bert-base-uncased", "bert-base-uncased"))
     # 110M published with its pooler (590,592), which we leave behind; the head adds 622,650
-    assert counts.frozen["source_bert"] == 109_482_240 - 590_592
-    assert counts.frozen["target_bert"] == 109_482_240 - 590_592 + 622_650
+    assert counts.frozen["source"] == 109_482_240 - 590_592
+    assert counts.frozen["target"] == 109_482_240 - 590_592 + 622_650
 
 
 def test_counts_are_those_of_the_loaded_model(tiny_berts: TinyBerts) -> None:

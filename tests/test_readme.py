@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from abnet.checkpoint import CheckpointContents, write_checkpoint
-from abnet.config import PRESETS
 from abnet.model import AbNet
 from abnet.shapes import SHAPES
+from abnet.systems import PRESETS
 from scripts.reproduce import multi30k
 from tests.commands import PARSERS, ROOT, check_script, parse, split_line
 

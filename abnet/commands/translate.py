@@ -11,6 +11,16 @@ from abnet.text import decode_lines
 
 HELP = "translate raw text with a checkpoint, one line a line"
 BATCHES_A_BUFFER = 16  # lines of so many batches are sorted by length together
+DECODING = (  # options that are fields of DecodingOptions or BeamOptions
+    "iterations",
+    "length_beam",
+    "length_penalty",
+    "length_weight",
+    "ban_repeats",
+    "repredict",
+    "beam",
+    "n_best",
+)
 DESCRIPTION_OF_OUTPUT = """
 Each line of input gives one line of output, in order; an empty line gives an empty one. With
 --n-best N it gives N lines, best first. With --scores each line begins with its score (the
@@ -23,23 +33,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = DESCRIPTION_OF_OUTPUT
     parser.add_argument("checkpoint", help="a .pt of fairseq-train, or a .safetensors of abnet")
     parser.add_argument("file", nargs="?", default="-", help="raw text; standard input if absent")
-    parser.add_argument("--iterations", type=int, default=10, help="decoder passes at most")
-    parser.add_argument("--length-beam", type=int, default=4, help="length candidates a line")
-    parser.add_argument("--length-penalty", type=float, default=1.0, help="1: mean log-probability")
-    parser.add_argument(
+    parallel = parser.add_argument_group("parallel systems (Mask-Predict)")
+    parallel.add_argument("--iterations", type=int, help="decoder passes at most (default: 10)")
+    parallel.add_argument("--length-beam", type=int, help="length candidates a line (default: 4)")
+    parallel.add_argument(
         "--length-weight",
         type=float,
-        default=0.0,
         metavar="W",
-        help="add W times the length's log-probability to a candidate's score",
+        help="add W times the length's log-probability to a candidate's score (default: 0)",
     )
-    parser.add_argument(
+    parallel.add_argument(
         "--ban-repeats",
-        action="store_true",
+        action="store_const",
+        const=True,
         help="of two equal neighbouring pieces, replace the less probable",
     )
+    parallel.add_argument(
+        "--repredict",
+        action="store_const",
+        const=True,
+        help="predict all pieces in every pass, not masked only",
+    )
+    autoregressive = parser.add_argument_group("autoregressive systems (beam search)")
+    autoregressive.add_argument("--beam", type=int, help="hypotheses a line (default: 5)")
     parser.add_argument(
-        "--repredict", action="store_true", help="predict all pieces in every pass, not masked only"
+        "--length-penalty", type=float, help="1, the default: by mean log-probability"
     )
     parser.add_argument("--n-best", type=int, default=1, metavar="N", help="N translations a line")
     parser.add_argument("--scores", action="store_true", help="begin each line with its score")
@@ -57,18 +75,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Translates until the input ends, the reader leaves, or Ctrl-C."""
-    from abnet.mask_predict import DecodingOptions
+    from abnet.decoding import options_for
     from abnet.translator import InputReport, Translator
 
-    options = DecodingOptions(
-        iterations=args.iterations,
-        length_beam=args.length_beam,
-        length_penalty=args.length_penalty,
-        length_weight=args.length_weight,
-        ban_repeats=args.ban_repeats,
-        repredict=args.repredict,
-        n_best=args.n_best,
-    )
     buffer_size = args.buffer_size
     if buffer_size is None:
         by_hand = args.file == "-" and sys.stdin.isatty()
@@ -81,6 +90,9 @@ def run(args: argparse.Namespace) -> int:
     with open_input(args.file) as stream:
         translator = Translator.from_checkpoint(
             args.checkpoint, args.device, args.source_bert, args.target_bert
+        )
+        options = options_for(
+            translator.model.config, {name: getattr(args, name) for name in DECODING}
         )
         name = "standard input" if args.file == "-" else args.file
         try:

@@ -16,10 +16,11 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from abnet.checkpoint import FAIRSEQ_IDENTITY, FAIRSEQ_PREFIX
-from abnet.config import PRESETS, AbNetConfig, field_help
+from abnet.config import AbNetConfig, field_help
 from abnet.errors import AbNetError
 from abnet.identity import check_identities, identities_from_json, identities_to_json
 from abnet.model import AbNet, AbNetOutput
+from abnet.systems import PRESETS
 from fairseq_plugins.training_run import prepare_training
 
 logger = logging.getLogger(__name__)

@@ -19,16 +19,18 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from omegaconf import II, DictConfig
 from torch import Tensor, nn
 
+from abnet.decoding import Options
 from abnet.errors import AbNetError
 from abnet.length import check_beam
 from abnet.mask_predict import DecodingOptions
+from abnet.model import AbNet
 from abnet.tokenizer import Tokenizer
 from fairseq_plugins.bpe import AbNetBpe
 from fairseq_plugins.command_line import check_files, read_standard_input_as_files
 from fairseq_plugins.dataset import PairDataset, load_pairs
 from fairseq_plugins.dictionary import BertDictionary, SourceDictionary
 from fairseq_plugins.evaluation import bleu_counts, log_bleu
-from fairseq_plugins.generator import MaskPredictGenerator, decoding_options
+from fairseq_plugins.generator import Generator, beam_options, decoding_options
 from fairseq_plugins.models.abnet_model import AbNetModel
 
 logger = logging.getLogger(__name__)
@@ -232,8 +234,8 @@ class TranslationAbNetTask(TranslationTask):
         seq_gen_cls: Any = None,
         extra_gen_cls_kwargs: Any = None,
         prefix_allowed_tokens_fn: Any = None,
-    ) -> MaskPredictGenerator:
-        """Mask-Predict with fairseq's options.
+    ) -> Generator:
+        """Mask-Predict or beam search with fairseq's options.
 
         Raises:
             AbNetError: several models, an option without a meaning for Mask-Predict, or a length
@@ -241,19 +243,32 @@ class TranslationAbNetTask(TranslationTask):
         """
         if len(models) != 1:
             raise AbNetError(
-                f"`--path` must be one checkpoint, but is {len(models)} instead: Mask-Predict has "
-                "no ensembles. Average checkpoints of one run with `abnet average`."
+                f"`--path` must be one checkpoint, but is {len(models)} instead: there are no "
+                "ensembles. Average checkpoints of one run with `abnet average`."
             )
         given: Mapping[str, Any] = vars(args) if isinstance(args, Namespace) else args
-        options = dataclasses.replace(
-            decoding_options(given),
-            length_weight=self.cfg.iter_decode_length_weight,
-            ban_repeats=self.cfg.iter_decode_ban_repeats,
-            repredict=self.cfg.iter_decode_repredict,
-        )
         abnet = models[0].abnet
+        return Generator(
+            self._decoding_options(abnet, given),
+            self.src_dict.special_ids,
+            self.tgt_dict.special_ids,
+        )
+
+    def _decoding_options(self, abnet: AbNet, given: Mapping[str, Any]) -> Options:
+        own = {
+            "length_weight": self.cfg.iter_decode_length_weight,
+            "ban_repeats": self.cfg.iter_decode_ban_repeats,
+            "repredict": self.cfg.iter_decode_repredict,
+        }
+        if abnet.config.objective == "autoregressive":
+            for name, value in own.items():
+                if value:
+                    flag = "--iter-decode-" + name.replace("_", "-")
+                    raise AbNetError(f"`{flag}` must be left out: the system is autoregressive.")
+            return beam_options(given)
+        options = dataclasses.replace(decoding_options(given), **own)
         check_beam(options.length_beam, abnet.config.length_classes, abnet.max_target_positions)
-        return MaskPredictGenerator(options, self.src_dict.special_ids, self.tgt_dict.special_ids)
+        return options
 
     def build_bpe(self, args: Namespace | DictConfig | str | None) -> AbNetBpe:
         """The tokenizers of the model's BERTs, with `--bpe abnet` and without.

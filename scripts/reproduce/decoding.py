@@ -13,7 +13,8 @@ import torch
 from sacrebleu.metrics import BLEU, CHRF
 
 from abnet.errors import AbNetError
-from abnet.mask_predict import DecodingOptions, Hypothesis, mask_predict
+from abnet.hypothesis import Hypothesis
+from abnet.mask_predict import DecodingOptions, mask_predict
 from abnet.text import read_lines
 from abnet.translator import Translator
 from benchmarks import records, table

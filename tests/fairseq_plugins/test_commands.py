@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from abnet.checkpoint import load_checkpoint
-from abnet.config import CONFIG_FIELDS, PRESETS
+from abnet.config import CONFIG_FIELDS
 from abnet.errors import AbNetError
 from abnet.mask_predict import DecodingOptions, mask_predict
+from abnet.systems import PRESETS
 from abnet.tokenizer import Tokenizer
 from tests.conftest import TinyBerts
 from tests.fairseq_plugins.commands import lines, logged, run

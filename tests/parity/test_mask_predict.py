@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from abnet.mask_predict import DecodingOptions, Hypothesis, mask_predict
+from abnet.hypothesis import Hypothesis
+from abnet.mask_predict import DecodingOptions, mask_predict
 from abnet.model import AbNet
 from tests.batches import batch
 from tests.parity import reference_mask_predict as reference

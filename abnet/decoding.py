@@ -1,0 +1,64 @@
+"""A system's own way of decoding: Mask-Predict, or beam search for autoregressive ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from torch import Tensor
+
+from abnet.beam_search import BeamOptions, beam_search
+from abnet.config import AbNetConfig
+from abnet.errors import AbNetError
+from abnet.hypothesis import Hypothesis
+from abnet.mask_predict import DecodingOptions, mask_predict
+from abnet.model import AbNet
+
+Options = DecodingOptions | BeamOptions
+
+
+def options_for(config: AbNetConfig, given: Mapping[str, Any]) -> Options:
+    """The options of the system's way of decoding.
+
+    Args:
+        config: of the system.
+        given: fields of `DecodingOptions` or `BeamOptions`; `None` stands for "not given".
+
+    Raises:
+        AbNetError: a field has no meaning for the system, or a value is not allowed.
+    """
+    kind: type[Options] = _kind(config)
+    known = {field.name for field in fields(kind)}
+    values = {name: value for name, value in given.items() if value is not None}
+    for name in values:
+        if name not in known:
+            raise AbNetError(
+                f"`{name}` must be left out: this system is {_manner(config)}, and decoding it "
+                f"knows {', '.join(sorted(known))}."
+            )
+    return kind(**values)
+
+
+def decode(model: AbNet, source: Tensor, options: Options) -> list[list[Hypothesis]]:
+    """Translates a batch; see `mask_predict` and `beam_search`.
+
+    Raises:
+        AbNetError: the options are of another way of decoding than the system's.
+    """
+    if not isinstance(options, _kind(model.config)):
+        raise AbNetError(
+            f"`options` must be {_kind(model.config).__name__} for a system that is "
+            f"{_manner(model.config)}, but are {type(options).__name__} instead."
+        )
+    if isinstance(options, BeamOptions):
+        return beam_search(model, source, options)
+    return mask_predict(model, source, options)
+
+
+def _kind(config: AbNetConfig) -> type[Options]:
+    return BeamOptions if config.objective == "autoregressive" else DecodingOptions
+
+
+def _manner(config: AbNetConfig) -> str:
+    return "autoregressive" if config.objective == "autoregressive" else "parallel (Mask-Predict)"

@@ -1,0 +1,180 @@
+"""Every system as one row: encoder x decoder x objective, what trains, and the paper's figures.
+
+A row's name is a preset of `AbNetConfig` and an architecture of the fairseq plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class System:
+    """One system.
+
+    Attributes:
+        group: which family it belongs to.
+        summary: what it is, in one line.
+        options: the fields of `AbNetConfig` in which it differs from the defaults.
+        bleu: the paper's BLEU, by corpus and direction.
+        trained_millions: the paper's count of trained parameters (its Table 1), in millions.
+    """
+
+    group: str
+    summary: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    bleu: Mapping[str, float] = field(default_factory=dict)
+    trained_millions: int | None = None
+
+
+_RELEASED: dict[str, Any] = {
+    "decoder_adapter_norm": "post",
+    "adapter_init": "released",
+    "length_classes": 1024,
+    "target_noise": "bert",
+    "source_noise": 0.1,
+    "length_loss_weight": 0.1,
+    "loss_normalization": "target",
+}
+# The paper's shapes. Its 67M trained parameters hold a length table of 1,024 rows.
+_IWSLT: dict[str, Any] = {"encoder_adapter_dim": 512, "length_classes": 1024}
+_WMT: dict[str, Any] = {"encoder_adapter_dim": 2048, "length_classes": 1024}
+_SCRATCH = {"encoder": "transformer", "decoder": "transformer"}
+_AUTOREGRESSIVE = {"objective": "autoregressive"}
+_BIG = {"transformer_dim": 1024, "transformer_ffn_dim": 4096, "transformer_heads": 16}
+# Rothe et al. 2020: all trains, cross-attention inside each layer, no adapters.
+_WARM_STARTED: dict[str, Any] = {
+    **_AUTOREGRESSIVE,
+    "train": "all",
+    "cross_attention": "inside",
+    "encoder_adapter_layers": 0,
+}
+_RANDOM_SOURCE, _RANDOM_TARGET = {"source_weights": "random"}, {"target_weights": "random"}
+
+SYSTEMS: dict[str, System] = {
+    "abnet": System("AB-Net", "two frozen BERTs with adapters, parallel decoding"),
+    "abnet_iwslt_de_en": System(
+        "AB-Net",
+        "AB-Net in the paper's shape for IWSLT14",
+        _IWSLT,
+        {"iwslt14.de-en": 36.49},
+    ),
+    "abnet_wmt_en_de": System(
+        "AB-Net",
+        "AB-Net in the paper's shape for WMT",
+        _WMT,
+        {"wmt16.ro-en": 35.63, "wmt14.en-de": 28.69, "wmt14.de-en": 33.57},
+        67,
+    ),
+    "abnet_released_iwslt_de_en": System(
+        "AB-Net",
+        "the released code's shape, noise and loss for IWSLT14",
+        {
+            **_RELEASED,
+            "encoder_adapter_dim": 512,
+            "decoder_adapter_ffn_dim": 512,
+            "decoder_adapter_heads": 4,
+        },
+    ),
+    "abnet_released_wmt_en_de": System(
+        "AB-Net",
+        "the released code's shape, noise and loss for WMT",
+        {**_RELEASED, "encoder_adapter_dim": 2048, "decoder_adapter_ffn_dim": 2048},
+    ),
+    "abnet_top6_decoder": System(
+        "AB-Net",
+        "decoder adapters in the top 6 layers only",
+        {**_IWSLT, "decoder_adapter_layers": 6},
+        {"iwslt14.de-en": 34.60},
+    ),
+    "abnet_top6": System(
+        "AB-Net",
+        "adapters in the top 6 layers of both BERTs only",
+        {**_IWSLT, "encoder_adapter_layers": 6, "decoder_adapter_layers": 6},
+        {"iwslt14.de-en": 33.78},
+    ),
+    "abnet_fb": System("AB-Net", "AB-Net FB: both BERTs train too", {**_IWSLT, "train": "all"}),
+    "abnet_sc": System(
+        "AB-Net",
+        "AB-Net SC: the same shape from random weights (the paper's does not converge)",
+        {**_IWSLT, "train": "all", **_RANDOM_SOURCE, **_RANDOM_TARGET},
+    ),
+    "abnet_enc": System(
+        "one-sided",
+        "AB-Net-Enc: source BERT with adapters, Transformer decoder, parallel decoding",
+        {**_WMT, "decoder": "transformer"},
+        {"iwslt14.de-en": 34.45, "wmt14.en-de": 28.08},
+        78,
+    ),
+    "abnet_enc_ar": System(
+        "one-sided",
+        "AB-Net-Enc: source BERT with adapters, Transformer decoder, autoregressive",
+        {**_WMT, "decoder": "transformer", **_AUTOREGRESSIVE},
+        {"wmt14.en-de": 30.60, "wmt14.en-fr": 43.56, "wmt16.ro-en": 39.21, "iwslt14.en-de": 29.96},
+    ),
+    "abnet_causal": System(
+        "one-sided",
+        "two frozen BERTs with adapters, the target's under a causal mask, autoregressive",
+        {**_IWSLT, **_AUTOREGRESSIVE},
+        {"iwslt14.en-de": 26.40},
+    ),
+    "transformer_base": System(
+        "from scratch",
+        "Transformer-Base on the BERTs' vocabularies, autoregressive",
+        {**_SCRATCH, **_AUTOREGRESSIVE},
+        {
+            "iwslt14.de-en": 33.59,
+            "wmt16.ro-en": 34.46,
+            "wmt14.en-de": 28.04,
+            "wmt14.de-en": 32.69,
+        },
+        74,
+    ),
+    "transformer_big": System(
+        "from scratch",
+        "Transformer-Big on the BERTs' vocabularies, autoregressive",
+        {**_SCRATCH, **_AUTOREGRESSIVE, **_BIG, "transformer_dropout": 0.3},
+        {"wmt14.en-de": 28.91, "wmt14.en-fr": 42.23, "wmt16.ro-en": 36.46},
+    ),
+    "mask_predict": System(
+        "from scratch",
+        "Mask-Predict: a Transformer on the BERTs' vocabularies, parallel decoding",
+        {**_SCRATCH, "length_classes": 1024},
+        {
+            "iwslt14.de-en": 31.71,
+            "wmt16.ro-en": 33.31,
+            "wmt14.en-de": 27.03,
+            "wmt14.de-en": 30.53,
+        },
+        75,
+    ),
+    "bert2bert": System(
+        "warm-started", "BERT2BERT: two BERTs and new cross-attention, all trains", _WARM_STARTED
+    ),
+    "bert_share": System(
+        "warm-started",
+        "BERTShare (RoBERTaShare): one model in encoder and decoder, all trains",
+        {**_WARM_STARTED, "share_bert": True},
+    ),
+    "bert2rnd": System(
+        "warm-started",
+        "BERT2Rnd: a BERT as encoder, the decoder of its shape from random weights",
+        {**_WARM_STARTED, **_RANDOM_TARGET},
+    ),
+    "rnd2bert": System(
+        "warm-started",
+        "Rnd2BERT: a BERT as decoder, the encoder of its shape from random weights",
+        {**_WARM_STARTED, **_RANDOM_SOURCE},
+    ),
+    "rnd2rnd": System(
+        "warm-started",
+        "Rnd2Rnd: the shape of BERT2BERT from random weights",
+        {**_WARM_STARTED, **_RANDOM_SOURCE, **_RANDOM_TARGET},
+    ),
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    name: dict(system.options) for name, system in SYSTEMS.items()
+}
