@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from abnet.errors import AbNetError
 
+# What may become of sources that are too long for their BERT; the first is the default.
+OVERLONG_SOURCE = ("drop", "truncate", "refuse")
+
 Pair = tuple[str, str]
 PairReader = Callable[[Path, Path], Iterator[Pair]]
 
