@@ -28,7 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--language", default="en", metavar="CODE", help="target language (default: en)"
     )
-    parser.add_argument("--lowercase", action="store_true", help="ignore case")
+    parser.add_argument(
+        "--lowercase", action="store_true", help="ignore case, as TER, ROUGE and SARI do"
+    )
     parser.add_argument(
         "--tokenized",
         action="store_true",

@@ -105,8 +105,8 @@ class Corpus:
 
     Attributes:
         name: as in `abnet prepare NAME`.
-        source: the source language's code.
-        target: the target language's code.
+        source: the source language's code, or what else that side is called.
+        target: the same for the target side.
         parts: the text files in the order in which their pairs are read.
         rules: what is dropped from the training part.
         valid_every: every n-th clean training pair goes to the validation split; 0 = there is a

@@ -365,4 +365,4 @@ def _line_of(text: str, parts: list[Located]) -> str:
         for number, (source, _) in enumerate(part.read(path, other), start=1)
         if clean_line(source) == text
     )
-    return next(lines)
+    return next(lines, str(parts[0][1]))  # without the line if the file was changed meanwhile

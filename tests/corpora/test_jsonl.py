@@ -99,6 +99,7 @@ def test_to_binary(
     tmp_path: Path, tiny_berts: TinyBerts, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Documents of two lines, one of which is too long for the BERT's 46 pieces."""
+    from fairseq.data.data_utils import infer_language_pair
     from fairseq.data.indexed_dataset import MMapIndexedDataset
 
     long = " ".join(["the little dog"] * 20)
@@ -131,6 +132,7 @@ def test_to_binary(
         assert [ids.tolist() for ids in data] == [
             [*tokenizer.encode(text), tokenizer.symbols.sep] for text in texts
         ]
+    assert infer_language_pair(str(dest)) == ["long", "short"]
     said = capsys.readouterr().err
     assert "abnet: train: 10 pairs; dropped of 10: 0" in said
     assert "abnet: test: 1 sources were truncated to the 46 pieces that" in said
