@@ -7,9 +7,10 @@ are in use, some points apart, so both are here:
 
 - SARI, the paper's: a figure a sentence, the mean of F1 of what is added, F1 of what is kept and
   the precision of what is deleted; then the mean over the sentences. Where there is nothing to do
-  and nothing was done (0/0), that is 1, as in the programs of tensor2tensor and `evaluate`, by
-  which papers on sentence fusion and splitting report. They differ where an n-gram repeats itself
-  within a sentence: the paper counts it every time, tensor2tensor once.
+  and nothing was done (0/0), that is 1, as in the programs of tensor2tensor and Hugging Face's
+  `evaluate`, by which papers on sentence fusion and splitting mostly report. They differ a little
+  where an n-gram repeats itself within a sentence: the paper counts it every time, tensor2tensor
+  once.
 - corpus SARI, EASSE's: the n-grams of all sentences are counted together, what is deleted has an
   F1 too, and 0/0 is 0. Papers on simplification report it.
 

@@ -25,8 +25,8 @@ def both(output: str, references: list[str], source: str) -> tuple[float, float]
     ("output", "expected"),
     [
         # What Hugging Face's `evaluate` says in its metric card, and tensor2tensor's
-        # sari_hook_test.py (0.2695360, 0.6170966, 0.5088682). The paper's own figures (26.83,
-        # 75.94, 58.90) are not those of its formulas: see issue 6 of its program.
+        # sari_hook_test.py (0.2695360, 0.6170966, 0.5088682). The paper prints 26.83 and 75.94 for
+        # the first two, which none of the programs gives for both: huggingface/evaluate issue 376.
         (OUTPUT, 26.953601953601954),
         ("About 95 species are now agreed.", 61.709656084656075),
         ("About 95 species are currently agreed.", 50.88682),
