@@ -114,6 +114,19 @@ class Tokenizer:
         encodings = self._backend.encode_batch_fast(cleaned, add_special_tokens=False)
         return [self._without_specials(encoding.ids) for encoding in encodings]
 
+    def truncate(self, text: str, length: int) -> str:
+        """The beginning of `text`, one clean line, that makes at most `length` pieces.
+
+        It ends behind a piece, be that in the middle of a word.
+        """
+        text = clean_line(text)
+        ends = [end for _, end in self._backend.encode(text, add_special_tokens=False).offsets]
+        kept, beginning = min(length, len(ends)), text
+        while len(self.encode(beginning)) > length:  # may differ: what is cut has another context
+            beginning = text[: ends[kept - 1] if kept else 0].rstrip()
+            kept -= 1
+        return beginning
+
     def join(self, pieces: Sequence[str]) -> str:
         """Raw text, one clean line, from pieces: the inverse of `pieces` as far as there is one."""
         if isinstance(self._backend.model, tokenizers.models.WordPiece):

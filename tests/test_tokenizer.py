@@ -138,6 +138,21 @@ def test_typed_symbols_stay_text(folders: dict[str, str], kind: str) -> None:
         assert tokenizer.decode(tokenizer.encode(known)) == known
 
 
+@pytest.mark.parametrize("kind", [*KINDS, "minilm"])
+def test_truncate(folders: dict[str, str], kind: str) -> None:
+    tokenizer = Tokenizer.from_pretrained(folders[kind])
+    is_wordpiece = kind not in ("roberta", "xlm-roberta", "camembert")
+    for text in [*SAMPLES, TYPED_SYMBOLS]:
+        ids = tokenizer.encode(text)
+        assert tokenizer.truncate(text, len(ids)) == clean_line(text)
+        for length in range(len(ids)):
+            beginning = tokenizer.truncate(text, length)
+            assert clean_line(text).startswith(beginning)
+            assert len(tokenizer.encode(beginning)) <= length
+            if is_wordpiece:
+                assert tokenizer.encode(beginning) == ids[:length]
+
+
 @pytest.mark.parametrize("kind", ["roberta", "xlm-roberta", "camembert"])
 def test_byte_level_and_sentencepiece_join_exactly(folders: dict[str, str], kind: str) -> None:
     tokenizer = Tokenizer.from_pretrained(folders[kind])

@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from abnet.errors import AbNetError
 
+# What may become of sources that are too long for their BERT; the first is the default.
+OVERLONG_SOURCE = ("drop", "truncate", "refuse")
+
 Pair = tuple[str, str]
 PairReader = Callable[[Path, Path], Iterator[Pair]]
 
@@ -102,8 +105,8 @@ class Corpus:
 
     Attributes:
         name: as in `abnet prepare NAME`.
-        source: the source language's code.
-        target: the target language's code.
+        source: the source language's code, or what else that side is called.
+        target: the same for the target side.
         parts: the text files in the order in which their pairs are read.
         rules: what is dropped from the training part.
         valid_every: every n-th clean training pair goes to the validation split; 0 = there is a

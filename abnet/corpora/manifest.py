@@ -77,5 +77,7 @@ class Manifest:
 
 
 def _short(value: Any) -> str:
+    if value is None:
+        return "the default"
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 80 else f"{text[:77]}..."
