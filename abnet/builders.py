@@ -150,9 +150,8 @@ def _cross_attention_inside(
     attention = CrossAttention(width, memory_width, backbone.num_heads, dropout, identity=False)
     for projection in (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj):
         nn.init.normal_(projection.weight, std=INITIAL_DEVIATION)
-    return CrossAttentionAdapter(
-        attention, None, width, dropout, pre_norm=False, norm_eps=backbone.norm_eps
-    )
+    pre_norm = backbone.halves is not None and backbone.halves.pre_norm
+    return CrossAttentionAdapter(attention, None, width, dropout, pre_norm, backbone.norm_eps)
 
 
 def _top_layers(side: str, count: int | None, backbone: Backbone) -> range:

@@ -79,10 +79,15 @@ class Decoder(nn.Module):
         super().__init__()
         if backbone.lm_head is None:
             raise AbNetError("`backbone` must have a masked-LM head to decode, but has none.")
-        if (causal or inside) and not backbone.halves:
+        if (causal or inside) and backbone.halves is None:
             raise AbNetError(
                 "The target BERT must be of a kind whose layers can be split and can cache keys "
                 "and values (BERT, RoBERTa, XLM-R, CamemBERT, ELECTRA) for this system, but is not."
+            )
+        if backbone.causal and not causal:
+            raise AbNetError(
+                "`objective` must be autoregressive with a GPT-2 on the target side, which has "
+                "never seen what comes later."
             )
         self.backbone = backbone
         self.lm_head = backbone.lm_head
@@ -155,16 +160,18 @@ class Decoder(nn.Module):
         self, hidden: Tensor, bias: Tensor | None, memory: Memory, cache: DynamicCache | None
     ) -> Tensor:
         """All layers with their cross-attention: (B*C, T, H) -> (B*C, T, H)."""
+        halves = self.backbone.halves
         for index, layer in enumerate(self.backbone.layers):
-            if self.inside:
-                hidden = self.backbone.attend(index, hidden, bias, cache)
+            if self.inside and halves is not None:
+                hidden = halves.attend(layer, hidden, bias, cache)
                 hidden = self._read_source(index, hidden, memory)
-                hidden = self.backbone.feed_forward(index, hidden)
+                hidden = halves.feed_forward(layer, hidden)
             else:
                 more = {} if cache is None else {"past_key_values": cache}
                 hidden = layer(hidden, attention_mask=bias, **more)
                 hidden = self._read_source(index, hidden, memory)
-        return hidden
+        normed: Tensor = self.backbone.final_norm(hidden)
+        return normed
 
     def _read_source(self, index: int, hidden: Tensor, memory: Memory) -> Tensor:
         """The adapter of a layer, if it has one."""

@@ -41,7 +41,7 @@ def sequence_loss(
     length_logits: Tensor | None,
     target: Tensor,
     chosen: Tensor,
-    pad: int,
+    words: Tensor,
     config: AbNetConfig,
 ) -> LossParts:
     """Label-smoothed cross-entropy of the chosen words plus the weighted length loss.
@@ -55,18 +55,18 @@ def sequence_loss(
         length_logits: (B, classes), or `None` for a system without.
         target: (B, T) true ids, right-padded.
         chosen: (B, T) boolean.
-        pad: padding id of the target.
+        words: (B, T) boolean, which tokens are no padding.
         config: label smoothing, length-loss weight and normalization.
 
     Raises:
         AbNetError: a target is longer than the length classes.
     """
-    words = target[chosen]
+    gold = target[chosen]
     logits = word_logits.float()
     word_loss = F.cross_entropy(
-        logits, words, label_smoothing=config.label_smoothing, reduction="sum"
+        logits, gold, label_smoothing=config.label_smoothing, reduction="sum"
     )
-    lengths = target.ne(pad).sum(dim=1)
+    lengths = words.sum(dim=1)
     masked, sentences = chosen.sum(), torch.tensor(target.size(0), device=target.device)
     length_nll, lengths_right = _length_loss(length_logits, lengths, target.size(1))
     tokens = lengths.sum()
@@ -77,8 +77,8 @@ def sequence_loss(
         loss = word_loss + config.length_loss_weight * length_nll
         sample_size = tokens
     with torch.no_grad():
-        word_nll = F.cross_entropy(logits, words, reduction="sum")
-        words_right = logits.argmax(dim=1).eq(words).sum()
+        word_nll = F.cross_entropy(logits, gold, reduction="sum")
+        words_right = logits.argmax(dim=1).eq(gold).sum()
     return LossParts(
         loss=loss,
         sample_size=sample_size,

@@ -87,7 +87,7 @@ def shift_targets(target: Tensor, symbols: SymbolIds) -> MaskedTarget:
         symbols: special ids of the target vocabulary.
     """
     first = target.new_full((target.size(0), 1), symbols.cls)
-    words = target.ne(symbols.pad)
+    words = symbols.words(target)
     return MaskedTarget(torch.cat([first, target[:, :-1]], dim=1), words, torch.zeros_like(words))
 
 

@@ -106,6 +106,6 @@ def _loss(model: AbNet, output: AbNetOutput, target: Tensor, chosen: Tensor) -> 
         output.length_logits,
         target,
         chosen,
-        model.target_symbols.pad,
+        model.target_symbols.words(target),
         model.config,
     )

@@ -54,7 +54,11 @@ _WARM_STARTED: dict[str, Any] = {
 _RANDOM_SOURCE, _RANDOM_TARGET = {"source_weights": "random"}, {"target_weights": "random"}
 
 SYSTEMS: dict[str, System] = {
-    "abnet": System("AB-Net", "two frozen BERTs with adapters, parallel decoding"),
+    "abnet": System(
+        "AB-Net",
+        "AB-Net with what helped in our search (docs/recipe.md)",
+        {"decoder_adapter_ffn_dim": 2048, "length_loss_weight": 0.1},
+    ),
     "abnet_iwslt_de_en": System(
         "AB-Net",
         "AB-Net in the paper's shape for IWSLT14",
@@ -120,6 +124,11 @@ SYSTEMS: dict[str, System] = {
         {**_IWSLT, **_AUTOREGRESSIVE},
         {"iwslt14.en-de": 26.40},
     ),
+    "abnet_gpt": System(
+        "hybrids",
+        "source BERT (or RoBERTa, XLM-R) with adapters, frozen GPT-2 with adapters, autoregressive",
+        {**_IWSLT, **_AUTOREGRESSIVE},
+    ),
     "transformer_base": System(
         "from scratch",
         "Transformer-Base on the BERTs' vocabularies, autoregressive",
@@ -151,7 +160,19 @@ SYSTEMS: dict[str, System] = {
         75,
     ),
     "bert2bert": System(
-        "warm-started", "BERT2BERT: two BERTs and new cross-attention, all trains", _WARM_STARTED
+        "warm-started",
+        "BERT2BERT: two BERTs and new cross-attention, all trains",
+        _WARM_STARTED,
+    ),
+    "bert2gpt": System(
+        "warm-started",
+        "BERT2GPT2 (RoBERTa2GPT2): a BERT as encoder, a GPT-2 as decoder, all trains",
+        _WARM_STARTED,
+    ),
+    "rnd2gpt": System(
+        "warm-started",
+        "Rnd2GPT2: a GPT-2 as decoder, the encoder of a BERT's shape from random weights",
+        {**_WARM_STARTED, **_RANDOM_SOURCE},
     ),
     "bert_share": System(
         "warm-started",

@@ -14,13 +14,14 @@ from torch import Tensor
 from abnet.errors import AbNetError
 from abnet.tokenizer import SymbolIds, Tokenizer
 
+END = "<|endoftext|>"  # GPT-2's only special symbol, which stands for all
 # The names of each special symbol; the first that the vocabulary has is taken.
 SYMBOL_NAMES = SymbolIds(
-    pad=("[PAD]", "<pad>"),
-    unk=("[UNK]", "<unk>"),
-    cls=("[CLS]", "<s>"),
-    sep=("[SEP]", "</s>"),
-    mask=("[MASK]", "<mask>"),
+    pad=("[PAD]", "<pad>", END),
+    unk=("[UNK]", "<unk>", END),
+    cls=("[CLS]", "<s>", END),
+    sep=("[SEP]", "</s>", END),
+    mask=("[MASK]", "<mask>", END),
 )
 
 

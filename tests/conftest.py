@@ -11,7 +11,8 @@ import torch
 from abnet.config import AbNetConfig
 from abnet.model import AbNet
 from tests.pretraining import WORDS
-from tests.tiny import ENGLISH, GERMAN, make_bert
+from tests.systems import Toys
+from tests.tiny import ENGLISH, GERMAN, make_bert, make_gpt
 
 
 class TinyBerts(NamedTuple):
@@ -29,6 +30,18 @@ def tiny_berts(tmp_path_factory: pytest.TempPathFactory) -> TinyBerts:
         str(make_bert(root / "bert-de", GERMAN, seed=1)),
         str(make_bert(root / "bert-en", ENGLISH, seed=2, hidden=24)),
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An English GPT-2: 3 layers, 24 wide, 96 positions."""
+    return str(make_gpt(tmp_path_factory.mktemp("gpt") / "gpt-en", ENGLISH, seed=2))
+
+
+@pytest.fixture(scope="session")
+def toys(tiny_berts: TinyBerts, tiny_gpt: str) -> Toys:
+    """The models that `tests.systems` makes every system of."""
+    return Toys(*tiny_berts, tiny_gpt)
 
 
 @pytest.fixture

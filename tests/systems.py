@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -11,8 +11,16 @@ from abnet.model import AbNet
 from abnet.objective import Pairs
 from abnet.systems import SYSTEMS
 from tests.batches import batch
-from tests.conftest import TinyBerts
 from tests.tiny import ENGLISH, GERMAN
+
+
+class Toys(NamedTuple):
+    """Folders of random models: two BERTs of different widths, and a GPT-2."""
+
+    german: str
+    english: str
+    gpt: str
+
 
 SMALL: dict[str, Any] = {
     "encoder_adapter_dim": 8,
@@ -28,7 +36,7 @@ SMALL: dict[str, Any] = {
 }
 
 
-def small_config(name: str, berts: TinyBerts, **changes: Any) -> AbNetConfig:
+def small_config(name: str, toys: Toys, **changes: Any) -> AbNetConfig:
     """A system of `abnet.systems`, German to English, without dropout."""
     options = SYSTEMS[name].options
     fewer: dict[str, Any] = {
@@ -38,16 +46,18 @@ def small_config(name: str, berts: TinyBerts, **changes: Any) -> AbNetConfig:
     }
     if options.get("decoder_adapter_ffn_dim"):
         fewer["decoder_adapter_ffn_dim"] = 8
-    target = berts.german if options.get("share_bert") else berts.english
+    target = toys.gpt if "gpt" in name else toys.english
+    if options.get("share_bert"):
+        target = toys.german
     return AbNetConfig.from_preset(
-        name, source_bert=berts.german, target_bert=target, **{**SMALL, **fewer, **changes}
+        name, source_bert=toys.german, target_bert=target, **{**SMALL, **fewer, **changes}
     )
 
 
-def small_model(name: str, berts: TinyBerts, **changes: Any) -> AbNet:
+def small_model(name: str, toys: Toys, **changes: Any) -> AbNet:
     """The model of `small_config`, its new weights always the same."""
     torch.manual_seed(3)
-    return AbNet.from_pretrained(small_config(name, berts, **changes))
+    return AbNet.from_pretrained(small_config(name, toys, **changes))
 
 
 def small_pairs(model: AbNet) -> Pairs:

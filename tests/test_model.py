@@ -37,7 +37,7 @@ def loss(model: AbNet, update: int = 0) -> torch.Tensor:
         output.length_logits,
         target,
         masked.chosen,
-        model.target_symbols.pad,
+        model.target_symbols.words(target),
         model.config,
     )
     return parts.loss / parts.sample_size

@@ -11,12 +11,12 @@ from abnet.config import AbNetConfig
 from abnet.decoder import DecoderState
 from abnet.decoding import decode, options_for
 from abnet.errors import AbNetError
+from abnet.masking import shift_targets
 from abnet.model import AbNet
 from abnet.objective import training_loss
 from abnet.systems import SYSTEMS
 from abnet.translator import Translator
-from tests.conftest import TinyBerts
-from tests.systems import small_config, small_model, small_pairs
+from tests.systems import Toys, small_config, small_model, small_pairs
 from tests.tiny import ENGLISH, GERMAN, make_bert
 
 # What trains, by the beginning of the weights' names.
@@ -36,8 +36,11 @@ TRAINED = {
     "mask_predict": {*WHOLE, LENGTH},
     "bert2bert": WHOLE,
     "bert_share": {SOURCE, "decoder.adapters."},  # its one BERT is named once
+    "abnet_gpt": ADAPTERS,
+    "bert2gpt": WHOLE,
     "bert2rnd": WHOLE,
     "rnd2bert": WHOLE,
+    "rnd2gpt": WHOLE,
     "rnd2rnd": WHOLE,
 }
 AUTOREGRESSIVE = [
@@ -51,10 +54,8 @@ def loss(model: AbNet) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", sorted(SYSTEMS))
-def test_a_step_changes_what_should_train_and_nothing_else(
-    tiny_berts: TinyBerts, name: str
-) -> None:
-    model = small_model(name, tiny_berts, source_noise=0.0).train()
+def test_a_step_changes_what_should_train_and_nothing_else(toys: Toys, name: str) -> None:
+    model = small_model(name, toys, source_noise=0.0).train()
     before = {key: value.clone() for key, value in model.named_parameters()}
     for _ in range(2):  # what stands behind a weight of zero gets its gradient in the second
         model.zero_grad()
@@ -72,10 +73,8 @@ def test_a_step_changes_what_should_train_and_nothing_else(
 
 
 @pytest.mark.parametrize("name", sorted(SYSTEMS))
-def test_a_saved_system_translates_as_it_did(
-    tiny_berts: TinyBerts, tmp_path: Path, name: str
-) -> None:
-    model = small_model(name, tiny_berts)
+def test_a_saved_system_translates_as_it_did(toys: Toys, tmp_path: Path, name: str) -> None:
+    model = small_model(name, toys)
     before = Translator(model).translate(GERMAN)
     save_checkpoint(tmp_path / "model.safetensors", model)
     torch.manual_seed(77)  # random weights that are not loaded would differ
@@ -84,18 +83,18 @@ def test_a_saved_system_translates_as_it_did(
 
 
 def test_weights_that_are_not_the_berts_do_not_bind_a_checkpoint_to_them(
-    tiny_berts: TinyBerts,
+    toys: Toys,
 ) -> None:
-    identities = small_model("transformer_base", tiny_berts).identities
+    identities = small_model("transformer_base", toys).identities
     assert {identity.weight_hash for identity in identities.values()} == {"none"}
-    mixed = small_model("bert2rnd", tiny_berts).identities
+    mixed = small_model("bert2rnd", toys).identities
     assert mixed["source"].weight_hash.startswith("sha256:")
     assert mixed["target"].weight_hash == "none"
 
 
 @pytest.mark.parametrize("name", AUTOREGRESSIVE)
-def test_no_token_sees_what_comes_later(tiny_berts: TinyBerts, name: str) -> None:
-    model = small_model(name, tiny_berts, adapter_init="released").eval()
+def test_no_token_sees_what_comes_later(toys: Toys, name: str) -> None:
+    model = small_model(name, toys, adapter_init="released").eval()
     pairs = small_pairs(model)
     words = pairs.target.ne(model.target_symbols.pad)
     changed = pairs.target.clone()
@@ -109,8 +108,8 @@ def test_no_token_sees_what_comes_later(tiny_berts: TinyBerts, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", AUTOREGRESSIVE)
-def test_steps_give_the_logits_of_the_whole(tiny_berts: TinyBerts, name: str) -> None:
-    model = small_model(name, tiny_berts, adapter_init="released").eval()
+def test_steps_give_the_logits_of_the_whole(toys: Toys, name: str) -> None:
+    model = small_model(name, toys, adapter_init="released").eval()
     pairs = small_pairs(model)
     every = torch.ones_like(pairs.target, dtype=torch.bool)
     with torch.no_grad():
@@ -122,27 +121,27 @@ def test_steps_give_the_logits_of_the_whole(tiny_berts: TinyBerts, name: str) ->
             torch.testing.assert_close(logits, whole[:, place], atol=1e-4, rtol=1e-4)
 
 
-def test_shared_berts_are_one(tiny_berts: TinyBerts) -> None:
-    model = small_model("bert_share", tiny_berts)
+def test_shared_berts_are_one(toys: Toys) -> None:
+    model = small_model("bert_share", toys)
     assert model.encoder.backbone is model.decoder.backbone
 
 
-def test_options_of_the_other_way_of_decoding_are_refused(tiny_berts: TinyBerts) -> None:
-    parallel = small_config("abnet", tiny_berts)
-    one_by_one = small_config("abnet_causal", tiny_berts)
+def test_options_of_the_other_way_of_decoding_are_refused(toys: Toys) -> None:
+    parallel = small_config("abnet", toys)
+    one_by_one = small_config("abnet_causal", toys)
     assert options_for(one_by_one, {"beam": 3, "iterations": None}) == BeamOptions(beam=3)
     with pytest.raises(AbNetError, match=r"`iterations` must be left out.*autoregressive"):
         options_for(one_by_one, {"iterations": 4})
     with pytest.raises(AbNetError, match=r"`beam` must be left out.*parallel"):
         options_for(parallel, {"beam": 4})
-    model = small_model("abnet", tiny_berts).eval()
+    model = small_model("abnet", toys).eval()
     source = small_pairs(model).source
     with pytest.raises(AbNetError, match=r"`options` must be DecodingOptions.*are BeamOptions"):
         decode(model, source, BeamOptions())
 
 
-def test_a_length_is_not_asked_of_an_autoregressive_system(tiny_berts: TinyBerts) -> None:
-    model = small_model("abnet_enc_ar", tiny_berts).eval()
+def test_a_length_is_not_asked_of_an_autoregressive_system(toys: Toys) -> None:
+    model = small_model("abnet_enc_ar", toys).eval()
     encoded = model.encode(small_pairs(model).source)
     with pytest.raises(AbNetError, match="`objective` must be conditional_masked_lm to predict"):
         model.predict_length(encoded, 2)
@@ -162,14 +161,33 @@ def test_what_does_not_go_together(changes: dict[str, object], message: str) -> 
         AbNetConfig("a", "b", **changes)  # type: ignore[arg-type]
 
 
-def test_heads_must_divide_the_width(tiny_berts: TinyBerts) -> None:
+def test_heads_must_divide_the_width(toys: Toys) -> None:
     with pytest.raises(AbNetError, match="`transformer_heads` must divide `transformer_dim` = 16"):
-        small_model("mask_predict", tiny_berts, transformer_heads=3)
+        small_model("mask_predict", toys, transformer_heads=3)
 
 
-def test_a_decoder_of_a_kind_without_halves_is_refused(
-    tiny_berts: TinyBerts, tmp_path: Path
-) -> None:
+def test_a_decoder_of_a_kind_without_halves_is_refused(toys: Toys, tmp_path: Path) -> None:
     distil = str(make_bert(tmp_path / "distil", ENGLISH, seed=4, kind="distilbert"))
     with pytest.raises(AbNetError, match="must be of a kind whose layers can be split"):
-        small_model("bert2bert", tiny_berts._replace(english=distil))
+        small_model("bert2bert", toys._replace(english=distil))
+
+
+def test_a_gpt_has_seen_only_what_comes_before(toys: Toys) -> None:
+    with pytest.raises(AbNetError, match="`objective` must be autoregressive with a GPT-2"):
+        small_model("abnet", toys._replace(english=toys.gpt))
+    with pytest.raises(AbNetError, match="`source_bert` must be a model that sees the whole"):
+        small_model("abnet_gpt", toys._replace(german=toys.gpt))
+
+
+def test_a_gpt_ends_pads_and_begins_with_one_symbol(toys: Toys) -> None:
+    model = small_model("abnet_gpt", toys)
+    symbols = model.target_symbols
+    assert len(set(symbols)) == 1
+    pairs = small_pairs(model)
+    words = symbols.words(pairs.target)
+    assert pairs.target[words].eq(symbols.sep).sum() == len(pairs.target)  # one end each
+    assert pairs.target[~words].eq(symbols.pad).all()
+    masked = shift_targets(pairs.target, symbols)
+    assert masked.inputs[:, 0].eq(symbols.cls).all()
+    assert masked.inputs[:, 1:].equal(pairs.target[:, :-1])
+    assert masked.chosen.equal(words)

@@ -66,7 +66,8 @@ SIZES = {
         ),
         minilm_head=words("--updates 1500 --batch-tokens 1024 --lr 1e-3"),
         abnet=words(
-            "--keep-cls --encoder-adapter-dim 384 --bert-dropout 0 --adapter-dropout 0 "
+            "--keep-cls --encoder-adapter-dim 384 --decoder-adapter-ffn-dim 0 "
+            "--length-loss-weight 1 --bert-dropout 0 --adapter-dropout 0 "
             "--max-tokens 600 --clip-norm 1.0 --lr 2e-3 --lr-scheduler polynomial_decay "
             "--warmup-updates 500 --total-num-update 7000 --max-update 7000 "
             "--save-interval-updates 200"
@@ -101,7 +102,8 @@ SIZES = {
         ),
         minilm_head=words("--updates 3000 --batch-tokens 16384 --lr 1e-3 --bf16"),
         abnet=words(
-            "--keep-cls --encoder-adapter-dim 256 --bert-dropout 0.1 --adapter-dropout 0.1 "
+            "--keep-cls --encoder-adapter-dim 256 --decoder-adapter-ffn-dim 0 "
+            "--length-loss-weight 1 --bert-dropout 0.1 --adapter-dropout 0.1 "
             "--max-tokens 4096 --clip-norm 1.0 --lr 1e-3 --lr-scheduler polynomial_decay "
             "--warmup-updates 1000 --total-num-update 12000 --max-update 12000 "
             "--save-interval-updates 300 --fp16"
@@ -132,7 +134,8 @@ SIZES = {
         ),
         minilm_head=words("--updates 2 --batch-tokens 256"),
         abnet=words(
-            "--keep-cls --encoder-adapter-dim 16 --bert-dropout 0 --adapter-dropout 0 "
+            "--keep-cls --encoder-adapter-dim 16 --decoder-adapter-ffn-dim 0 "
+            "--length-loss-weight 1 --bert-dropout 0 --adapter-dropout 0 "
             "--max-tokens 200 --lr 1e-3 --lr-scheduler polynomial_decay --warmup-updates 2 "
             "--total-num-update 16 "
             "--max-update 16 --save-interval-updates 1"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import EncoderDecoderModel, GenerationConfig
 
 from abnet.beam_search import BeamOptions, beam_search
 from abnet.config import AbNetConfig
+from abnet.masking import shift_targets
 from abnet.model import AbNet
-from abnet.objective import Pairs, training_loss
+from abnet.objective import training_loss
 from tests.batches import batch
-from tests.tiny import ENGLISH, GERMAN, make_bert
+from tests.systems import small_pairs
+from tests.tiny import ENGLISH, GERMAN, make_bert, make_gpt
 
 STEPS = 60
 
@@ -31,14 +35,7 @@ def trained(source: str, target: str) -> AbNet:
         "bert2bert", source_bert=source, target_bert=target, bert_dropout=0.0
     )
     model = AbNet.from_pretrained(config)
-    assert model.source_tokenizer is not None
-    assert model.target_tokenizer is not None
-    pairs = Pairs(
-        batch(model.source_tokenizer, GERMAN),
-        batch(model.target_tokenizer, ENGLISH),
-        len(model.source_tokenizer.vocabulary),
-        len(model.target_tokenizer.vocabulary),
-    )
+    pairs = small_pairs(model)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(STEPS):
         parts = training_loss(model, model, pairs, torch.Generator(), training=True)
@@ -137,3 +134,41 @@ def test_beam_search_is_theirs(
     assert max(map(len, expected)) < 40
     assert [hypotheses[0].tokens.tolist() for hypotheses in found] == expected
     assert len({tuple(ids) for ids in expected}) > 3
+
+
+def test_logits_with_a_gpt_are_theirs(wide_berts: tuple[str, str], tmp_path: Path) -> None:
+    source, _ = wide_berts
+    target = str(make_gpt(tmp_path / "gpt", ENGLISH, seed=3, hidden=32))
+    config = AbNetConfig.from_preset("bert2gpt", source_bert=source, target_bert=target)
+    torch.manual_seed(6)
+    ours = AbNet.from_pretrained(config).eval()
+    theirs = EncoderDecoderModel.from_encoder_decoder_pretrained(source, target).eval()
+    for index, block in enumerate(theirs.decoder.transformer.h):
+        adapter = ours.decoder.adapters[str(index)]
+        cross = block.crossattention
+        attention = adapter.attention
+        for projection in (
+            attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj
+        ):  # fmt: skip
+            torch.nn.init.normal_(projection.weight, std=0.3)
+            torch.nn.init.normal_(projection.bias, std=0.3)
+        both = torch.cat([attention.k_proj.weight, attention.v_proj.weight])
+        bias = torch.cat([attention.k_proj.bias, attention.v_proj.bias])
+        for conv, weight, offset in (  # GPT-2's matrices stand the other way
+            (cross.q_attn, attention.q_proj.weight, attention.q_proj.bias),
+            (cross.c_attn, both, bias),
+            (cross.c_proj, attention.out_proj.weight, attention.out_proj.bias),
+        ):
+            conv.weight.data.copy_(weight.t())
+            conv.bias.data.copy_(offset)
+    pairs = small_pairs(ours)
+    masked = shift_targets(pairs.target, ours.target_symbols)
+    with torch.no_grad():
+        expected = theirs(
+            input_ids=pairs.source,
+            attention_mask=pairs.source.ne(ours.source_symbols.pad),
+            decoder_input_ids=masked.inputs,
+        ).logits
+        found = ours(pairs.source, masked.inputs, masked.chosen).word_logits
+    torch.testing.assert_close(found, expected[masked.chosen], atol=1e-4, rtol=1e-4)
+    assert expected[masked.chosen].std() > 0.1
