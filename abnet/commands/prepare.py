@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from abnet.commands.common import resumable, say, split_pair
 from abnet.errors import AbNetError
 
 if TYPE_CHECKING:
@@ -52,6 +52,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
                     metavar="PREFIX",
                     help=f"the {split} files without their .LANGUAGE (or .LANGUAGE.gz)",
                 )
+            corpus.add_argument(
+                "--distilled-by",
+                metavar="NAME",
+                help="the model whose translations the training targets are, if they are; what "
+                "`abnet distill` wrote is known without it",
+            )
 
 
 def _add_common(parser: argparse.ArgumentParser, corpus: str) -> None:
@@ -92,11 +98,7 @@ def _add_common(parser: argparse.ArgumentParser, corpus: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prepares, and says where the result is."""
-    source, _, target = args.pair.partition("-")
-    if not source or not target or source == target:
-        raise AbNetError(
-            f"`--pair` must be two languages such as de-en, but is {args.pair} instead."
-        )
+    source, target = split_pair(args.pair)
     if args.workers < 1:
         raise AbNetError(f"`--workers` must be at least 1, but is {args.workers} instead.")
     from abnet.corpora.preparing import Options, prepare
@@ -111,14 +113,9 @@ def run(args: argparse.Namespace) -> int:
         text_only=args.text_only,
         overwrite=args.overwrite,
     )
-    try:
-        prepare(_build(args, source, target), options, _say)
-    except OSError as error:
-        name = "" if error.filename is None else f"{error.filename}: "
-        raise AbNetError(
-            f"{name}{error.strerror or error}. What is done is kept: run the command again."
-        ) from error
-    _say(f"prepared {args.dest}; its manifest.json says from what")
+    with resumable():
+        prepare(_build(args, source, target), options, say)
+    say(f"prepared {args.dest}; its manifest.json says from what")
     return 0
 
 
@@ -135,8 +132,4 @@ def _build(args: argparse.Namespace, source: str, target: str) -> Corpus:
         case "multi30k":
             return multi30k.build(source, target)
         case _:
-            return text.build(source, target, args.train, args.valid, args.test)
-
-
-def _say(line: str) -> None:
-    print(f"abnet: {line}", file=sys.stderr, flush=True)
+            return text.build(source, target, args.train, args.valid, args.test, args.distilled_by)

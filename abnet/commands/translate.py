@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from abnet.commands.common import add_decoding_options, decoding_options
 from abnet.commands.tokenize import chunks, open_input
 from abnet.errors import AbNetError
 from abnet.text import decode_lines
@@ -23,27 +24,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = DESCRIPTION_OF_OUTPUT
     parser.add_argument("checkpoint", help="a .pt of fairseq-train, or a .safetensors of abnet")
     parser.add_argument("file", nargs="?", default="-", help="raw text; standard input if absent")
-    parser.add_argument("--iterations", type=int, default=10, help="decoder passes at most")
-    parser.add_argument("--length-beam", type=int, default=4, help="length candidates a line")
-    parser.add_argument("--length-penalty", type=float, default=1.0, help="1: mean log-probability")
-    parser.add_argument(
-        "--length-weight",
-        type=float,
-        default=0.0,
-        metavar="W",
-        help="add W times the length's log-probability to a candidate's score",
-    )
-    parser.add_argument(
-        "--ban-repeats",
-        action="store_true",
-        help="of two equal neighbouring pieces, replace the less probable",
-    )
-    parser.add_argument(
-        "--repredict", action="store_true", help="predict all pieces in every pass, not masked only"
-    )
+    add_decoding_options(parser)
     parser.add_argument("--n-best", type=int, default=1, metavar="N", help="N translations a line")
     parser.add_argument("--scores", action="store_true", help="begin each line with its score")
-    parser.add_argument("--batch-size", type=int, default=32, help="lines decoded at once")
     parser.add_argument(
         "--buffer-size",
         type=int,
@@ -51,24 +34,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "(default: 16 times the batch size, or 1 line from a terminal)",
     )
     parser.add_argument("--device", help="torch device (default: the GPU if there is one)")
-    parser.add_argument("--source-bert", help="where the source BERT is now, if it has moved")
-    parser.add_argument("--target-bert", help="where the target BERT is now, if it has moved")
 
 
 def run(args: argparse.Namespace) -> int:
     """Translates until the input ends, the reader leaves, or Ctrl-C."""
-    from abnet.mask_predict import DecodingOptions
     from abnet.translator import InputReport, Translator
 
-    options = DecodingOptions(
-        iterations=args.iterations,
-        length_beam=args.length_beam,
-        length_penalty=args.length_penalty,
-        length_weight=args.length_weight,
-        ban_repeats=args.ban_repeats,
-        repredict=args.repredict,
-        n_best=args.n_best,
-    )
+    options = decoding_options(args, n_best=args.n_best)
     buffer_size = args.buffer_size
     if buffer_size is None:
         by_hand = args.file == "-" and sys.stdin.isatty()
