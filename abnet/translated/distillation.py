@@ -115,7 +115,11 @@ def adopt(
     candidates = (Candidate(*pair) for pair in zip(lines, translations, strict=True))
     result = _write(task, candidates, say)
     manifest.finish(
-        result, filter=describe_rules(task.rules), **origin, distilled={"teacher": teacher}
+        result,
+        teacher=about["teacher"],
+        filter=describe_rules(task.rules),
+        **origin,
+        distilled={"teacher": teacher},
     )
     return result
 

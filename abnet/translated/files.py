@@ -85,12 +85,15 @@ class Lines:
 
 
 def describe_files(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """What a manifest says of files: name and hash.
+    """What a manifest says of text files: name, hash and number of lines.
 
     Raises:
         AbNetError: one cannot be read.
     """
-    return [{"file": str(path), "sha256": sha256_of(path)} for path in paths]
+    return [
+        {"file": str(path), "sha256": sha256_of(path), "lines": sum(1 for _ in read_text(path))}
+        for path in paths
+    ]
 
 
 def sha256_of(path: Path) -> str:

@@ -124,7 +124,7 @@ class Translating:
             "format": FORMAT,
             **made_from,
             "teacher": described["sha256"],
-            "decoding": described["decoding"],
+            "decoding": self._decoding(),
             "lines": self.shards.lines,
             "shard_lines": running.shard_lines,
         }
@@ -166,6 +166,12 @@ class Translating:
                 f"that finds none missing writes {files}."
             )
         return not left
+
+    def _decoding(self) -> dict[str, Any]:
+        """The options that are not the usual ones: a new one then makes no old shard useless."""
+        usual = asdict(DecodingOptions())
+        given = asdict(self.teacher.options)
+        return {name: value for name, value in given.items() if value != usual[name]}
 
     @property
     def files(self) -> list[Path]:
