@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if args.data is None and args.references is None:
         raise AbNetError("`abnet evaluate` must have --references or --data, but has neither.")
     prepared = None if args.data is None else _prepared(args.data)
-    target = "en" if prepared is None else prepared["made_from"]["pair"].split("-")[1]
+    target = "en" if prepared is None else prepared["made_from"]["pair"].split("-", 1)[1]
     if args.hypotheses is not None:
         hypotheses = read_lines(args.hypotheses)
     else:

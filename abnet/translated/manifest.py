@@ -124,7 +124,7 @@ def result_files(folder: Path, pair: str) -> list[Path]:
     Args:
         pair: the languages, such as "de-en".
     """
-    return [folder / f"{PREFIX}.{language}" for language in pair.split("-")]
+    return [folder / f"{PREFIX}.{language}" for language in pair.split("-", 1)]
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:

@@ -169,7 +169,7 @@ class Translating:
 
     def _decoding(self) -> dict[str, Any]:
         """The options that are not the usual ones: a new one then makes no old shard useless."""
-        usual = asdict(DecodingOptions())
+        usual = asdict(type(self.teacher.options)())
         given = asdict(self.teacher.options)
         return {name: value for name, value in given.items() if value != usual[name]}
 

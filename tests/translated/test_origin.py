@@ -141,6 +141,19 @@ def test_manifests_of_others_say_nothing(tmp_path: Path, content: str) -> None:
     assert origin_of([write(tmp_path / "train.de", ["mine"])], "de-en") == {}
 
 
+def test_a_name_of_a_side_may_have_a_hyphen(run: Run, tmp_path: Path) -> None:
+    train = write(tmp_path / "train.en", ["a dog"])
+    output = Folder(tmp_path / "out")
+    outcome = run(
+        "distill", "--train", tmp_path / "train", "--pair", "en-zh-Hant", "--output", output.path,
+        "--translations", train, "--teacher-name", "big",
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.errors
+    assert output.lines("zh-Hant") == ["a dog"]
+    files = [output.path / f"train.{side}" for side in ("en", "zh-Hant")]
+    assert origin_of(files, "en-zh-Hant") == TEACHER
+
+
 @pytest.fixture
 def scored(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Scores perfect translations of the test set of a prepared folder."""
