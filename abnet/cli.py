@@ -15,6 +15,8 @@ COMMANDS = (
     "tokenize",
     "prepare",
     "pretrain",
+    "distill",
+    "backtranslate",
     "translate",
     "evaluate",
     "average",

@@ -109,27 +109,32 @@ def tokenized_bleu(
     )
 
 
-def read_generate_output(path: str | Path) -> list[str]:
-    """The best hypothesis of each sentence in a log of `fairseq-generate`, in the data's order.
+def read_generate_output(*paths: str | Path) -> list[str]:
+    """The best hypothesis of each sentence in logs of `fairseq-generate`, in the data's order.
+
+    Args:
+        paths: one log, or those of several `--shard-id`s of the same data.
 
     Raises:
         AbNetError: there is none, or a sentence is missing.
     """
     best: dict[int, str] = {}
-    for line in read_lines(path):
-        key, _, rest = line.partition("\t")
-        number = key.removeprefix("D-")
-        if key.startswith("D-") and number.isdigit() and "\t" in rest:
-            best.setdefault(int(number), rest.partition("\t")[2])  # the best comes first
+    for path in paths:
+        for line in read_lines(path):
+            key, _, rest = line.partition("\t")
+            number = key.removeprefix("D-")
+            if key.startswith("D-") and number.isdigit() and "\t" in rest:
+                best.setdefault(int(number), rest.partition("\t")[2])  # the best comes first
+    names = ", ".join(map(str, paths))
     if not best:
         raise AbNetError(
-            f"{path} must have lines such as `D-0<tab>score<tab>text`, as `fairseq-generate` "
+            f"{names} must have lines such as `D-0<tab>score<tab>text`, as `fairseq-generate` "
             "prints them, but has none."
         )
     missing = sorted(set(range(max(best) + 1)) - best.keys())
     if missing:
         raise AbNetError(
-            f"{path} must have every sentence up to number {max(best)}, but lacks {len(missing)}: "
+            f"{names} must have every sentence up to number {max(best)}, but lacks {len(missing)}: "
             f"{', '.join(map(str, missing[:5]))}{', ...' if len(missing) > 5 else ''}. Was the "
             "decoding ended early?"
         )

@@ -134,6 +134,15 @@ def test_generate_output_in_order(tmp_path: Path) -> None:
     assert read_generate_output(log) == ["one, with a\ttab", "", "threes"]
 
 
+def test_generate_output_in_several_logs(tmp_path: Path) -> None:
+    logs = [tmp_path / "0.out", tmp_path / "1.out"]
+    logs[0].write_text("D-2\t-0.1\tthree\nD-0\t-0.1\tone\n")
+    logs[1].write_text("D-1\t-0.1\ttwo\n")
+    assert read_generate_output(*logs) == ["one", "two", "three"]
+    with pytest.raises(AbNetError, match=r"0\.out must have every sentence .* lacks 1: 1\. Was"):
+        read_generate_output(logs[0])
+
+
 def test_generate_output_that_lost_sentences(tmp_path: Path) -> None:
     log = tmp_path / "generate.out"
     log.write_text(GENERATED.replace("D-1", "D-8"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
+from typing import Any
 
 from abnet.errors import AbNetError
 
@@ -20,13 +22,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--references",
         metavar="FILE",
-        required=True,
         nargs="+",
         action="extend",
         help="raw text, untouched; several files if each line has several references",
     )
     parser.add_argument(
-        "--language", default="en", metavar="CODE", help="target language (default: en)"
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="prepared folder that the system was trained on: the scores say whether its training "
+        "data are raw or distilled, and by whom; its raw test set is the default of --references",
+    )
+    parser.add_argument(
+        "--language",
+        metavar="CODE",
+        help="target language (default: that of --data, or else en)",
     )
     parser.add_argument(
         "--lowercase", action="store_true", help="ignore case, as TER, ROUGE and SARI do"
@@ -49,20 +59,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the scores, each with its signature."""
+    """Prints the scores, each with its signature, and what the training data were."""
     from abnet.evaluate import evaluate, read_generate_output, tokenized_bleu
     from abnet.rouge import rouge
     from abnet.sari import sari
     from abnet.text import read_lines
+    from abnet.translated.origin import describe_origin, told_origin
 
     if args.sari != (args.sources is not None):
         raise AbNetError("`--sari` and `--sources` must be given together, but only one is.")
+    if args.data is None and args.references is None:
+        raise AbNetError("`abnet evaluate` must have --references or --data, but has neither.")
+    prepared = None if args.data is None else _prepared(args.data)
+    target = "en" if prepared is None else prepared["made_from"]["pair"].split("-", 1)[1]
     if args.hypotheses is not None:
         hypotheses = read_lines(args.hypotheses)
     else:
         hypotheses = read_generate_output(args.generate_output)
-    references = [read_lines(file) for file in args.references]
-    language = args.language
+    files = args.references or [args.data / "raw" / f"test.{target}"]
+    references = [read_lines(file) for file in files]
+    language = args.language or target
     scores = evaluate(hypotheses, *references, language=language, lowercase=args.lowercase)
     if args.tokenized:
         scores.append(
@@ -76,8 +92,30 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         values = {score.name: score.value for score in scores}
         signatures = {score.name: score.signature for score in scores}
-        print(json.dumps({**values, "sentences": len(hypotheses), "signatures": signatures}))
+        about: dict[str, Any] = {"sentences": len(hypotheses), "signatures": signatures}
+        if prepared is not None:
+            origin = told_origin(prepared)
+            about |= {"training_data": describe_origin(origin), "distilled": "distilled" in origin}
+            if about["distilled"]:
+                about["teacher"] = origin["distilled"]["teacher"]
+        print(json.dumps({**values, **about}))
         return 0
     for score in scores:
         print(f"{score.label:<15}{score.value:7.2f}   {score.signature}")
+    if prepared is not None:
+        print(f"training data: {describe_origin(told_origin(prepared))}")
     return 0
+
+
+def _prepared(folder: Path) -> dict[str, Any]:
+    """The manifest of a prepared folder."""
+    from abnet.corpora.manifest import FILE
+    from abnet.translated.manifest import read_manifest
+
+    data = read_manifest(folder / FILE)
+    if data is None or "steps" not in data:
+        raise AbNetError(
+            f"`--data` must be a folder that `abnet prepare` made, but {folder} has no {FILE} of "
+            "it."
+        )
+    return data

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from abnet.commands.common import resumable, say
 from abnet.corpora.corpus import OVERLONG_SOURCE
 from abnet.errors import AbNetError
 
@@ -77,6 +77,13 @@ def _add_own(parser: argparse.ArgumentParser, corpus: str) -> None:
         help="a source with more pieces than its BERT has positions: drop it from the training "
         "part, truncate it everywhere, or refuse the file (default: %(default)s)",
     )
+    if corpus == "text":
+        parser.add_argument(
+            "--distilled-by",
+            metavar="NAME",
+            help="the model whose translations the training targets are, if they are; what "
+            "`abnet distill` wrote is known without it",
+        )
 
 
 def _add_common(parser: argparse.ArgumentParser, corpus: str) -> None:
@@ -138,14 +145,9 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         overlong_source=args.overlong_source if args.corpus in OWN else OVERLONG_SOURCE[0],
     )
-    try:
-        prepare(_build(args, source, target), options, _say)
-    except OSError as error:
-        name = "" if error.filename is None else f"{error.filename}: "
-        raise AbNetError(
-            f"{name}{error.strerror or error}. What is done is kept: run the command again."
-        ) from error
-    _say(f"prepared {args.dest}; its manifest.json says from what")
+    with resumable():
+        prepare(_build(args, source, target), options, say)
+    say(f"prepared {args.dest}; its manifest.json says from what")
     return 0
 
 
@@ -192,8 +194,4 @@ def _build(args: argparse.Namespace, source: str, target: str) -> Corpus:
             files = (args.train, args.valid, args.test)
             return jsonl.build(source, target, *files, args.source_key, args.target_key)
         case _:
-            return text.build(source, target, args.train, args.valid, args.test)
-
-
-def _say(line: str) -> None:
-    print(f"abnet: {line}", file=sys.stderr, flush=True)
+            return text.build(source, target, args.train, args.valid, args.test, args.distilled_by)

@@ -5,22 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 
+from abnet.commands.common import add_decoding_options, decoding_options
 from abnet.commands.tokenize import chunks, open_input
 from abnet.errors import AbNetError
 from abnet.text import decode_lines
 
 HELP = "translate raw text with a checkpoint, one line a line"
 BATCHES_A_BUFFER = 16  # lines of so many batches are sorted by length together
-DECODING = (  # options that are fields of DecodingOptions or BeamOptions
-    "iterations",
-    "length_beam",
-    "length_penalty",
-    "length_weight",
-    "ban_repeats",
-    "repredict",
-    "beam",
-    "n_best",
-)
 DESCRIPTION_OF_OUTPUT = """
 Each line of input gives one line of output, in order; an empty line gives an empty one. With
 --n-best N it gives N lines, best first. With --scores each line begins with its score (the
@@ -33,35 +24,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = DESCRIPTION_OF_OUTPUT
     parser.add_argument("checkpoint", help="a .pt of fairseq-train, or a .safetensors of abnet")
     parser.add_argument("file", nargs="?", default="-", help="raw text; standard input if absent")
-    parallel = parser.add_argument_group("parallel systems (Mask-Predict)")
-    parallel.add_argument("--iterations", type=int, help="decoder passes at most (default: 10)")
-    parallel.add_argument("--length-beam", type=int, help="length candidates a line (default: 4)")
-    parallel.add_argument(
-        "--length-weight",
-        type=float,
-        metavar="W",
-        help="add W times the length's log-probability to a candidate's score (default: 0)",
-    )
-    parallel.add_argument(
-        "--ban-repeats",
-        action="store_const",
-        const=True,
-        help="of two equal neighbouring pieces, replace the less probable",
-    )
-    parallel.add_argument(
-        "--repredict",
-        action="store_const",
-        const=True,
-        help="predict all pieces in every pass, not masked only",
-    )
-    autoregressive = parser.add_argument_group("autoregressive systems (beam search)")
-    autoregressive.add_argument("--beam", type=int, help="hypotheses a line (default: 5)")
-    parser.add_argument(
-        "--length-penalty", type=float, help="1, the default: by mean log-probability"
-    )
+    add_decoding_options(parser)
     parser.add_argument("--n-best", type=int, default=1, metavar="N", help="N translations a line")
     parser.add_argument("--scores", action="store_true", help="begin each line with its score")
-    parser.add_argument("--batch-size", type=int, default=32, help="lines decoded at once")
     parser.add_argument(
         "--buffer-size",
         type=int,
@@ -69,13 +34,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "(default: 16 times the batch size, or 1 line from a terminal)",
     )
     parser.add_argument("--device", help="torch device (default: the GPU if there is one)")
-    parser.add_argument("--source-bert", help="where the source BERT is now, if it has moved")
-    parser.add_argument("--target-bert", help="where the target BERT is now, if it has moved")
 
 
 def run(args: argparse.Namespace) -> int:
     """Translates until the input ends, the reader leaves, or Ctrl-C."""
-    from abnet.decoding import options_for
     from abnet.translator import InputReport, Translator
 
     buffer_size = args.buffer_size
@@ -91,9 +53,7 @@ def run(args: argparse.Namespace) -> int:
         translator = Translator.from_checkpoint(
             args.checkpoint, args.device, args.source_bert, args.target_bert
         )
-        options = options_for(
-            translator.model.config, {name: getattr(args, name) for name in DECODING}
-        )
+        options = decoding_options(args, translator.model.config, n_best=args.n_best)
         name = "standard input" if args.file == "-" else args.file
         try:
             for lines in chunks(decode_lines(stream, name), buffer_size):

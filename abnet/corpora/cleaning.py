@@ -6,7 +6,6 @@ import itertools
 import multiprocessing
 import os
 import re
-import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -15,6 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from abnet.corpora.corpus import Pair, Rules
 from abnet.errors import AbNetError
+from abnet.processes import end_with_parent
 from abnet.text import clean_line
 from abnet.tokenizer import Tokenizer
 
@@ -192,16 +192,8 @@ _cleaner_of_process: list[Cleaner] = []
 
 def _start_process(cleaner: Cleaner) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread a process
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     _cleaner_of_process.append(cleaner)
-
-
-def _end_with_parent() -> None:
-    """Ends this process when the one that started it is killed; it would wait for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _clean_in_process(pairs: list[Pair], rules: Rules | None) -> CleanChunk:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from abnet.errors import AbNetError
 
@@ -113,6 +113,7 @@ class Corpus:
             validation split of its own.
         expected: the number of pairs that the published set-ups have, by split.
         choices: what the papers leave open, and how it was settled here.
+        origin: what models wrote of the training part; see `abnet.translated.origin`.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Corpus:
     valid_every: int = 0
     expected: Mapping[str, int] = field(default_factory=dict)
     choices: tuple[str, ...] = ()
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from abnet.corpora.manifest import Manifest
 from abnet.corpora.writing import SplitWriter, split_files
 from abnet.errors import AbNetError
 from abnet.text import clean_line, read_pair
+from abnet.translated.origin import KINDS, describe_origin, origin_of
 
 # A change of what comes out of the same files makes data of other versions "something else".
 FORMAT = 1
@@ -89,10 +90,11 @@ def prepare(corpus: Corpus, options: Options, say: Say) -> Manifest:
         cleaner.longest_source = longest[0]
     files = Files(options.downloads, options.given, say)
     located = files.locate(corpus)
+    pair = f"{corpus.source}-{corpus.target}"
     made_from = {
         "format": FORMAT,
         "corpus": corpus.name,
-        "pair": f"{corpus.source}-{corpus.target}",
+        "pair": pair,
         "rules": asdict(corpus.rules),
         "valid_every": corpus.valid_every,
         "choices": list(corpus.choices),
@@ -108,6 +110,11 @@ def prepare(corpus: Corpus, options: Options, say: Say) -> Manifest:
         name: {"sha256": used.sha256, "bytes": used.path.stat().st_size, "trust": used.trust}
         for name, used in sorted(files.used.items())
     }
+    train_files = [file for part, *files in located if part.split == "train" for file in files]
+    origin = {**origin_of(train_files, pair), **corpus.origin}
+    for kind in KINDS:
+        manifest.data.pop(kind, None)
+    manifest.data |= origin
     manifest.data["versions"] = {name: version(name) for name in ("tokenizers", "transformers")}
     manifest.save()
     preparation = _Preparation(corpus, cleaner, longest, manifest, options)
@@ -117,6 +124,7 @@ def prepare(corpus: Corpus, options: Options, say: Say) -> Manifest:
             preparation.run(split, parts)
             for line in preparation.report(split):
                 say(line)
+    say(f"training data: {describe_origin(origin)}")
     if not options.text_only and manifest.data["binarized"] is None:
         binarized = binarize(
             options.dest,

@@ -19,6 +19,6 @@ generate() {
         --path "$run/checkpoint_average.pt" --gen-subset test --max-tokens 4096 \
         --iter-decode-max-iter 10 --iter-decode-with-beam 4 --results-path "$run" "$@"
     abnet evaluate --generate-output "$run/generate-test.txt" \
-        --references "$data/raw/test.$target" --language "$target" --tokenized \
+        --data "$data" --references "$data/raw/test.$target" --language "$target" --tokenized \
         ${score_options[@]+"${score_options[@]}"}
 }
