@@ -310,12 +310,12 @@ def test_logs_of_fairseq_generate(
         (["ok.safetensors", "--max-ratio", "0"], "`max_ratio` must be at least 1"),
         (
             ["ok.safetensors", "--workers", "1", "--devices", "a,b"],
-            "`--workers` must be at least 2, one a",
+            "`--workers` must be at least 2",
         ),
         (["ok.safetensors", "--pair", "de"], "`--pair` must be two languages"),
         (
             ["ok.safetensors", "--pair", "it-en"],
-            "`--train` must be what two files .*train.LANGUAGE have",
+            "`--train` must be what two files",
         ),
     ],
 )
