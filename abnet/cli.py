@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from abnet.errors import AbNetError
 
 COMMANDS = (
+    "systems",
     "describe",
     "doctor",
     "tokenize",

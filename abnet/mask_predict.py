@@ -39,6 +39,8 @@ class DecodingOptions:
     """Weight of the log-probability of a candidate's length in its score; 0 in Mask-Predict."""
     force_max_iterations: bool = False
     """Do all passes even when a prediction repeats."""
+    patience: int = 1
+    """Stop when the prediction has repeated so many times in a row; 1 in the paper."""
     repredict: bool = False
     """Predict all positions in every pass, not the masked ones alone (CMLMC)."""
     ban_repeats: bool = False
@@ -49,7 +51,7 @@ class DecodingOptions:
     """Whether each hypothesis brings the filled prediction of every pass."""
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "length_beam", "n_best"):
+        for name in ("iterations", "length_beam", "patience", "n_best"):
             if getattr(self, name) < 1:
                 raise AbNetError(
                     f"`{name}` must be at least 1, but is {getattr(self, name)} instead."
@@ -90,9 +92,10 @@ def mask_predict(
 
     Pass 1 predicts every position. Pass i of N masks the `max(1, L * (N - i + 1) // N)` tokens of
     lowest probability again, the earlier of equals first, and predicts them anew. A candidate is
-    done when its *filled* prediction repeats; a sentence leaves the batch when its candidates are
-    all done. [PAD], [MASK] and [CLS] are never predicted, [SEP] only at the end. With `repredict`
-    (Huang et al., ICLR 2022) the tokens that are not masked are predicted anew as well.
+    done when its *filled* prediction has repeated `patience` times in a row; a sentence leaves the
+    batch when its candidates are all done. [PAD], [MASK] and [CLS] are never predicted, [SEP] only
+    at the end. With `repredict` (Huang et al., ICLR 2022) the tokens that are not masked are
+    predicted anew as well.
 
     Args:
         model: in evaluation mode.
@@ -144,6 +147,7 @@ class _State:
         tokens: (B, C, T) filled predictions, [PAD] behind the length.
         scores: (B, C, T) log-probabilities, 0 behind the length.
         done: (B, C) boolean.
+        repeated: (B, C) how many times in a row the prediction has been the same.
         passes: (B, C) decoder passes each candidate took.
         history: (B, C, T) filled predictions, one a pass.
         sentence: the row of the original batch that each sentence came from.
@@ -155,6 +159,7 @@ class _State:
         tokens: Tensor,
         scores: Tensor,
         done: Tensor,
+        repeated: Tensor,
         passes: Tensor,
         history: list[Tensor],
         sentence: list[int],
@@ -164,6 +169,7 @@ class _State:
         self.tokens = tokens
         self.scores = scores
         self.done = done
+        self.repeated = repeated
         self.passes = passes
         self.history = history
         self.sentence = sentence
@@ -183,6 +189,7 @@ class _State:
             torch.where(inside, symbols.mask, symbols.pad),
             torch.zeros(inside.shape, device=lengths.device),
             torch.zeros_like(lengths, dtype=torch.bool),
+            torch.zeros_like(lengths),
             torch.zeros_like(lengths),
             [],
             list(range(lengths.size(0))),
@@ -219,7 +226,9 @@ class _State:
             self.scores = self.scores.masked_scatter(repeats, second.values)
         self.passes = self.passes + (~self.done).long()
         if not options.force_max_iterations:
-            self.done = self.done | tokens.eq(self.tokens).all(dim=2)
+            same = tokens.eq(self.tokens).all(dim=2)
+            self.repeated = torch.where(same, self.repeated + 1, 0)
+            self.done = self.done | (self.repeated >= options.patience)
         self.tokens = tokens
         if options.keep_history:
             self.history.append(tokens)
@@ -233,6 +242,7 @@ class _State:
             self.tokens[rows, :, :longest],
             self.scores[rows, :, :longest],
             self.done[rows],
+            self.repeated[rows],
             self.passes[rows],
             [tokens[rows, :, :longest] for tokens in self.history],
             [self.sentence[row] for row in rows.tolist()],

@@ -1,6 +1,7 @@
 """Every system as one row: encoder x decoder x objective, what trains, and the paper's figures.
 
-A row's name is a preset of `AbNetConfig` and an architecture of the fairseq plugin.
+A row's name is a preset of `AbNetConfig` and an architecture of the fairseq plugin;
+`scripts/reproduce/system.sh NAME CORPUS PAIR` prepares, trains, decodes and scores it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ class System:
         options: the fields of `AbNetConfig` in which it differs from the defaults.
         bleu: the paper's BLEU, by corpus and direction.
         trained_millions: the paper's count of trained parameters (its Table 1), in millions.
+        both_berts: one model for both sides, instead of the two languages' BERTs.
+        target_bert: a model for the target side, instead of the language's BERT.
     """
 
     group: str
@@ -27,6 +30,8 @@ class System:
     options: Mapping[str, Any] = field(default_factory=dict)
     bleu: Mapping[str, float] = field(default_factory=dict)
     trained_millions: int | None = None
+    both_berts: str | None = None
+    target_bert: str | None = None
 
 
 _RELEASED: dict[str, Any] = {
@@ -128,6 +133,7 @@ SYSTEMS: dict[str, System] = {
         "hybrids",
         "source BERT (or RoBERTa, XLM-R) with adapters, frozen GPT-2 with adapters, autoregressive",
         {**_IWSLT, **_AUTOREGRESSIVE},
+        target_bert="gpt2",
     ),
     "transformer_base": System(
         "from scratch",
@@ -168,16 +174,19 @@ SYSTEMS: dict[str, System] = {
         "warm-started",
         "BERT2GPT2 (RoBERTa2GPT2): a BERT as encoder, a GPT-2 as decoder, all trains",
         _WARM_STARTED,
+        target_bert="gpt2",
     ),
     "rnd2gpt": System(
         "warm-started",
         "Rnd2GPT2: a GPT-2 as decoder, the encoder of a BERT's shape from random weights",
         {**_WARM_STARTED, **_RANDOM_SOURCE},
+        target_bert="gpt2",
     ),
     "bert_share": System(
         "warm-started",
         "BERTShare (RoBERTaShare): one model in encoder and decoder, all trains",
         {**_WARM_STARTED, "share_bert": True},
+        both_berts="bert-base-multilingual-cased",
     ),
     "bert2rnd": System(
         "warm-started",

@@ -36,8 +36,8 @@ SMALL: dict[str, Any] = {
 }
 
 
-def small_config(name: str, toys: Toys, **changes: Any) -> AbNetConfig:
-    """A system of `abnet.systems`, German to English, without dropout."""
+def small_options(name: str) -> dict[str, Any]:
+    """What makes a system of `abnet.systems` small, without dropout."""
     options = SYSTEMS[name].options
     fewer: dict[str, Any] = {
         layers: 2
@@ -46,12 +46,22 @@ def small_config(name: str, toys: Toys, **changes: Any) -> AbNetConfig:
     }
     if options.get("decoder_adapter_ffn_dim"):
         fewer["decoder_adapter_ffn_dim"] = 8
-    target = toys.gpt if "gpt" in name else toys.english
-    if options.get("share_bert"):
-        target = toys.german
-    return AbNetConfig.from_preset(
-        name, source_bert=toys.german, target_bert=target, **{**SMALL, **fewer, **changes}
-    )
+    return {**SMALL, **fewer}
+
+
+def berts_of(name: str, toys: Toys) -> tuple[str, str]:
+    """The source and target model of a system, German to English."""
+    system = SYSTEMS[name]
+    if system.both_berts:
+        return toys.german, toys.german
+    return toys.german, toys.gpt if system.target_bert else toys.english
+
+
+def small_config(name: str, toys: Toys, **changes: Any) -> AbNetConfig:
+    """A small system."""
+    source, target = berts_of(name, toys)
+    options = {**small_options(name), **changes}
+    return AbNetConfig.from_preset(name, source_bert=source, target_bert=target, **options)
 
 
 def small_model(name: str, toys: Toys, **changes: Any) -> AbNet:

@@ -53,6 +53,8 @@ DECODING = (  # options that are fields of DecodingOptions or BeamOptions
     "length_weight",
     "ban_repeats",
     "repredict",
+    "force_max_iterations",
+    "patience",
     "beam",
     "length_penalty",
 )
@@ -80,8 +82,15 @@ def add_decoding_options(parser: argparse._ActionsContainer) -> None:
     for name, what in (
         ("--ban-repeats", "of two equal neighbouring pieces, replace the less probable"),
         ("--repredict", "predict all pieces in every pass, not masked only"),
+        ("--force-max-iterations", "do all passes even when a translation repeats"),
     ):
         parser.add_argument(name, action="store_const", const=True, help=parallel + what)
+    parser.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help=f"{parallel}stop when a translation repeats N times in a row (default: 1)",
+    )
     parser.add_argument("--beam", type=int, help=f"{stepwise}hypotheses a line (default: 5)")
     parser.add_argument(
         "--length-penalty", type=float, help="1, the default: by mean log-probability"

@@ -53,6 +53,10 @@ class TranslationAbNetConfig(TranslationConfig):
         default=DecodingOptions.repredict,
         metadata={"help": "predict all positions in every pass, not the masked ones alone"},
     )
+    iter_decode_patience: int = dataclasses.field(
+        default=DecodingOptions.patience,
+        metadata={"help": "stop when the prediction has repeated so many times in a row"},
+    )
     seed: int = II("common.seed")
     post_process: Optional[str] = II("common_eval.post_process")  # noqa: UP045
 
@@ -256,13 +260,12 @@ class TranslationAbNetTask(TranslationTask):
 
     def _decoding_options(self, abnet: AbNet, given: Mapping[str, Any]) -> Options:
         own = {
-            "length_weight": self.cfg.iter_decode_length_weight,
-            "ban_repeats": self.cfg.iter_decode_ban_repeats,
-            "repredict": self.cfg.iter_decode_repredict,
+            name: self.cfg[f"iter_decode_{name}"]
+            for name in ("length_weight", "ban_repeats", "repredict", "patience")
         }
         if abnet.config.objective == "autoregressive":
             for name, value in own.items():
-                if value:
+                if value != getattr(DecodingOptions, name):
                     flag = "--iter-decode-" + name.replace("_", "-")
                     raise AbNetError(f"`{flag}` must be left out: the system is autoregressive.")
             return beam_options(given)

@@ -44,6 +44,7 @@ def _one_length(model: AbNet, source: Tensor, length: int, options: DecodingOpti
     tokens = [symbols.mask] * length
     scores = [-math.inf] * length
     history: list[list[int]] = []
+    repeated = 0
     for number in range(1, iterations + 1):
         if number > 1:
             count = max(1, math.floor(length * (iterations - number + 1) / iterations + 1e-9))
@@ -69,7 +70,8 @@ def _one_length(model: AbNet, source: Tensor, length: int, options: DecodingOpti
         if options.ban_repeats:
             _replace_repeats(tokens, scores, seconds)
         history.append(list(tokens))
-        if tokens == before and not options.force_max_iterations:
+        repeated = repeated + 1 if tokens == before else 0
+        if repeated == options.patience and not options.force_max_iterations:
             break
     score = sum(scores) / length**options.length_penalty
     return Reference(tokens, scores, score, len(history), history)

@@ -52,6 +52,8 @@ def check(ours: Hypothesis, theirs: reference.Reference) -> None:
         DecodingOptions(),
         DecodingOptions(length_penalty=0.0, force_max_iterations=True),
         DecodingOptions(iterations=7, length_beam=2, length_penalty=2, force_max_iterations=True),
+        DecodingOptions(patience=2),
+        DecodingOptions(iterations=8, patience=3, ban_repeats=True),
         DecodingOptions(length_weight=0.7),
         DecodingOptions(iterations=6, repredict=True),
         DecodingOptions(iterations=6, ban_repeats=True),
