@@ -74,7 +74,7 @@ SYSTEMS: dict[str, System] = {
         "AB-Net",
         "AB-Net in the paper's shape for WMT",
         _WMT,
-        {"wmt16.ro-en": 35.63, "wmt14.en-de": 28.69, "wmt14.de-en": 33.57},
+        {"wmt16_ro_en.ro-en": 35.63, "wmt14.en-de": 28.69, "wmt14.de-en": 33.57},
         67,
     ),
     "abnet_released_iwslt_de_en": System(
@@ -121,7 +121,7 @@ SYSTEMS: dict[str, System] = {
         "one-sided",
         "AB-Net-Enc: source BERT with adapters, Transformer decoder, autoregressive",
         {**_WMT, "decoder": "transformer", **_AUTOREGRESSIVE},
-        {"wmt14.en-de": 30.60, "wmt14.en-fr": 43.56, "wmt16.ro-en": 39.21, "iwslt14.en-de": 29.96},
+        {"wmt14.en-de": 30.60, "wmt14.en-fr": 43.56, "wmt16_ro_en.ro-en": 39.21, "iwslt14.en-de": 29.96},
     ),
     "abnet_causal": System(
         "one-sided",
@@ -141,7 +141,7 @@ SYSTEMS: dict[str, System] = {
         {**_SCRATCH, **_AUTOREGRESSIVE},
         {
             "iwslt14.de-en": 33.59,
-            "wmt16.ro-en": 34.46,
+            "wmt16_ro_en.ro-en": 34.46,
             "wmt14.en-de": 28.04,
             "wmt14.de-en": 32.69,
         },
@@ -151,7 +151,7 @@ SYSTEMS: dict[str, System] = {
         "from scratch",
         "Transformer-Big on the BERTs' vocabularies, autoregressive",
         {**_SCRATCH, **_AUTOREGRESSIVE, **_BIG, "transformer_dropout": 0.3},
-        {"wmt14.en-de": 28.91, "wmt14.en-fr": 42.23, "wmt16.ro-en": 36.46},
+        {"wmt14.en-de": 28.91, "wmt14.en-fr": 42.23, "wmt16_ro_en.ro-en": 36.46},
     ),
     "mask_predict": System(
         "from scratch",
@@ -159,7 +159,7 @@ SYSTEMS: dict[str, System] = {
         {**_SCRATCH, "length_classes": 1024},
         {
             "iwslt14.de-en": 31.71,
-            "wmt16.ro-en": 33.31,
+            "wmt16_ro_en.ro-en": 33.31,
             "wmt14.en-de": 27.03,
             "wmt14.de-en": 30.53,
         },
