@@ -32,6 +32,7 @@ SMALL: dict[str, Any] = {
     "transformer_dropout": 0.0,
     "bert_dropout": 0.0,
     "adapter_dropout": 0.0,
+    "drop_net": 0.0,
     "length_classes": 48,
 }
 
