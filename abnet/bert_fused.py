@@ -15,7 +15,7 @@ the Transformer, M the width of the BERT.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +65,8 @@ class BertAttention(nn.Module):
         """
         read = self.dropout(self.attention(hidden, bert, visible))
         share = self._share_of_own()
-        return share * own + (1.0 - share) * read
+        branch: Tensor = share * own + (1.0 - share) * read
+        return branch
 
     def _share_of_own(self) -> float:
         if not self.training or self.drop_net == 0.0:
@@ -124,7 +125,8 @@ class FusedEncoder(Encoder):
         visible = ~padding[:, None, None, :]
 
         def layer(index: int, hidden: Tensor, bias: Tensor) -> Tensor:
-            module, fused = self.backbone.layers[index], self.adapters[str(index)]
+            module = self.backbone.layers[index]
+            fused: Any = self.adapters[str(index)]
             own = self.halves.attention(module, hidden, bias, None)
             branch = fused(own, hidden, fused.project(states), visible)
             hidden = self.halves.after_sum(module, hidden + branch)

@@ -61,6 +61,15 @@ def small_model(name: str, toys: Toys, **changes: Any) -> AbNet:
     return AbNet.from_pretrained(small_config(name, toys, **changes))
 
 
+def lively_model(name: str, toys: Toys, **changes: Any) -> AbNet:
+    """The same with larger weights, so that all it reads shows, in evaluation mode."""
+    model = small_model(name, toys, **changes).eval()
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dim() == 2:
+            parameter.data *= 5
+    return model
+
+
 def small_pairs(model: AbNet) -> Pairs:
     """Eight German sentences and their translations."""
     source, target = model.source_tokenizer, model.target_tokenizer
