@@ -8,7 +8,7 @@ import torch
 
 from abnet.adapters import CrossAttention, KeysValues
 from abnet.bert_fused import BertAttention
-from abnet.builders import Backbones, build_decoder
+from abnet.builders import Backbones, build_decoder, build_encoder
 from abnet.checkpoint import save_checkpoint
 from abnet.config import AbNetConfig
 from abnet.describe import describe
@@ -146,3 +146,7 @@ def test_parts_that_do_not_belong_together_are_refused(toys: Toys) -> None:
     backbones = Backbones(fused.encoder.backbone, fused.decoder.backbone)
     with pytest.raises(AbNetError, match="`backbones` must have a BERT to fuse, but have none"):
         build_decoder(fused.config, backbones, fused.target_symbols)
+    whole = backbones._replace(fused=fused.encoder.bert_backbone)
+    whole.source.halves = None
+    with pytest.raises(AbNetError, match="`backbone` must have layers that can be split, but"):
+        build_encoder(fused.config, whole, fused.source_symbols)
