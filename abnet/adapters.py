@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from abnet.encoder import EncoderOutput
 from abnet.errors import AbNetError
 
 
@@ -42,6 +43,10 @@ class KeysValues(NamedTuple):
 
     keys: Tensor
     values: Tensor
+
+    def select(self, sentences: Tensor) -> KeysValues:
+        """The rows of some sentences only; sentences: (K,) indices."""
+        return KeysValues(self.keys[sentences], self.values[sentences])
 
 
 class CrossAttention(nn.Module):
@@ -157,9 +162,9 @@ class CrossAttentionAdapter(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.pre_norm = pre_norm
 
-    def project(self, memory: Tensor) -> KeysValues:
+    def project(self, encoded: EncoderOutput) -> KeysValues:
         """Keys and values of the source; see `CrossAttention.project`."""
-        return self.attention.project(memory)
+        return self.attention.project(encoded.memory)
 
     def forward(self, hidden: Tensor, source: KeysValues, visible: Tensor) -> Tensor:
         """hidden: (B*C, T, H) -> (B*C, T, H); see `CrossAttention.forward` for the others."""

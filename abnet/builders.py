@@ -16,6 +16,7 @@ from abnet.backbone import (
     random_backbone,
     transformer_backbone,
 )
+from abnet.bert_fused import BertAttention, FusedCrossAttention, FusedEncoder
 from abnet.config import AbNetConfig
 from abnet.decoder import Decoder
 from abnet.encoder import Encoder
@@ -34,10 +35,16 @@ class Vocabulary(NamedTuple):
 
 
 class Backbones(NamedTuple):
-    """The two sides; one object twice where they share their weights."""
+    """What the layers of both sides are.
+
+    Attributes:
+        source, target: the two sides; one object twice where they share their weights.
+        fused: the source BERT that a BERT-Fused Transformer reads besides; else `None`.
+    """
 
     source: Backbone
     target: Backbone
+    fused: Backbone | None = None
 
 
 def load_bert(config: AbNetConfig, side: str) -> Backbone:
@@ -80,23 +87,44 @@ def build_backbones(
         )
         return transformer_backbone(shape, vocabulary.size, with_head, vocabulary.symbols.pad)
 
-    if config.encoder == "transformer":
-        encoder = scratch(config.transformer_encoder_layers, source, with_head=False)
-    else:
+    if config.encoder == "bert":
         encoder = bert(config, "source")
+    else:
+        encoder = scratch(config.transformer_encoder_layers, source, with_head=False)
     if config.share_bert:
         return Backbones(encoder, encoder)
-    if config.decoder == "transformer":
-        return Backbones(
-            encoder, scratch(config.transformer_decoder_layers, target, with_head=True)
-        )
-    return Backbones(encoder, bert(config, "target"))
+    if config.decoder == "bert":
+        decoder = bert(config, "target")
+    else:
+        decoder = scratch(config.transformer_decoder_layers, target, with_head=True)
+    fused = bert(config, "source") if config.encoder == "bert_fused" else None
+    return Backbones(encoder, decoder, fused)
 
 
-def build_encoder(config: AbNetConfig, backbone: Backbone, symbols: SymbolIds) -> Encoder:
+def build_encoder(config: AbNetConfig, backbones: Backbones, symbols: SymbolIds) -> Encoder:
     """The encoder of a config around its backbone; a Transformer has no adapters."""
+    backbone, bert = backbones.source, backbones.fused
+    adapters = _encoder_adapters(config, backbone, bert)
+    length = None
+    if config.objective == "conditional_masked_lm":
+        length = LengthPredictor(config.length_classes, backbone.hidden_size)
+    if bert is None:
+        return Encoder(backbone, adapters, length, symbols, config.keep_cls)
+    alone = Encoder(bert, nn.ModuleDict(), None, symbols, config.keep_cls)
+    return FusedEncoder(backbone, adapters, length, symbols, config.keep_cls, alone)
+
+
+def _encoder_adapters(
+    config: AbNetConfig, backbone: Backbone, bert: Backbone | None
+) -> nn.ModuleDict:
+    """What stands in or behind the encoder's layers."""
+    if bert is not None:
+        layers = range(len(backbone.layers))
+        return nn.ModuleDict(
+            {str(layer): _bert_attention(config, backbone, bert) for layer in layers}
+        )
     count = config.encoder_adapter_layers if config.encoder == "bert" else 0
-    adapters = nn.ModuleDict(
+    return nn.ModuleDict(
         {
             str(layer): FeedForwardAdapter(
                 backbone.hidden_size, config.encoder_adapter_dim, config.adapter_init == "identity"
@@ -104,31 +132,28 @@ def build_encoder(config: AbNetConfig, backbone: Backbone, symbols: SymbolIds) -
             for layer in _top_layers("encoder", count, backbone)
         }
     )
-    length = None
-    if config.objective == "conditional_masked_lm":
-        length = LengthPredictor(config.length_classes, backbone.hidden_size)
-    return Encoder(backbone, adapters, length, symbols, config.keep_cls)
 
 
-def build_decoder(
-    config: AbNetConfig, backbone: Backbone, symbols: SymbolIds, memory_width: int
-) -> Decoder:
-    """The decoder of a config around its backbone; `memory_width` is the encoder's."""
+def build_decoder(config: AbNetConfig, backbones: Backbones, symbols: SymbolIds) -> Decoder:
+    """The decoder of a config around its backbone."""
     causal = config.objective == "autoregressive"
-    inside = config.decoder == "transformer" or config.cross_attention == "inside"
-    make = _cross_attention_inside if inside else _adapter
+    inside = config.decoder != "bert" or config.cross_attention == "inside"
+    make: Callable[[AbNetConfig, Backbones], nn.Module] = _adapter
+    if config.decoder == "bert_fused":
+        make = _fused_cross_attention
+    elif inside:
+        make = _cross_attention_inside
+    backbone = backbones.target
     count = config.decoder_adapter_layers if config.decoder == "bert" else None
     adapters = nn.ModuleDict(
-        {
-            str(layer): make(config, backbone, memory_width)
-            for layer in _top_layers("decoder", count, backbone)
-        }
+        {str(layer): make(config, backbones) for layer in _top_layers("decoder", count, backbone)}
     )
     return Decoder(backbone, adapters, symbols, config.keep_cls and not causal, causal, inside)
 
 
-def _adapter(config: AbNetConfig, backbone: Backbone, memory_width: int) -> CrossAttentionAdapter:
+def _adapter(config: AbNetConfig, backbones: Backbones) -> CrossAttentionAdapter:
     """The adapter behind a layer of a BERT (Eq. 6)."""
+    backbone, memory_width = backbones.target, backbones.source.hidden_size
     width, dropout = backbone.hidden_size, config.adapter_dropout
     heads = config.decoder_adapter_heads or backbone.num_heads
     identity = config.adapter_init == "identity"
@@ -140,18 +165,48 @@ def _adapter(config: AbNetConfig, backbone: Backbone, memory_width: int) -> Cros
     return CrossAttentionAdapter(attention, block, width, dropout, pre_norm)
 
 
-def _cross_attention_inside(
-    config: AbNetConfig, backbone: Backbone, memory_width: int
-) -> CrossAttentionAdapter:
+def _cross_attention_inside(config: AbNetConfig, backbones: Backbones) -> CrossAttentionAdapter:
     """The cross-attention within a Transformer's layer, where the layer's norms stand."""
-    width = backbone.hidden_size
-    scratch = config.decoder == "transformer"
-    dropout = config.transformer_dropout if scratch else config.bert_dropout
-    attention = CrossAttention(width, memory_width, backbone.num_heads, dropout, identity=False)
+    backbone = backbones.target
+    dropout = config.bert_dropout if config.decoder == "bert" else config.transformer_dropout
+    attention = _attention_inside(backbone, backbones.source.hidden_size, dropout)
+    pre_norm = backbone.halves is not None and backbone.halves.pre_norm
+    return CrossAttentionAdapter(
+        attention, None, backbone.hidden_size, dropout, pre_norm, backbone.norm_eps
+    )
+
+
+def _fused_cross_attention(config: AbNetConfig, backbones: Backbones) -> FusedCrossAttention:
+    """The two cross-attentions within a decoder's layer of BERT-Fused."""
+    backbone, dropout = backbones.target, config.transformer_dropout
+    return FusedCrossAttention(
+        _attention_inside(backbone, backbones.source.hidden_size, dropout),
+        _bert_attention(config, backbone, backbones.fused),
+        backbone.hidden_size,
+        dropout,
+        backbone.norm_eps,
+    )
+
+
+def _bert_attention(
+    config: AbNetConfig, backbone: Backbone, bert: Backbone | None
+) -> BertAttention:
+    """The attention of one of the backbone's layers to the source BERT."""
+    if bert is None:
+        raise AbNetError("`backbones` must have a BERT to fuse, but have none.")
+    dropout = config.transformer_dropout
+    attention = _attention_inside(backbone, bert.hidden_size, dropout)
+    return BertAttention(attention, dropout, config.drop_net)
+
+
+def _attention_inside(backbone: Backbone, memory_width: int, dropout: float) -> CrossAttention:
+    """A new attention with weights as those of the layer that it stands in."""
+    attention = CrossAttention(
+        backbone.hidden_size, memory_width, backbone.num_heads, dropout, identity=False
+    )
     for projection in (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj):
         nn.init.normal_(projection.weight, std=INITIAL_DEVIATION)
-    pre_norm = backbone.halves is not None and backbone.halves.pre_norm
-    return CrossAttentionAdapter(attention, None, width, dropout, pre_norm, backbone.norm_eps)
+    return attention
 
 
 def _top_layers(side: str, count: int | None, backbone: Backbone) -> range:

@@ -30,9 +30,11 @@ class AbNetConfig:
     target_bert: str
     """The same of the target language."""
     encoder: str = "bert"
-    """"bert": the source BERT with feed-forward adapters; "transformer": one from scratch."""
+    """"bert": the source BERT with feed-forward adapters; "transformer": one from scratch;
+    "bert_fused": one from scratch whose layers also attend to the source BERT's output."""
     decoder: str = "bert"
-    """"bert": the target BERT (or GPT-2) with cross-attention; "transformer": one from scratch."""
+    """"bert": the target BERT (or GPT-2) with cross-attention; "transformer": one from scratch;
+    "bert_fused": one from scratch whose layers also attend to the source BERT's output."""
     objective: str = "conditional_masked_lm"
     """"conditional_masked_lm": all positions in parallel; "autoregressive": word by word."""
     train: str = "adapters"
@@ -76,6 +78,13 @@ class AbNetConfig:
     """Its attention heads."""
     transformer_dropout: float = 0.1
     """Its dropout; the paper has 0.3 on IWSLT."""
+    drop_net: float = 1.0
+    """BERT-Fused, while training: a layer keeps one of its two attentions alone with this
+    probability, half of it for each, and their mean otherwise (Zhu et al. 2020, whose code calls
+    the half of it a ratio, at most 0.5)."""
+    warm_start: str | None = None
+    """Checkpoint of a Transformer (`transformer_base`, `mask_predict`) whose weights a new
+    Transformer or BERT-Fused of the same shape begins with."""
     keep_cls: bool = False
     """Whether the model puts [CLS] in front of source and target (never masked, not counted)."""
     length_classes: int = 512
@@ -135,9 +144,11 @@ class AbNetConfig:
             value = getattr(self, name)
             if not 0.0 <= value < 1.0:
                 raise AbNetError(f"`{name}` must be in [0, 1), but is {value} instead.")
+        if not 0.0 <= self.drop_net <= 1.0:
+            raise AbNetError(f"`drop_net` must be in [0, 1], but is {self.drop_net} instead.")
         for name, allowed in (
-            ("encoder", ("bert", "transformer")),
-            ("decoder", ("bert", "transformer")),
+            ("encoder", ("bert", "transformer", "bert_fused")),
+            ("decoder", ("bert", "transformer", "bert_fused")),
             ("objective", ("conditional_masked_lm", "autoregressive")),
             ("train", ("adapters", "all")),
             ("source_weights", ("pretrained", "random")),
@@ -169,6 +180,17 @@ class AbNetConfig:
                 '`encoder` and `decoder` "bert", equal weights), but they differ.'
             )
 
+        if self.decoder == "bert_fused" and self.encoder != "bert_fused":
+            raise AbNetError(
+                '`encoder` must be "bert_fused" with a decoder that is, for the source BERT that '
+                f"both read, but is {self.encoder!r} instead."
+            )
+        if self.warm_start is not None and "bert" in (self.encoder, self.decoder):
+            raise AbNetError(
+                '`warm_start` must go with an encoder and a decoder that are "transformer" or '
+                f'"bert_fused", but they are {self.encoder!r} and {self.decoder!r}.'
+            )
+
     def bert(self, side: str) -> str:
         """The name or folder of the BERT of a side, "source" or "target"."""
         return self.source_bert if side == "source" else self.target_bert
@@ -178,12 +200,12 @@ class AbNetConfig:
         return self.source_weights if side == "source" else self.target_weights
 
     def pretrained(self, side: str) -> bool:
-        """Whether a side starts from the weights of its BERT."""
-        kind = self.encoder if side == "source" else self.decoder
-        return kind != "transformer" and self.weights(side) == "pretrained"
+        """Whether a side uses the weights of its BERT; a BERT-Fused decoder has none."""
+        has_bert = self.encoder != "transformer" if side == "source" else self.decoder == "bert"
+        return has_bert and self.weights(side) == "pretrained"
 
     def trains(self, side: str) -> bool:
-        """Whether all of a side trains, not its adapters alone."""
+        """Whether a side's BERT trains, or what stands in its place; the rest always does."""
         return self.train == "all" or not self.pretrained(side)
 
     def to_dict(self) -> dict[str, Any]:

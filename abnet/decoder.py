@@ -12,6 +12,7 @@ from transformers import DynamicCache
 
 from abnet.adapters import CrossAttentionAdapter, KeysValues
 from abnet.backbone import Backbone, attention_bias, causal_bias
+from abnet.bert_fused import FusedCrossAttention, FusedKeysValues
 from abnet.encoder import EncoderOutput, prepend_symbol
 from abnet.errors import AbNetError
 from abnet.tokenizer import SymbolIds
@@ -25,16 +26,13 @@ class Memory(NamedTuple):
         visible: (B, 1, 1, S) boolean, `False` at source padding.
     """
 
-    layers: dict[str, KeysValues]
+    layers: dict[str, KeysValues | FusedKeysValues]
     visible: Tensor
 
     def select(self, sentences: Tensor) -> Memory:
         """The rows of some sentences only; sentences: (K,) indices."""
         return Memory(
-            {
-                index: KeysValues(source.keys[sentences], source.values[sentences])
-                for index, source in self.layers.items()
-            },
+            {index: source.select(sentences) for index, source in self.layers.items()},
             self.visible[sentences],
         )
 
@@ -56,7 +54,7 @@ class Decoder(nn.Module):
 
     Args:
         backbone: the BERT or Transformer with its output head.
-        adapters: layer index (as a string) to `CrossAttentionAdapter`.
+        adapters: layer index (as a string) to `CrossAttentionAdapter` or `FusedCrossAttention`.
         symbols: special ids of the target vocabulary.
         keep_cls: put [CLS] in front of the target; its state is dropped again.
         causal: no position sees what comes later.
@@ -106,9 +104,9 @@ class Decoder(nn.Module):
         """Keys and values of every adapter."""
         return Memory(
             {
-                index: adapter.project(encoded.memory)
+                index: adapter.project(encoded)
                 for index, adapter in self.adapters.items()
-                if isinstance(adapter, CrossAttentionAdapter)
+                if isinstance(adapter, CrossAttentionAdapter | FusedCrossAttention)
             },
             ~encoded.padding[:, None, None, :],
         )

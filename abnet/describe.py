@@ -22,7 +22,9 @@ class Description(NamedTuple):
         total_parameters: frozen and trained.
         trained_parameters: what the optimizer updates and a checkpoint holds.
         trained, frozen: by part: source (BERT or Transformer), encoder_adapters, length, target,
-            decoder_adapters (cross-attention); what both sides share counts as the source's.
+            decoder_adapters (cross-attention); what both sides share counts as the source's. With
+            BERT-Fused source_bert is its BERT, and the adapters' parts are all that attends to it
+            and, in the decoder, to the encoder.
     """
 
     total_parameters: int
@@ -44,11 +46,12 @@ def describe(config: AbNetConfig) -> Description:
     )
     with torch.device("meta"):
         backbones = build_backbones(config, source, target, _shape)
-        encoder = build_encoder(config, backbones.source, symbols)
-        decoder = build_decoder(config, backbones.target, symbols, backbones.source.hidden_size)
+        encoder = build_encoder(config, backbones, symbols)
+        decoder = build_decoder(config, backbones, symbols)
         model = AbNet(config, encoder, decoder)
     parts = {
         "source": backbones.source,
+        "source_bert": backbones.fused or nn.Identity(),
         "encoder_adapters": encoder.adapters,
         "length": encoder.length or nn.Identity(),
         "target": backbones.target,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -19,11 +20,18 @@ class EncoderOutput(NamedTuple):
         memory: (B, S, H) states of the source tokens, [LENGTH] taken off.
         padding: (B, S) boolean, `True` at padding.
         length_logits: (B, classes); `None` where nothing predicts a length.
+        bert: (B, S, H of the BERT) what the source BERT says of the same tokens, and thus with the
+            same padding; BERT-Fused only.
     """
 
     memory: Tensor
     padding: Tensor
     length_logits: Tensor | None
+    bert: Tensor | None = None
+
+
+Layer = Callable[[int, Tensor, Tensor], Tensor]
+"""Index of a layer, hidden states (B, S, H) and additive attention bias to hidden states."""
 
 
 class Encoder(nn.Module):
@@ -57,8 +65,24 @@ class Encoder(nn.Module):
         """The longest source in tokens, [SEP] included."""
         return self.backbone.max_positions - int(self.keep_cls)
 
+    @property
+    def bert_backbone(self) -> Backbone:
+        """The source BERT, or the Transformer in its place."""
+        return self.backbone
+
     def forward(self, source: Tensor) -> EncoderOutput:
         """source: (B, S) ids, right-padded."""
+        return self._encode(source, self._layer)
+
+    def _layer(self, index: int, hidden: Tensor, bias: Tensor) -> Tensor:
+        """A layer and its adapter."""
+        hidden = self.backbone.layers[index](hidden, attention_mask=bias)
+        if str(index) in self.adapters:
+            hidden = self.adapters[str(index)](hidden)
+        return hidden
+
+    def _encode(self, source: Tensor, apply: Layer) -> EncoderOutput:
+        """Embeddings, [LENGTH] in front, all layers by `apply`, and the length head."""
         if self.keep_cls:
             source = prepend_symbol(source, self.symbols.cls)
         padding = source.eq(self.symbols.pad)
@@ -67,10 +91,8 @@ class Encoder(nn.Module):
             hidden = self.length.prepend(hidden)
             seen = torch.cat([padding.new_zeros(padding.size(0), 1), padding], dim=1)
         bias = attention_bias(seen, hidden.dtype)
-        for index, layer in enumerate(self.backbone.layers):
-            hidden = layer(hidden, attention_mask=bias)
-            if str(index) in self.adapters:
-                hidden = self.adapters[str(index)](hidden)
+        for index in range(len(self.backbone.layers)):
+            hidden = apply(index, hidden, bias)
         if self.length is None:
             return EncoderOutput(hidden, padding, None)
         return EncoderOutput(hidden[:, 1:], padding, self.length(hidden[:, 0]))

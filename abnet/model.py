@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor, nn
 
@@ -15,6 +15,9 @@ from abnet.errors import AbNetError
 from abnet.identity import BertIdentity
 from abnet.length import LengthBeam, length_beam
 from abnet.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from abnet.warm_start import WarmStart
 
 
 class AbNetOutput(NamedTuple):
@@ -38,6 +41,7 @@ class AbNet(nn.Module):
         config: the choices that made it.
         source_symbols, target_symbols: special ids of the two vocabularies.
         source_tokenizer, target_tokenizer: of the two BERTs, after `from_pretrained`.
+        warm_start: what `from_pretrained` took over from another checkpoint; `None` if nothing.
     """
 
     def __init__(self, config: AbNetConfig, encoder: Encoder, decoder: Decoder) -> None:
@@ -49,7 +53,8 @@ class AbNet(nn.Module):
         self.target_symbols = decoder.symbols
         self.source_tokenizer: Tokenizer | None = None
         self.target_tokenizer: Tokenizer | None = None
-        encoder.backbone.requires_grad_(config.trains("source"))
+        self.warm_start: WarmStart | None = None
+        encoder.bert_backbone.requires_grad_(config.trains("source"))
         decoder.backbone.requires_grad_(config.trains("target"))
         for parameter in decoder.backbone.head_parameters(config.train_head):
             parameter.requires_grad_(True)
@@ -59,9 +64,11 @@ class AbNet(nn.Module):
     def from_pretrained(cls, config: AbNetConfig) -> AbNet:
         """Loads both BERTs, or what the config has of them, and their tokenizers; the rest is new.
 
+        With `config.warm_start` the weights of a Transformer are taken over.
+
         Raises:
             AbNetError: a BERT or its tokenizer is missing, foreign or incomplete, the two do not
-                belong together, or the adapters do not fit the BERTs.
+                belong together, the adapters do not fit the BERTs, or see `take_over`.
         """
         tokenizers = {
             side: Tokenizer.from_pretrained(config.bert(side)) for side in ("source", "target")
@@ -71,7 +78,8 @@ class AbNet(nn.Module):
             for tokenizer in tokenizers.values()
         )
         backbones = build_backbones(config, source, target)
-        for tokenizer, backbone in zip(tokenizers.values(), backbones, strict=True):
+        berts = {"source": backbones.fused or backbones.source, "target": backbones.target}
+        for tokenizer, backbone in zip(tokenizers.values(), berts.values(), strict=True):
             if len(tokenizer.vocabulary) > backbone.vocab_size:
                 raise AbNetError(
                     f"The vocabulary of {tokenizer.name!r} must fit its BERT's "
@@ -80,15 +88,19 @@ class AbNet(nn.Module):
                 )
         model = cls(
             config,
-            build_encoder(config, backbones.source, source.symbols),
-            build_decoder(config, backbones.target, target.symbols, backbones.source.hidden_size),
+            build_encoder(config, backbones, source.symbols),
+            build_decoder(config, backbones, target.symbols),
         )
         model.source_tokenizer = tokenizers["source"]
         model.target_tokenizer = tokenizers["target"]
         model._identities = {  # hashed now, before weights train or lose precision
             side: BertIdentity.of(tokenizers[side], backbone if config.pretrained(side) else None)
-            for side, backbone in backbones._asdict().items()
+            for side, backbone in berts.items()
         }
+        if config.warm_start is not None:
+            from abnet.warm_start import take_over  # which reads checkpoints of this class
+
+            model.warm_start = take_over(model, config.warm_start)
         return model
 
     @property

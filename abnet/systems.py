@@ -48,6 +48,7 @@ _IWSLT: dict[str, Any] = {"encoder_adapter_dim": 512, "length_classes": 1024}
 _WMT: dict[str, Any] = {"encoder_adapter_dim": 2048, "length_classes": 1024}
 _SCRATCH = {"encoder": "transformer", "decoder": "transformer"}
 _AUTOREGRESSIVE = {"objective": "autoregressive"}
+_FUSED = {"encoder": "bert_fused", "decoder": "bert_fused"}
 _BIG = {"transformer_dim": 1024, "transformer_ffn_dim": 4096, "transformer_heads": 16}
 # Rothe et al. 2020: all trains, cross-attention inside each layer, no adapters.
 _WARM_STARTED: dict[str, Any] = {
@@ -164,6 +165,26 @@ SYSTEMS: dict[str, System] = {
             "wmt14.de-en": 30.53,
         },
         75,
+    ),
+    "bert_fused": System(
+        "BERT-Fused",
+        "BERT-Fused: a Transformer whose layers also attend to the frozen source BERT, "
+        "autoregressive (start it from a trained one: warm_start)",
+        {**_FUSED, **_AUTOREGRESSIVE},
+        {"wmt14.en-de": 30.75, "wmt14.en-fr": 43.78, "wmt16.ro-en": 39.10},
+    ),
+    "bert_fused_nat": System(
+        "BERT-Fused",
+        "BERT-Fused NAT: Mask-Predict whose layers also attend to the frozen source BERT "
+        "(start it from a trained one: warm_start)",
+        {**_FUSED, "length_classes": 1024},
+        {
+            "iwslt14.de-en": 33.14,
+            "wmt16.ro-en": 34.12,
+            "wmt14.en-de": 27.73,
+            "wmt14.de-en": 32.10,
+        },
+        90,
     ),
     "bert2bert": System(
         "warm-started",

@@ -141,6 +141,8 @@ def on_cpu(args: Namespace) -> bool:
 def check_start(args: Namespace) -> None:
     """Refuses a start that would silently be a new one, or that cannot be read.
 
+    What has a start of its own needs no `--warm-start`, which is taken away.
+
     Raises:
         AbNetError: the checkpoint to start from is missing or damaged.
     """
@@ -165,6 +167,9 @@ def check_start(args: Namespace) -> None:
         for flag, start in starts:
             logger.warning("`%s %s` is ignored: training goes on from %s", flag, start, last)
         starts = [("", last)]
+    if starts and vars(args).get("warm_start") is not None:
+        logger.warning("`--warm-start` is ignored: training goes on from %s", starts[0][1])
+        args.warm_start = None
     for _, start in starts[:1]:  # as fairseq ranks them
         check_whole(start)
         check_function(start, args)

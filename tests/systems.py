@@ -32,6 +32,7 @@ SMALL: dict[str, Any] = {
     "transformer_dropout": 0.0,
     "bert_dropout": 0.0,
     "adapter_dropout": 0.0,
+    "drop_net": 0.0,
     "length_classes": 48,
 }
 
@@ -68,6 +69,15 @@ def small_model(name: str, toys: Toys, **changes: Any) -> AbNet:
     """The model of `small_config`, its new weights always the same."""
     torch.manual_seed(3)
     return AbNet.from_pretrained(small_config(name, toys, **changes))
+
+
+def lively_model(name: str, toys: Toys, **changes: Any) -> AbNet:
+    """The same with larger weights, so that all it reads shows, in evaluation mode."""
+    model = small_model(name, toys, **changes).eval()
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dim() == 2:
+            parameter.data *= 5
+    return model
 
 
 def small_pairs(model: AbNet) -> Pairs:

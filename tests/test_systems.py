@@ -24,6 +24,7 @@ SOURCE, TARGET = "encoder.backbone.", "decoder.backbone."
 ADAPTERS = {"encoder.adapters.", "decoder.adapters."}
 LENGTH = "encoder.length."
 WHOLE = {SOURCE, TARGET, "decoder.adapters."}
+FUSED = {*WHOLE, "encoder.adapters."}  # and not encoder.bert
 TRAINED = {
     **{name: {*ADAPTERS, LENGTH} for name in SYSTEMS if name.startswith("abnet")},
     "abnet_fb": {*ADAPTERS, LENGTH, SOURCE, TARGET},
@@ -34,6 +35,8 @@ TRAINED = {
     "transformer_base": WHOLE,
     "transformer_big": WHOLE,
     "mask_predict": {*WHOLE, LENGTH},
+    "bert_fused": FUSED,
+    "bert_fused_nat": {*FUSED, LENGTH},
     "bert2bert": WHOLE,
     "bert_share": {SOURCE, "decoder.adapters."},  # its one BERT is named once
     "abnet_gpt": ADAPTERS,
@@ -90,6 +93,9 @@ def test_weights_that_are_not_the_berts_do_not_bind_a_checkpoint_to_them(
     mixed = small_model("bert2rnd", toys).identities
     assert mixed["source"].weight_hash.startswith("sha256:")
     assert mixed["target"].weight_hash == "none"
+    fused = small_model("bert_fused", toys).identities
+    assert fused["source"].weight_hash == mixed["source"].weight_hash
+    assert fused["target"].weight_hash == "none"
 
 
 @pytest.mark.parametrize("name", AUTOREGRESSIVE)
@@ -153,6 +159,9 @@ def test_a_length_is_not_asked_of_an_autoregressive_system(toys: Toys) -> None:
         ({"share_bert": True}, "`share_bert` must go with one BERT for both sides"),
         ({"objective": "autoregressive", "correction": 0.3}, "`correction` must be 0 for the"),
         ({"encoder": "rnn"}, "`encoder` must be one of"),
+        ({"decoder": "bert_fused"}, '`encoder` must be "bert_fused" with a decoder that is'),
+        ({"warm_start": "x.pt"}, "`warm_start` must go with an encoder and a decoder that are"),
+        ({"drop_net": 1.1}, r"`drop_net` must be in \[0, 1\], but is 1.1 instead"),
         ({"transformer_dim": 0}, "`transformer_dim` must be at least 1"),
     ],
 )

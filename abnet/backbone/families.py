@@ -13,14 +13,21 @@ class Halves(NamedTuple):
     """A layer in two: self-attention and feed-forward part, each with residual and norm.
 
     Attributes:
-        attend: layer, hidden states (B, T, H), additive bias or `None`, cache or `None` to states.
+        attention: layer, hidden states (B, T, H), additive bias or `None`, cache or `None` to the
+            branch of self-attention alone: with its dropout, not yet added to the hidden states.
+        after_sum: layer and the sum of hidden states and branch to the states that follow.
         feed_forward: layer and hidden states to hidden states.
         pre_norm: whether the norms stand in the branches, rather than behind the sums.
     """
 
-    attend: Callable[[Any, Tensor, Tensor | None, Any], Tensor]
+    attention: Callable[[Any, Tensor, Tensor | None, Any], Tensor]
+    after_sum: Callable[[Any, Tensor], Tensor]
     feed_forward: Callable[[Any, Tensor], Tensor]
     pre_norm: bool
+
+    def attend(self, layer: Any, hidden: Tensor, bias: Tensor | None, cache: Any) -> Tensor:
+        """The whole first half: (B, T, H) -> (B, T, H)."""
+        return self.after_sum(layer, hidden + self.attention(layer, hidden, bias, cache))
 
 
 class Family(NamedTuple):
@@ -105,9 +112,16 @@ def _after_padding(config: PretrainedConfig) -> int:
     return int(config.pad_token_id) + 1
 
 
-def _bert_attend(layer: Any, hidden: Tensor, bias: Tensor | None, cache: Any) -> Tensor:
-    attended: Tensor = layer.attention(hidden, bias, past_key_values=cache)[0]
-    return attended
+def _bert_attention(layer: Any, hidden: Tensor, bias: Tensor | None, cache: Any) -> Tensor:
+    output = layer.attention.output
+    attended = layer.attention.self(hidden, attention_mask=bias, past_key_values=cache)[0]
+    branch: Tensor = output.dropout(output.dense(attended))
+    return branch
+
+
+def _bert_after_sum(layer: Any, total: Tensor) -> Tensor:
+    normed: Tensor = layer.attention.output.LayerNorm(total)
+    return normed
 
 
 def _bert_feed_forward(layer: Any, hidden: Tensor) -> Tensor:
@@ -115,10 +129,14 @@ def _bert_feed_forward(layer: Any, hidden: Tensor) -> Tensor:
     return output
 
 
-def _gpt_attend(layer: Any, hidden: Tensor, bias: Tensor | None, cache: Any) -> Tensor:
+def _gpt_attention(layer: Any, hidden: Tensor, bias: Tensor | None, cache: Any) -> Tensor:
     normed = layer.ln_1(hidden)
     attended: Tensor = layer.attn(normed, past_key_values=cache, attention_mask=bias)[0]
-    return hidden + attended
+    return attended
+
+
+def _gpt_after_sum(layer: Any, total: Tensor) -> Tensor:
+    return total
 
 
 def _gpt_feed_forward(layer: Any, hidden: Tensor) -> Tensor:
@@ -126,7 +144,7 @@ def _gpt_feed_forward(layer: Any, hidden: Tensor) -> Tensor:
     return output
 
 
-BERT_HALVES = Halves(_bert_attend, _bert_feed_forward, pre_norm=False)
+BERT_HALVES = Halves(_bert_attention, _bert_after_sum, _bert_feed_forward, pre_norm=False)
 _BERT_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 _BERT = Family(
     "bert",
@@ -163,7 +181,7 @@ FAMILIES: dict[str, Family] = {
         ("resid_pdrop", "attn_pdrop", "embd_pdrop"),
         embeddings=_GptEmbeddings,
         final_norm=lambda trunk: trunk.ln_f,
-        halves=Halves(_gpt_attend, _gpt_feed_forward, pre_norm=True),
+        halves=Halves(_gpt_attention, _gpt_after_sum, _gpt_feed_forward, pre_norm=True),
         language_model=AutoModelForCausalLM,
     ),
 }

@@ -212,6 +212,8 @@ class TranslationAbNetTask(TranslationTask):
                 "The model must be one of AB-Net (`--arch abnet`, ...), but is "
                 f"{_architecture_name(cfg)!r} instead."
             )
+        if from_checkpoint and getattr(cfg, "warm_start", None) is not None:
+            cfg.warm_start = None  # the checkpoint has all that came of it
         try:
             model: BaseFairseqModel = FairseqTask.build_model(self, cfg, from_checkpoint)
         except AbNetError as error:
