@@ -122,7 +122,12 @@ SYSTEMS: dict[str, System] = {
         "one-sided",
         "AB-Net-Enc: source BERT with adapters, Transformer decoder, autoregressive",
         {**_WMT, "decoder": "transformer", **_AUTOREGRESSIVE},
-        {"wmt14.en-de": 30.60, "wmt14.en-fr": 43.56, "wmt16_ro_en.ro-en": 39.21, "iwslt14.en-de": 29.96},
+        {
+            "wmt14.en-de": 30.60,
+            "wmt14.en-fr": 43.56,
+            "wmt16_ro_en.ro-en": 39.21,
+            "iwslt14.en-de": 29.96,
+        },
     ),
     "abnet_causal": System(
         "one-sided",
