@@ -88,7 +88,7 @@ SIZES = {
         ),
         kept={"abnet": words("--decoder-adapter-ffn-dim 768 --length-loss-weight 0.1")},
         decoding=words("--max-tokens 2000"),
-        kept_decoding=words("--iter-decode-ban-repeats"),
+        kept_decoding=words("--iter-decode-force-max-iter --iter-decode-ban-repeats"),
         search=words(
             "--warmup-updates 70 --total-num-update 700 --max-update 700 --save-interval-updates 0"
         ),
@@ -119,7 +119,7 @@ SIZES = {
         cmlm=words("--dropout 0.3 --lr 2e-3"),
         kept={"abnet": words("--decoder-adapter-ffn-dim 128 --length-loss-weight 0.1")},
         decoding=words("--max-tokens 8000 --fp16"),
-        kept_decoding=words("--iter-decode-ban-repeats"),
+        kept_decoding=words("--iter-decode-force-max-iter --iter-decode-ban-repeats"),
         search=words(
             "--warmup-updates 250 --total-num-update 2500 --max-update 2500 "
             "--save-interval-updates 0"
@@ -151,7 +151,7 @@ SIZES = {
         cmlm=words("--dropout 0.1"),
         kept={"abnet": words("--decoder-adapter-ffn-dim 16")},
         decoding=words("--max-tokens 2000"),
-        kept_decoding=words("--iter-decode-ban-repeats"),
+        kept_decoding=words("--iter-decode-force-max-iter --iter-decode-ban-repeats"),
         search=words("--total-num-update 2 --max-update 2 --save-interval-updates 0"),
         jobs=2,
         on_gpu=False,
