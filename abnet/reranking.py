@@ -29,7 +29,8 @@ class Reranker:
     A candidate's score becomes `w * s + (1 - w) * own`, where `own` is its score so far and
     `s = sum(log p) / L ** a` is made of the reranker's log-probabilities of its tokens, [SEP]
     counted, with the `length_penalty` a of the decoding. The usual w = 1, a = 1 is fairseq's
-    `--iter-decode-with-external-reranker`.
+    `--iter-decode-with-external-reranker`, only that the log-probabilities are those of the
+    reranker's own beam search: symbols that it never predicts have none.
 
     Raises:
         AbNetError: the model is not autoregressive, or the weight is not between 0 and 1.
