@@ -8,9 +8,11 @@ if TYPE_CHECKING:
     from abnet.beam_search import BeamOptions, beam_search
     from abnet.checkpoint import load_checkpoint, save_checkpoint
     from abnet.config import AbNetConfig
+    from abnet.ensemble import Ensemble
     from abnet.errors import AbNetError
     from abnet.mask_predict import DecodingOptions, mask_predict
     from abnet.model import AbNet
+    from abnet.reranking import Reranker
     from abnet.translator import Translator
 
 __version__ = "0.1.0"
@@ -20,6 +22,8 @@ __all__ = [
     "AbNetError",
     "BeamOptions",
     "DecodingOptions",
+    "Ensemble",
+    "Reranker",
     "Translator",
     "beam_search",
     "load_checkpoint",
@@ -33,6 +37,8 @@ _HOMES = {
     "AbNetError": "abnet.errors",
     "BeamOptions": "abnet.beam_search",
     "DecodingOptions": "abnet.mask_predict",
+    "Ensemble": "abnet.ensemble",
+    "Reranker": "abnet.reranking",
     "Translator": "abnet.translator",
     "beam_search": "abnet.beam_search",
     "load_checkpoint": "abnet.checkpoint",

@@ -6,13 +6,12 @@ Legend: B sentences, K hypotheses a sentence, T tokens so far, V vocabulary.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from abnet.decoder import DecoderState, Memory
-from abnet.encoder import EncoderOutput
+from abnet.decodable import SourceReader
 from abnet.errors import AbNetError
 from abnet.hypothesis import Hypothesis
 from abnet.tokenizer import SymbolIds
@@ -54,24 +53,32 @@ class BeamOptions:
             )
 
 
-class AutoregressiveModel(Protocol):
+class State(Protocol):
+    """What a model remembers of the tokens so far."""
+
+    def select(self, rows: Tensor) -> None:
+        """Keeps the given hypotheses, in this order; rows: (K,) indices."""
+
+
+class AutoregressiveModel(SourceReader, Protocol):
     """What beam search needs of a model; see `abnet.model.AbNet` for the shapes."""
 
     source_symbols: SymbolIds
-    target_symbols: SymbolIds
 
     @property
     def max_target_positions(self) -> int:
         """The longest target in tokens, [SEP] included."""
 
-    def encode(self, source: Tensor) -> EncoderOutput:
-        """Source ids to states."""
+    def new_state(self) -> State:
+        """Of no tokens."""
 
-    def project(self, encoded: EncoderOutput) -> Memory:
-        """What all steps read of the source."""
+    def step(self, tokens: Tensor, memory: Any, state: Any) -> Tensor:
+        """Logits of the next token; memory: from `project`, state: from `new_state`."""
 
-    def step(self, tokens: Tensor, memory: Memory, state: DecoderState) -> Tensor:
-        """Logits of the next token."""
+
+def never_predicted(symbols: SymbolIds) -> list[int]:
+    """[PAD], [MASK] and [CLS], but for one that is also [SEP]."""
+    return sorted({symbols.pad, symbols.mask, symbols.cls} - {symbols.sep})
 
 
 @torch.inference_mode()
@@ -100,14 +107,14 @@ def beam_search(
     lengths = source.ne(model.source_symbols.pad).sum(dim=1)
     allowed = (lengths * options.max_length_factor).long() + options.max_length_offset
     search = _Search(allowed.clamp(max=model.max_target_positions), symbols, options)
-    state = DecoderState()
+    state = model.new_state()
     while search.sentences:
         logits = model.step(search.tokens[:, :, -1].flatten(), memory, state)
         kept = search.extend(logits.view(*search.tokens.shape[:2], -1))
         staying = search.leave()
         rows = kept[staying]  # (B', K) places among the B*K hypotheses
         state.select(rows.flatten())
-        if len(staying) < memory.visible.size(0):
+        if len(staying) < len(kept):
             memory = memory.select(staying)
     return search.results
 
@@ -195,8 +202,7 @@ class _Search:
     def _log_probs(self, logits: Tensor) -> Tensor:
         """(B, K, V), of the allowed tokens; at the longest length [SEP] alone is one."""
         symbols = self.symbols
-        banned = {symbols.pad, symbols.mask, symbols.cls} - {symbols.sep}
-        logits[:, :, sorted(banned)] = -torch.inf
+        logits[:, :, never_predicted(symbols)] = -torch.inf
         log_probs = logits.log_softmax(dim=2)
         length = self.tokens.size(2)  # of the hypotheses with the next token, without [CLS]
         last = torch.tensor([length >= allowed for allowed in self.allowed], device=logits.device)

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from abnet.beam_search import BeamOptions, beam_search
 from abnet.config import AbNetConfig
+from abnet.ensemble import Ensemble
 from abnet.errors import AbNetError
 from abnet.hypothesis import Hypothesis
 from abnet.mask_predict import DecodingOptions, mask_predict
 from abnet.model import AbNet
+from abnet.reranking import Reranker, mask_predict_and_rerank
 
 Options = DecodingOptions | BeamOptions
 
@@ -40,19 +42,26 @@ def options_for(config: AbNetConfig, given: Mapping[str, Any]) -> Options:
     return kind(**values)
 
 
-def decode(model: AbNet, source: Tensor, options: Options) -> list[list[Hypothesis]]:
-    """Translates a batch; see `mask_predict` and `beam_search`.
+def decode(
+    model: AbNet | Ensemble, source: Tensor, options: Options, reranker: Reranker | None = None
+) -> list[list[Hypothesis]]:
+    """Translates a batch; see `mask_predict`, `beam_search` and `Reranker`.
 
     Raises:
-        AbNetError: the options are of another way of decoding than the system's.
+        AbNetError: the options are of another way of decoding than the system's, or the reranker
+            does not suit them.
     """
     if not isinstance(options, _kind(model.config)):
         raise AbNetError(
             f"`options` must be {_kind(model.config).__name__} for a system that is "
             f"{_manner(model.config)}, but are {type(options).__name__} instead."
         )
+    if reranker is not None:
+        reranker.check(model, options if isinstance(options, DecodingOptions) else None)
     if isinstance(options, BeamOptions):
         return beam_search(model, source, options)
+    if reranker is not None:
+        return mask_predict_and_rerank(model, reranker, source, options)
     return mask_predict(model, source, options)
 
 

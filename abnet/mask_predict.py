@@ -6,14 +6,13 @@ Legend: B sentences, C length candidates a sentence, T target positions, V vocab
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from abnet.decoder import Memory
-from abnet.encoder import EncoderOutput
+from abnet.decodable import Predictor
 from abnet.errors import AbNetError
 from abnet.hypothesis import Hypothesis
 from abnet.length import LengthBeam
@@ -39,8 +38,9 @@ class DecodingOptions:
     """Weight of the log-probability of a candidate's length in its score; 0 in Mask-Predict."""
     force_max_iterations: bool = False
     """Do all passes even when a prediction repeats."""
-    patience: int = 1
-    """Stop when the prediction has repeated so many times in a row; 1 in the paper."""
+    patience: int = 2
+    """Stop when the prediction has repeated so many times in a row; 1 in the paper, which costs
+    BLEU (docs/recipe.md)."""
     repredict: bool = False
     """Predict all positions in every pass, not the masked ones alone (CMLMC)."""
     ban_repeats: bool = False
@@ -63,22 +63,11 @@ class DecodingOptions:
             )
 
 
-class MaskPredictModel(Protocol):
+class MaskPredictModel(Predictor, Protocol):
     """What Mask-Predict needs of a model; see `abnet.model.AbNet` for the shapes."""
 
-    target_symbols: SymbolIds
-
-    def encode(self, source: Tensor) -> EncoderOutput:
-        """Source ids to states and length logits."""
-
-    def predict_length(self, encoded: EncoderOutput, candidates: int) -> LengthBeam:
-        """The most probable lengths."""
-
-    def project(self, encoded: EncoderOutput) -> Memory:
-        """What all passes read of the source."""
-
-    def decode(self, target: Tensor, memory: Memory, predict: Tensor) -> Tensor:
-        """Logits of the positions to predict."""
+    def predict_length(self, encoded: Any, candidates: int) -> LengthBeam:
+        """The most probable lengths; encoded: from `encode`."""
 
 
 @torch.inference_mode()

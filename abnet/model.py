@@ -150,12 +150,20 @@ class AbNet(nn.Module):
         Raises:
             AbNetError: the system predicts none, or there are fewer lengths than candidates.
         """
+        return length_beam(self.length_logits(encoded), candidates, self.max_target_positions)
+
+    def length_logits(self, encoded: EncoderOutput) -> Tensor:
+        """(B, classes), class n for n tokens, class 0 banned.
+
+        Raises:
+            AbNetError: the system predicts no length.
+        """
         if encoded.length_logits is None:
             raise AbNetError(
                 "`objective` must be conditional_masked_lm to predict a length, but is "
                 f"{self.config.objective} instead: decode with `beam_search`."
             )
-        return length_beam(encoded.length_logits, candidates, self.max_target_positions)
+        return encoded.length_logits
 
     def project(self, encoded: EncoderOutput) -> Memory:
         """Keys and values of the source for every decoder adapter; see `Decoder.project`."""
@@ -165,6 +173,10 @@ class AbNet(nn.Module):
         """Logits (chosen positions, V); see `Decoder.forward`."""
         logits: Tensor = self.decoder(target, memory, predict)
         return logits
+
+    def new_state(self) -> DecoderState:
+        """What `step` remembers, of no tokens yet."""
+        return DecoderState()
 
     def step(self, tokens: Tensor, memory: Memory, state: DecoderState) -> Tensor:
         """Logits of the next token, (B*C, V); see `Decoder.step`."""

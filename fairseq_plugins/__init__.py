@@ -29,6 +29,9 @@ needed, or one that does something else, this is what stands in for it:
   model logs the reason before it raises.
 - *Best checkpoint by BLEU.* A validation set without a single word in the hypotheses leaves the
   metric out and training ends in a `KeyError`; `evaluation.py` counts 0.
+- *Ensembles and rerankers.* `IterativeRefinementGenerator` wants fairseq's own model classes;
+  `Systems` makes the library's `Ensemble` of the checkpoints of `--path`, and of the last one a
+  `Reranker` with `--iter-decode-with-external-reranker`.
 - *Raw text.* `--post-process` and the built-in `--bpe` kinds cannot join the pieces of a BERT;
   the task gives its own `bpe` by default. Source lines pass through the target's `bpe.decode`
   too, so the source dictionary marks its strings (`SourcePieces`).

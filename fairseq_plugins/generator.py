@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from fairseq.dataclass.configs import GenerationConfig
@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from abnet.beam_search import BeamOptions
 from abnet.decoding import Options, decode
+from abnet.ensemble import Ensemble
 from abnet.errors import AbNetError
 from abnet.hypothesis import Hypothesis
 from abnet.mask_predict import DecodingOptions
 from abnet.model import AbNet
+from abnet.reranking import Reranker
 from abnet.tokenizer import SymbolIds
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ PARALLEL_OPTIONS = COMMON_OPTIONS | {
     "iter_decode_force_max_iter",
     "iter_decode_max_iter",
     "iter_decode_with_beam",
+    "iter_decode_with_external_reranker",
     "print_step",
     "retain_iter_history",
 }
@@ -42,7 +45,7 @@ ADVICE = {
     "iter_decode_max_iter": "it predicts one word a step",
     "iter_decode_with_beam": "--beam is the number of hypotheses",
     "iter_decode_eos_penalty": "it is for models that insert and delete words",
-    "iter_decode_with_external_reranker": "the candidate of highest probability wins",
+    "iter_decode_with_external_reranker": "a reranker chooses among the lengths of Mask-Predict",
     "max_len_a": "the model predicts the length",
     "max_len_b": "the model predicts the length",
     "print_alignment": "Mask-Predict has no attention that would be an alignment",
@@ -107,16 +110,53 @@ def _supported(given: Mapping[str, Any], supported: frozenset[str], who: str) ->
     return {**defaults, **given}
 
 
+class Systems(NamedTuple):
+    """The models that fairseq loads with `--path`, by what they do."""
+
+    model: AbNet | Ensemble
+    reranker: Reranker | None
+
+    @classmethod
+    def of(cls, models: Sequence[nn.Module], rerank_weight: float | None) -> Systems:
+        """One model or an ensemble of several, the last one apart if it is the reranker.
+
+        Args:
+            models: each with an attribute `abnet`.
+            rerank_weight: of the reranker; `None` if there is none.
+
+        Raises:
+            AbNetError: there is none besides the reranker, or see `Ensemble` and `Reranker`.
+        """
+        abnets: list[AbNet] = [model.abnet for model in models]
+        reranker = None
+        if rerank_weight is not None:
+            if len(abnets) < 2:
+                raise AbNetError(
+                    "`--path` must be at least two checkpoints, MODEL.pt:RERANKER.pt, with "
+                    "`--iter-decode-with-external-reranker`, but is one instead."
+                )
+            reranker = Reranker(abnets.pop(), rerank_weight)
+        return cls(abnets[0] if len(abnets) == 1 else Ensemble(abnets), reranker)
+
+
 class Generator:
     """What `fairseq-generate` calls a generator.
 
     Args:
         options: how to decode.
+        rerank_weight: of the reranker, the last model; `None` if there is none.
         source, target: special ids of the two sides.
     """
 
-    def __init__(self, options: Options, source: SymbolIds, target: SymbolIds) -> None:
+    def __init__(
+        self,
+        options: Options,
+        rerank_weight: float | None,
+        source: SymbolIds,
+        target: SymbolIds,
+    ) -> None:
         self.options = options
+        self.rerank_weight = rerank_weight
         self.source = source
         self.target = target
         self.eos = target.sep
@@ -133,7 +173,7 @@ class Generator:
         """The hypotheses of each sentence, best first; an empty source has one, empty.
 
         Args:
-            models: one, in evaluation mode.
+            models: in evaluation mode; see `Systems`.
             sample: a batch with `net_input.src_tokens` (B, S).
             prefix_tokens, constraints: refused.
 
@@ -142,15 +182,16 @@ class Generator:
         """
         if prefix_tokens is not None or constraints is not None:
             raise AbNetError("AB-Net decodes without target prefixes and constraints.")
-        (model,) = models
-        abnet: AbNet = model.abnet
+        model, reranker = Systems.of(models, self.rerank_weight)
         source: Tensor = sample["net_input"]["src_tokens"]
         pieces = source.ne(self.source.pad) & source.ne(self.source.sep)
         filled = pieces.any(dim=1)
         if not self.warned:
             known = (pieces & source.ne(self.source.unk)).any(dim=1)
             self._warn(int((filled & ~known).sum()))
-        decoded = decode(abnet, source[filled], self.options) if filled.any() else []
+        decoded = []
+        if filled.any():
+            decoded = decode(model, source[filled], self.options, reranker)
         remaining = iter(decoded)
         return [
             [_as_fairseq(h) for h in next(remaining)] if has_words else [self._empty()]

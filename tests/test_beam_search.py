@@ -38,6 +38,9 @@ class Bigrams:
     def project(self, encoded: EncoderOutput) -> Memory:
         return Memory({}, encoded.memory[:, :1, None, :].long())  # carries the first id
 
+    def new_state(self) -> DecoderState:
+        return DecoderState()
+
     def step(self, tokens: Tensor, memory: Memory, state: DecoderState) -> Tensor:
         self.calls += 1
         first = memory.visible.flatten().repeat_interleave(len(tokens) // len(memory.visible))

@@ -118,5 +118,6 @@ def attention_bias(padding: Tensor, dtype: torch.dtype) -> Tensor:
 
 def causal_bias(length: int, like: Tensor) -> Tensor:
     """Additive attention mask (1, 1, length, length) that hides what comes later."""
-    hidden = torch.full((length, length), torch.finfo(like.dtype).min, device=like.device)
-    return hidden.to(like.dtype).triu(1)[None, None]
+    least = torch.finfo(like.dtype).min
+    hidden = torch.full((length, length), least, dtype=like.dtype, device=like.device)
+    return hidden.triu(1)[None, None]

@@ -89,7 +89,7 @@ def add_decoding_options(parser: argparse._ActionsContainer) -> None:
         "--patience",
         type=int,
         metavar="N",
-        help=f"{parallel}stop when a translation repeats N times in a row (default: 1)",
+        help=f"{parallel}stop when a translation repeats N times in a row (default: 2)",
     )
     parser.add_argument("--beam", type=int, help=f"{stepwise}hypotheses a line (default: 5)")
     parser.add_argument(

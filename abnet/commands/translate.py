@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from pathlib import Path
 
 from abnet.commands.common import add_decoding_options, decoding_options
 from abnet.commands.tokenize import chunks, open_input
@@ -22,9 +24,24 @@ log-probability by length to the power of the length penalty) and a tab.
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.epilog = DESCRIPTION_OF_OUTPUT
-    parser.add_argument("checkpoint", help="a .pt of fairseq-train, or a .safetensors of abnet")
+    parser.add_argument(
+        "checkpoint",
+        help="a .pt of fairseq-train, or a .safetensors of abnet; several with colons between "
+        "them, A.pt:B.pt, decode as an ensemble",
+    )
     parser.add_argument("file", nargs="?", default="-", help="raw text; standard input if absent")
     add_decoding_options(parser)
+    parser.add_argument(
+        "--reranker",
+        metavar="CHECKPOINT",
+        help="an autoregressive model that chooses among the length candidates of a parallel one",
+    )
+    parser.add_argument(
+        "--rerank-weight",
+        type=float,
+        metavar="W",
+        help="the reranker's share of the score; the rest is the model's own (default: 1)",
+    )
     parser.add_argument("--n-best", type=int, default=1, metavar="N", help="N translations a line")
     parser.add_argument("--scores", action="store_true", help="begin each line with its score")
     parser.add_argument(
@@ -40,6 +57,10 @@ def run(args: argparse.Namespace) -> int:
     """Translates until the input ends, the reader leaves, or Ctrl-C."""
     from abnet.translator import InputReport, Translator
 
+    reranker = None if args.reranker is None else _files(args.reranker)
+    weight = {} if args.rerank_weight is None else {"rerank_weight": args.rerank_weight}
+    if weight and reranker is None:
+        raise AbNetError("`--rerank-weight` must go with `--reranker`.")
     buffer_size = args.buffer_size
     if buffer_size is None:
         by_hand = args.file == "-" and sys.stdin.isatty()
@@ -51,7 +72,12 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
     with open_input(args.file) as stream:
         translator = Translator.from_checkpoint(
-            args.checkpoint, args.device, args.source_bert, args.target_bert
+            _files(args.checkpoint),
+            args.device,
+            args.source_bert,
+            args.target_bert,
+            reranker,
+            **weight,
         )
         options = decoding_options(args, translator.model.config, n_best=args.n_best)
         name = "standard input" if args.file == "-" else args.file
@@ -69,3 +95,8 @@ def run(args: argparse.Namespace) -> int:
             for message in report.messages(translator):
                 print(f"abnet: warning: {message}", file=sys.stderr)
     return 0
+
+
+def _files(text: str) -> list[str]:
+    """The checkpoints with colons between them, as fairseq's `--path` has them."""
+    return [text] if Path(text).exists() else text.split(os.pathsep)

@@ -20,17 +20,19 @@ from omegaconf import II, DictConfig
 from torch import Tensor, nn
 
 from abnet.decoding import Options
+from abnet.ensemble import Ensemble
 from abnet.errors import AbNetError
 from abnet.length import check_beam
 from abnet.mask_predict import DecodingOptions
 from abnet.model import AbNet
+from abnet.reranking import Reranker
 from abnet.tokenizer import Tokenizer
 from fairseq_plugins.bpe import AbNetBpe
 from fairseq_plugins.command_line import check_files, read_standard_input_as_files
 from fairseq_plugins.dataset import PairDataset, load_pairs
 from fairseq_plugins.dictionary import BertDictionary, SourceDictionary
 from fairseq_plugins.evaluation import bleu_counts, log_bleu
-from fairseq_plugins.generator import Generator, beam_options, decoding_options
+from fairseq_plugins.generator import Generator, Systems, beam_options, decoding_options
 from fairseq_plugins.models.abnet_model import AbNetModel
 
 logger = logging.getLogger(__name__)
@@ -56,6 +58,13 @@ class TranslationAbNetConfig(TranslationConfig):
     iter_decode_patience: int = dataclasses.field(
         default=DecodingOptions.patience,
         metadata={"help": "stop when the prediction has repeated so many times in a row"},
+    )
+    iter_decode_rerank_weight: Optional[float] = dataclasses.field(  # noqa: UP045
+        default=None,
+        metadata={
+            "help": "the share that --iter-decode-with-external-reranker has of a candidate's "
+            "score, the rest is the model's own (default: 1)"
+        },
     )
     seed: int = II("common.seed")
     post_process: Optional[str] = II("common_eval.post_process")  # noqa: UP045
@@ -241,26 +250,31 @@ class TranslationAbNetTask(TranslationTask):
         extra_gen_cls_kwargs: Any = None,
         prefix_allowed_tokens_fn: Any = None,
     ) -> Generator:
-        """Mask-Predict or beam search with fairseq's options.
+        """Mask-Predict or beam search with fairseq's options; several models are an ensemble.
 
         Raises:
-            AbNetError: several models, an option without a meaning for Mask-Predict, or a length
-                beam larger than the number of lengths.
+            AbNetError: models that do not belong together, an option without a meaning for them,
+                or a length beam larger than the number of lengths.
         """
-        if len(models) != 1:
-            raise AbNetError(
-                f"`--path` must be one checkpoint, but is {len(models)} instead: there are no "
-                "ensembles. Average checkpoints of one run with `abnet average`."
-            )
         given: Mapping[str, Any] = vars(args) if isinstance(args, Namespace) else args
-        abnet = models[0].abnet
-        return Generator(
-            self._decoding_options(abnet, given),
-            self.src_dict.special_ids,
-            self.tgt_dict.special_ids,
-        )
+        weight = self._rerank_weight(given)
+        model, reranker = Systems.of(models, weight)
+        options = self._decoding_options(model, given)
+        if reranker is not None:
+            reranker.check(model, options if isinstance(options, DecodingOptions) else None)
+        return Generator(options, weight, self.src_dict.special_ids, self.tgt_dict.special_ids)
 
-    def _decoding_options(self, abnet: AbNet, given: Mapping[str, Any]) -> Options:
+    def _rerank_weight(self, given: Mapping[str, Any]) -> float | None:
+        weight = self.cfg.iter_decode_rerank_weight
+        if given.get("iter_decode_with_external_reranker"):
+            return Reranker.weight if weight is None else weight
+        if weight is not None:
+            raise AbNetError(
+                "`--iter-decode-rerank-weight` must go with `--iter-decode-with-external-reranker`."
+            )
+        return None
+
+    def _decoding_options(self, abnet: AbNet | Ensemble, given: Mapping[str, Any]) -> Options:
         own = {
             name: self.cfg[f"iter_decode_{name}"]
             for name in ("length_weight", "ban_repeats", "repredict", "patience")

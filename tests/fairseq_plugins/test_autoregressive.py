@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,9 @@ import pytest
 from abnet.beam_search import BeamOptions
 from abnet.checkpoint import load_checkpoint
 from abnet.errors import AbNetError
-from abnet.translator import Translator
+from abnet.mask_predict import DecodingOptions
+from abnet.reranking import Reranker
+from abnet.translator import InputReport, Translator
 from tests.conftest import TinyBerts
 from tests.fairseq_plugins.commands import lines, logged, run, train
 from tests.fairseq_plugins.conftest import EMPTY, OVERLONG, UNKNOWN, Corpus, Trained
@@ -64,6 +68,52 @@ def test_generate_gives_what_the_library_gives(corpus: Corpus, one_by_one: Train
             ours = [" ".join(one.pieces) for one in expected[row]]
             assert hypotheses == ours
     assert len({tuple(hypotheses) for hypotheses in found.values()}) > 3
+
+
+@pytest.mark.parametrize("weight", [None, 0.5])
+def test_it_reranks_what_mask_predict_gives(
+    corpus: Corpus, one_by_one: Trained, trained: Trained, weight: float | None
+) -> None:
+    flags: list[object] = ["--iter-decode-with-external-reranker"]
+    flags += [] if weight is None else ["--iter-decode-rerank-weight", weight]
+    output = generate(
+        corpus, trained, *flags, "--path", f"{trained.checkpoint}:{one_by_one.checkpoint}",
+        "--iter-decode-with-beam", 4, "--nbest", 2,
+    )  # fmt: skip
+    model, judge = (load_checkpoint(one.checkpoint) for one in (trained, one_by_one))
+    reranker = Reranker(judge) if weight is None else Reranker(judge, weight)
+    sources = (corpus.raw / "test.de").read_text(encoding="utf-8").splitlines()
+    options = DecodingOptions(length_beam=4, n_best=2)
+    report = InputReport()
+    expected = Translator(model, "cpu", reranker).translate_n_best(sources, options, report=report)
+    unranked = Translator(model, "cpu").translate_n_best(sources, options, report=report)
+    scores = [float(found) for found in re.findall(r"^H-1\t(\S+)", output, re.MULTILINE)]
+    for row, hypotheses in lines(output, "H").items():
+        if row not in (EMPTY, OVERLONG, UNKNOWN):
+            assert hypotheses == [" ".join(one.pieces) for one in expected[row]]
+    in_bits = [one.score / math.log(2) for one in expected[1]]  # as fairseq prints them
+    assert scores == pytest.approx(in_bits, abs=1e-4)
+    assert [row[0].text for row in unranked] != [row[0].text for row in expected]
+
+
+def test_what_cannot_rerank_is_refused(
+    corpus: Corpus, one_by_one: Trained, trained: Trained
+) -> None:
+    rerank = "--iter-decode-with-external-reranker"
+    for first, last, flags, message in (
+        (trained, trained, (rerank,), "`reranker` must be an autoregressive system"),
+        (one_by_one, one_by_one, (rerank,), "with-external-reranker` must be left out, an auto"),
+        (
+            trained,
+            one_by_one,
+            (rerank, "--iter-decode-with-beam", 1),
+            "`length_beam` must be at least 2 with a reranker",
+        ),
+        (trained, one_by_one, (), "are of the objectives conditional_masked_lm and autoregress"),
+    ):
+        paths = f"{first.checkpoint}:{last.checkpoint}"
+        with pytest.raises(AbNetError, match=message):
+            generate(corpus, trained, "--path", paths, *flags)
 
 
 def test_options_of_mask_predict_are_refused(corpus: Corpus, one_by_one: Trained) -> None:
