@@ -57,6 +57,10 @@ def plot_decoding(records: Iterable[dict[str, Any]]) -> Figure:
             passes[name][10] = beams[name][4] = bleu
         elif row["factor"] == "passes":
             passes[name][int(value)] = bleu
+        elif row["factor"] == "all passes" and value.isdigit():
+            passes[f"{name}, no early stop"][int(value)] = bleu
+        elif row["factor"] == "stop on repeat":
+            passes[f"{name}, no early stop"][10] = bleu
         elif row["factor"] == "length-beam":
             beams[name][int(value)] = bleu
         elif row["factor"].startswith(LENGTH_WEIGHT):
