@@ -68,6 +68,19 @@ class Paper:
         """The folder of a row's checkpoints."""
         return self.out / row.name
 
+    def start(self, row: Row) -> Row | None:
+        """The row whose trained weights a row's system takes over."""
+        name = SYSTEMS[row.system].starts_from
+        return None if name is None else of_system(name, row.corpus, row.pair)
+
+    def before(self, row: Row) -> list[Step]:
+        """All that a row's training needs: its data, and the systems that it learns from."""
+        start = self.start(row)
+        first = (
+            [] if start is None else [*self.before(start), self.train(start), self.average(start)]
+        )
+        return [*first, *self.prepare(row)]
+
     def prepare(self, row: Row) -> list[Step]:
         """Clean text, pieces and binary files, with the teacher's training before them."""
         data, system = self.data(row), SYSTEMS[row.system]
@@ -123,6 +136,9 @@ class Paper:
         command += (_script("train", row.corpus.removesuffix(BACK_TRANSLATED)), row.pair)
         command += ("--arch", row.system, "--criterion", CRITERIA[self.objective(row)])
         command += row.options
+        start = self.start(row)
+        if start is not None:
+            command += ("--warm-start", str(self.run(start) / "checkpoint_average.pt"))
         if self.toy is not None:
             command += self.toy.options(row)
         return Step("train", self.run(row), (*command, *self.options))
@@ -179,7 +195,7 @@ def run_rows(paper: Paper, rows: Sequence[Row], runner: Runner, save: Callable[.
     if paper.toy is not None:
         runner.run([paper.toy.steps(rows)])
     for row in rows:
-        runner.run([paper.prepare(row)])
+        runner.run([paper.before(row)])
     runner.run(
         [
             [paper.train(row), paper.average(row), paper.generate(row), partial(save, row)]

@@ -57,7 +57,7 @@ def of_system(system: str, corpus: str, pair: str) -> Row:
 
 def _table1() -> Iterator[Row]:
     tasks = ((IWSLT, "de-en"), ("wmt16_ro_en", "ro-en"), ("wmt14", "en-de"), ("wmt14", "de-en"))
-    for system in ("transformer_base", "mask_predict", "abnet", "abnet_enc"):
+    for system in ("transformer_base", "mask_predict", "bert_fused_nat", "abnet", "abnet_enc"):
         for corpus, pair in tasks:
             name = system
             if system == "abnet":
@@ -68,7 +68,7 @@ def _table1() -> Iterator[Row]:
 
 
 def _table2() -> Iterator[Row]:
-    for system in ("transformer_big", "abnet_enc_ar"):
+    for system in ("transformer_big", "bert_fused", "abnet_enc_ar"):
         for corpus, pair in (("wmt14", "en-de"), ("wmt14", "en-fr"), ("wmt16_ro_en", "ro-en")):
             row = of_system(system, corpus, pair)
             yield replace(row, corpus="wmt16_ro_en_bt") if corpus == "wmt16_ro_en" else row

@@ -61,6 +61,19 @@ def test_parallel_systems_learn_wmt14_from_a_teacher(tmp_path: Path) -> None:
     assert not work.is_distilled(replace(parallel, corpus="wmt16_ro_en"))
 
 
+def test_bert_fused_starts_from_a_trained_transformer(tmp_path: Path) -> None:
+    work = Paper(tmp_path, None)
+    row = of_system("bert_fused", "iwslt14", "de-en")
+    start = of_system("transformer_base", "iwslt14", "de-en")
+    assert [step.folder for step in work.before(row)] == [
+        tmp_path, work.run(start), work.run(start), tmp_path,
+    ]  # fmt: skip
+    command = work.train(row).command
+    taken = command[command.index("--warm-start") + 1]
+    assert taken == work.average(start).command[-1]
+    assert row.options == start.options  # of one shape and one dropout
+
+
 def test_models_of_another_kind_have_data_of_their_own(tmp_path: Path) -> None:
     work = Paper(tmp_path, None)
     folders = {
