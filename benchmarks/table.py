@@ -25,6 +25,14 @@ README = Path(__file__).parents[1] / "README.md"
 SYSTEMS = {
     "abnet": "AB-Net",
     "abnet_minilm": "AB-Net, a real MiniLM as English BERT",
+    "abnet_top_half": "AB-Net, adapters in the top half",
+    "abnet_fb": "AB-Net FB, all trained",
+    "abnet_sc": "AB-Net SC, from random weights",
+    "abnet_enc": "AB-Net-Enc, parallel",
+    "abnet_enc_ar": "AB-Net-Enc, autoregressive",
+    "bert_fused_nat": "BERT-Fused NAT",
+    "bert2bert": "BERT2BERT",
+    "mask_predict": "Mask-Predict",
     "transformer": "Transformer (fairseq)",
     "cmlm": "CMLM (fairseq)",
 }
