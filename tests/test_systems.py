@@ -37,6 +37,8 @@ TRAINED = {
     "mask_predict": {*WHOLE, LENGTH},
     "bert_fused": FUSED,
     "bert_fused_nat": {*FUSED, LENGTH},
+    "bert_distilled": WHOLE,
+    "ct_nmt": {*FUSED, "encoder.bert."},
     "bert2bert": WHOLE,
     "bert_share": {SOURCE, "decoder.adapters."},  # its one BERT is named once
     "abnet_gpt": ADAPTERS,
@@ -96,6 +98,7 @@ def test_weights_that_are_not_the_berts_do_not_bind_a_checkpoint_to_them(
     fused = small_model("bert_fused", toys).identities
     assert fused["source"].weight_hash == mixed["source"].weight_hash
     assert fused["target"].weight_hash == "none"
+    assert small_model("ct_nmt", toys).identities == fused
 
 
 @pytest.mark.parametrize("name", AUTOREGRESSIVE)

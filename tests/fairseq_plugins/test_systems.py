@@ -12,7 +12,7 @@ from abnet.translator import Translator
 from tests.conftest import TinyBerts
 from tests.fairseq_plugins.commands import lines, logged, run
 from tests.fairseq_plugins.conftest import Corpus, sentence_pairs, write_corpus
-from tests.systems import Toys, berts_of, small_options
+from tests.systems import Toys, berts_of, needs, small_options
 
 CRITERIA = {"autoregressive": "autoregressive_lm"}
 
@@ -38,7 +38,7 @@ def test_from_training_to_a_translation(
     objective = str(SYSTEMS[name].options.get("objective", "conditional_masked_lm"))
     small = [
         text
-        for option, value in small_options(name).items()
+        for option, value in {**small_options(name), **needs(name, toys)}.items()
         for text in ("--" + option.replace("_", "-"), str(value))
     ]
     output = run(
