@@ -165,6 +165,15 @@ def test_a_length_is_not_asked_of_an_autoregressive_system(toys: Toys) -> None:
         ({"decoder": "bert_fused"}, '`encoder` must be "bert_fused" with a decoder that is'),
         ({"warm_start": "x.pt"}, "`warm_start` must go with an encoder and a decoder that are"),
         ({"drop_net": 1.1}, r"`drop_net` must be in \[0, 1\], but is 1.1 instead"),
+        ({"soft_label_weight": 2}, r"`soft_label_weight` must be in \[0, 1\], but is 2 instead"),
+        ({"soft_label_temperature": 0}, "`soft_label_temperature` must be more than 0, but is 0"),
+        ({"soft_teacher": "x.pt"}, "`soft_label_weight` must be more than 0 with a `soft_teacher`"),
+        ({"distillation_weight": 0.1}, '`encoder` must be "ct_nmt" with a `distillation_weight`'),
+        ({"bert_rate_end": 9}, '`bert_rate_end` must go with `train` "all" and the weights of a'),
+        (
+            {"bert_rate_end": 9, "bert_rate_rise": 9, "train": "all"},
+            "`bert_rate_end` must be more than `bert_rate_rise` = 9, but is 9 instead",
+        ),
         ({"transformer_dim": 0}, "`transformer_dim` must be at least 1"),
     ],
 )
