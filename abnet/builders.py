@@ -108,14 +108,14 @@ def build_encoder(config: AbNetConfig, backbones: Backbones, symbols: SymbolIds)
     length = None
     if config.objective == "conditional_masked_lm":
         length = LengthPredictor(config.length_classes, backbone.hidden_size)
-    if config.encoder == "ct_nmt" and bert is not None:
-        alone = Encoder(bert, nn.ModuleDict(), None, symbols, config.keep_cls)
+    if bert is None:
+        adapters = _encoder_adapters(config, backbone, None)
+        return Encoder(backbone, adapters, length, symbols, config.keep_cls)
+    alone = Encoder(bert, nn.ModuleDict(), None, symbols, config.keep_cls)
+    if config.encoder == "ct_nmt":
         distill = config.distillation_weight > 0
         return SwitchedEncoder(backbone, length, symbols, config.keep_cls, alone, distill)
     adapters = _encoder_adapters(config, backbone, bert)
-    if bert is None:
-        return Encoder(backbone, adapters, length, symbols, config.keep_cls)
-    alone = Encoder(bert, nn.ModuleDict(), None, symbols, config.keep_cls)
     return FusedEncoder(backbone, adapters, length, symbols, config.keep_cls, alone)
 
 
