@@ -18,6 +18,7 @@ from abnet.backbone import (
 )
 from abnet.bert_fused import BertAttention, FusedCrossAttention, FusedEncoder
 from abnet.config import AbNetConfig
+from abnet.ct_nmt import SwitchedEncoder
 from abnet.decoder import Decoder
 from abnet.encoder import Encoder
 from abnet.errors import AbNetError
@@ -39,7 +40,7 @@ class Backbones(NamedTuple):
 
     Attributes:
         source, target: the two sides; one object twice where they share their weights.
-        fused: the source BERT that a BERT-Fused Transformer reads besides; else `None`.
+        fused: the source BERT that a Transformer (BERT-Fused, CT-NMT) reads besides; else `None`.
     """
 
     source: Backbone
@@ -97,20 +98,24 @@ def build_backbones(
         decoder = bert(config, "target")
     else:
         decoder = scratch(config.transformer_decoder_layers, target, with_head=True)
-    fused = bert(config, "source") if config.encoder == "bert_fused" else None
+    fused = bert(config, "source") if config.encoder in ("bert_fused", "ct_nmt") else None
     return Backbones(encoder, decoder, fused)
 
 
 def build_encoder(config: AbNetConfig, backbones: Backbones, symbols: SymbolIds) -> Encoder:
     """The encoder of a config around its backbone; a Transformer has no adapters."""
     backbone, bert = backbones.source, backbones.fused
-    adapters = _encoder_adapters(config, backbone, bert)
     length = None
     if config.objective == "conditional_masked_lm":
         length = LengthPredictor(config.length_classes, backbone.hidden_size)
     if bert is None:
+        adapters = _encoder_adapters(config, backbone, None)
         return Encoder(backbone, adapters, length, symbols, config.keep_cls)
     alone = Encoder(bert, nn.ModuleDict(), None, symbols, config.keep_cls)
+    if config.encoder == "ct_nmt":
+        distill = config.distillation_weight > 0
+        return SwitchedEncoder(backbone, length, symbols, config.keep_cls, alone, distill)
+    adapters = _encoder_adapters(config, backbone, bert)
     return FusedEncoder(backbone, adapters, length, symbols, config.keep_cls, alone)
 
 

@@ -31,7 +31,8 @@ class AbNetConfig:
     """The same of the target language."""
     encoder: str = "bert"
     """"bert": the source BERT with feed-forward adapters; "transformer": one from scratch;
-    "bert_fused": one from scratch whose layers also attend to the source BERT's output."""
+    "bert_fused": one from scratch whose layers also attend to the source BERT's output; "ct_nmt":
+    one from scratch that reads words and the source BERT's output through a dynamic switch."""
     decoder: str = "bert"
     """"bert": the target BERT (or GPT-2) with cross-attention; "transformer": one from scratch;
     "bert_fused": one from scratch whose layers also attend to the source BERT's output."""
@@ -82,6 +83,29 @@ class AbNetConfig:
     """BERT-Fused, while training: a layer keeps one of its two attentions alone with this
     probability, half of it for each, and their mean otherwise (Zhu et al. 2020, whose code calls
     the half of it a ratio, at most 0.5)."""
+    distillation_weight: float = 0.0
+    """CT-NMT's asymptotic distillation: the share w of the loss that is the squared distance of
+    the encoder's states to the source BERT's, the rest stays (1 - w); 0.1 in Yang et al. 2020,
+    whose code recommends 0.01."""
+    bert_rate_rise: int = 0
+    """With `bert_rate_end`: the update until which the BERTs' learning rate rises."""
+    bert_rate_end: int | None = None
+    """Rate-scheduled learning (Yang et al. 2020): the BERTs' learning rate, as a share of the
+    others', rises from 0 to 1 and falls to 0 again at this update, from which on they stay as they
+    are; if not given, BERTs that train do so as the rest does."""
+    soft_teacher: str | None = None
+    """Checkpoint of a conditional masked LM (`abnet_fb`, `abnet`, ...) of the same vocabularies,
+    whose predictions are soft labels while training (Chen et al. 2020); not saved, not needed to
+    translate."""
+    soft_label_weight: float = 0.0
+    """The share of the word loss that the soft labels have, the true words have the rest; 0.5 in
+    the code of Chen et al. 2020."""
+    soft_label_top_k: int = 8
+    """How many of the teacher's words count at each position."""
+    soft_label_temperature: float = 10.0
+    """By which their logits are divided before they become probabilities; 10 as in that code."""
+    soft_label_passes: int = 7
+    """Passes of the teacher for each batch: one in so many tokens of a target is hidden in each."""
     warm_start: str | None = None
     """Checkpoint of a Transformer (`transformer_base`, `mask_predict`) whose weights a new
     Transformer or BERT-Fused of the same shape begins with."""
@@ -127,6 +151,10 @@ class AbNetConfig:
             ("transformer_dim", 1),
             ("transformer_ffn_dim", 1),
             ("transformer_heads", 1),
+            ("bert_rate_rise", 0),
+            ("bert_rate_end", 1),
+            ("soft_label_top_k", 1),
+            ("soft_label_passes", 1),
             ("length_loss_weight", 0),
             ("r_drop", 0),
         ):
@@ -140,14 +168,22 @@ class AbNetConfig:
             "source_noise",
             "label_smoothing",
             "correction",
+            "distillation_weight",
         ):
             value = getattr(self, name)
             if not 0.0 <= value < 1.0:
                 raise AbNetError(f"`{name}` must be in [0, 1), but is {value} instead.")
-        if not 0.0 <= self.drop_net <= 1.0:
-            raise AbNetError(f"`drop_net` must be in [0, 1], but is {self.drop_net} instead.")
+        for name in ("drop_net", "soft_label_weight"):
+            value = getattr(self, name)
+            if not 0.0 <= value <= 1.0:
+                raise AbNetError(f"`{name}` must be in [0, 1], but is {value} instead.")
+        if not self.soft_label_temperature > 0:
+            raise AbNetError(
+                "`soft_label_temperature` must be more than 0, but is "
+                f"{self.soft_label_temperature} instead."
+            )
         for name, allowed in (
-            ("encoder", ("bert", "transformer", "bert_fused")),
+            ("encoder", ("bert", "transformer", "bert_fused", "ct_nmt")),
             ("decoder", ("bert", "transformer", "bert_fused")),
             ("objective", ("conditional_masked_lm", "autoregressive")),
             ("train", ("adapters", "all")),
@@ -187,8 +223,34 @@ class AbNetConfig:
             )
         if self.warm_start is not None and "bert" in (self.encoder, self.decoder):
             raise AbNetError(
-                '`warm_start` must go with an encoder and a decoder that are "transformer" or '
-                f'"bert_fused", but they are {self.encoder!r} and {self.decoder!r}.'
+                '`warm_start` must go with an encoder and a decoder that are "transformer", '
+                f'"bert_fused" or "ct_nmt", but they are {self.encoder!r} and {self.decoder!r}.'
+            )
+        self._check_teachers()
+
+    def _check_teachers(self) -> None:
+        """What a BERT as a teacher needs beside it."""
+        if self.distillation_weight and self.encoder != "ct_nmt":
+            raise AbNetError(
+                '`encoder` must be "ct_nmt" with a `distillation_weight`, but is '
+                f"{self.encoder!r} instead."
+            )
+        if self.soft_teacher is not None and not self.soft_label_weight:
+            raise AbNetError(
+                "`soft_label_weight` must be more than 0 with a `soft_teacher`, but is "
+                f"{self.soft_label_weight} instead."
+            )
+        if self.bert_rate_end is None:
+            return
+        if self.bert_rate_end <= self.bert_rate_rise:
+            raise AbNetError(
+                f"`bert_rate_end` must be more than `bert_rate_rise` = {self.bert_rate_rise}, but "
+                f"is {self.bert_rate_end} instead."
+            )
+        if self.train != "all" or not any(map(self.pretrained, ("source", "target"))):
+            raise AbNetError(
+                '`bert_rate_end` must go with `train` "all" and the weights of a BERT, without '
+                "which no BERT trains."
             )
 
     def bert(self, side: str) -> str:

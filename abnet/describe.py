@@ -23,8 +23,8 @@ class Description(NamedTuple):
         trained_parameters: what the optimizer updates and a checkpoint holds.
         trained, frozen: by part: source (BERT or Transformer), encoder_adapters, length, target,
             decoder_adapters (cross-attention); what both sides share counts as the source's. With
-            BERT-Fused source_bert is its BERT, and the adapters' parts are all that attends to it
-            and, in the decoder, to the encoder.
+            BERT-Fused and CT-NMT source_bert is their BERT, and the adapters' parts are the switch
+            or all that attends to it and, in the decoder, to the encoder.
     """
 
     total_parameters: int

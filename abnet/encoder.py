@@ -22,12 +22,15 @@ class EncoderOutput(NamedTuple):
         length_logits: (B, classes); `None` where nothing predicts a length.
         bert: (B, S, H of the BERT) what the source BERT says of the same tokens, and thus with the
             same padding; BERT-Fused only.
+        distance: how far the states are from a teacher's, a mean over tokens; CT-NMT only, and
+            only while training.
     """
 
     memory: Tensor
     padding: Tensor
     length_logits: Tensor | None
     bert: Tensor | None = None
+    distance: Tensor | None = None
 
 
 Layer = Callable[[int, Tensor, Tensor], Tensor]
@@ -81,12 +84,19 @@ class Encoder(nn.Module):
             hidden = self.adapters[str(index)](hidden)
         return hidden
 
-    def _encode(self, source: Tensor, apply: Layer) -> EncoderOutput:
-        """Embeddings, [LENGTH] in front, all layers by `apply`, and the length head."""
+    def _encode(
+        self, source: Tensor, apply: Layer, change: Callable[[Tensor], Tensor] | None = None
+    ) -> EncoderOutput:
+        """Embeddings, [LENGTH] in front, all layers by `apply`, and the length head.
+
+        `change` is what becomes of the embeddings (B, S, H) before anything reads them.
+        """
         if self.keep_cls:
             source = prepend_symbol(source, self.symbols.cls)
         padding = source.eq(self.symbols.pad)
         hidden, seen = self.backbone.embed(source), padding
+        if change is not None:
+            hidden = change(hidden)
         if self.length is not None:
             hidden = self.length.prepend(hidden)
             seen = torch.cat([padding.new_zeros(padding.size(0), 1), padding], dim=1)

@@ -43,6 +43,7 @@ def sequence_loss(
     chosen: Tensor,
     words: Tensor,
     config: AbNetConfig,
+    soft_loss: Tensor | None = None,
 ) -> LossParts:
     """Label-smoothed cross-entropy of the chosen words plus the weighted length loss.
 
@@ -56,7 +57,9 @@ def sequence_loss(
         target: (B, T) true ids, right-padded.
         chosen: (B, T) boolean.
         words: (B, T) boolean, which tokens are no padding.
-        config: label smoothing, length-loss weight and normalization.
+        config: label smoothing, length-loss weight and normalization, and the weight of:
+        soft_loss: sum over the chosen words of the loss to a teacher's labels, in nats, which takes
+            its share of the word loss in `loss` alone.
 
     Raises:
         AbNetError: a target is longer than the length classes.
@@ -66,15 +69,19 @@ def sequence_loss(
     word_loss = F.cross_entropy(
         logits, gold, label_smoothing=config.label_smoothing, reduction="sum"
     )
+    taught = word_loss
+    if soft_loss is not None:
+        share = config.soft_label_weight
+        taught = share * soft_loss + (1 - share) * word_loss
     lengths = words.sum(dim=1)
     masked, sentences = chosen.sum(), torch.tensor(target.size(0), device=target.device)
     length_nll, lengths_right = _length_loss(length_logits, lengths, target.size(1))
     tokens = lengths.sum()
     if config.loss_normalization == "masked":
-        loss = word_loss + config.length_loss_weight * length_nll * masked / sentences
+        loss = taught + config.length_loss_weight * length_nll * masked / sentences
         sample_size = masked
     else:
-        loss = word_loss + config.length_loss_weight * length_nll
+        loss = taught + config.length_loss_weight * length_nll
         sample_size = tokens
     with torch.no_grad():
         word_nll = F.cross_entropy(logits, gold, reduction="sum")

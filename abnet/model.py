@@ -17,6 +17,7 @@ from abnet.length import LengthBeam, length_beam
 from abnet.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from abnet.soft_labels import Teacher
     from abnet.warm_start import WarmStart
 
 
@@ -26,10 +27,12 @@ class AbNetOutput(NamedTuple):
     Attributes:
         word_logits: (number of chosen positions, V), row-major.
         length_logits: (B, classes); `None` for an autoregressive system.
+        distance: of the encoder's states to a teacher's; see `EncoderOutput`.
     """
 
     word_logits: Tensor
     length_logits: Tensor | None
+    distance: Tensor | None = None
 
 
 class AbNet(nn.Module):
@@ -42,6 +45,7 @@ class AbNet(nn.Module):
         source_symbols, target_symbols: special ids of the two vocabularies.
         source_tokenizer, target_tokenizer: of the two BERTs, after `from_pretrained`.
         warm_start: what `from_pretrained` took over from another checkpoint; `None` if nothing.
+        soft_teacher: frozen, for training with soft labels, after `from_pretrained`; or `None`.
     """
 
     def __init__(self, config: AbNetConfig, encoder: Encoder, decoder: Decoder) -> None:
@@ -54,6 +58,7 @@ class AbNet(nn.Module):
         self.source_tokenizer: Tokenizer | None = None
         self.target_tokenizer: Tokenizer | None = None
         self.warm_start: WarmStart | None = None
+        self.soft_teacher: Teacher | None = None
         encoder.bert_backbone.requires_grad_(config.trains("source"))
         decoder.backbone.requires_grad_(config.trains("target"))
         for parameter in decoder.backbone.head_parameters(config.train_head):
@@ -64,11 +69,13 @@ class AbNet(nn.Module):
     def from_pretrained(cls, config: AbNetConfig) -> AbNet:
         """Loads both BERTs, or what the config has of them, and their tokenizers; the rest is new.
 
-        With `config.warm_start` the weights of a Transformer are taken over.
+        With `config.warm_start` the weights of a Transformer are taken over, with
+        `config.soft_teacher` that model is loaded, too.
 
         Raises:
             AbNetError: a BERT or its tokenizer is missing, foreign or incomplete, the two do not
-                belong together, the adapters do not fit the BERTs, or see `take_over`.
+                belong together, the adapters do not fit the BERTs, or see `take_over` and
+                `load_teacher`.
         """
         tokenizers = {
             side: Tokenizer.from_pretrained(config.bert(side)) for side in ("source", "target")
@@ -101,7 +108,22 @@ class AbNet(nn.Module):
             from abnet.warm_start import take_over  # which reads checkpoints of this class
 
             model.warm_start = take_over(model, config.warm_start)
+        if config.soft_teacher is not None:
+            from abnet.soft_labels import load_teacher  # which reads them, too
+
+            model.soft_teacher = load_teacher(model, config.soft_teacher)
         return model
+
+    def bert_parameters(self) -> list[nn.Parameter]:
+        """What trains of the weights that come from a BERT."""
+        berts = {"source": self.encoder.bert_backbone, "target": self.decoder.backbone}
+        return [
+            parameter
+            for side, bert in berts.items()
+            if self.config.pretrained(side)
+            for parameter in bert.parameters()
+            if parameter.requires_grad
+        ]
 
     @property
     def max_source_positions(self) -> int:
@@ -135,9 +157,8 @@ class AbNet(nn.Module):
             predict: (B, T) boolean, the positions to predict.
         """
         encoded = self.encode(source)
-        return AbNetOutput(
-            self.decode(target, self.project(encoded), predict), encoded.length_logits
-        )
+        logits = self.decode(target, self.project(encoded), predict)
+        return AbNetOutput(logits, encoded.length_logits, encoded.distance)
 
     def encode(self, source: Tensor) -> EncoderOutput:
         """source: (B, S) ids; see `Encoder.forward`."""

@@ -24,6 +24,7 @@ class System:
         both_berts: one model for both sides, instead of the two languages' BERTs.
         target_bert: a model for the target side, instead of the language's BERT.
         starts_from: the system whose trained weights it takes over.
+        soft_teacher: the system whose checkpoint gives it soft labels, to be trained before it.
     """
 
     group: str
@@ -34,6 +35,7 @@ class System:
     both_berts: str | None = None
     target_bert: str | None = None
     starts_from: str | None = None
+    soft_teacher: str | None = None
 
 
 _RELEASED: dict[str, Any] = {
@@ -52,6 +54,20 @@ _SCRATCH = {"encoder": "transformer", "decoder": "transformer"}
 _AUTOREGRESSIVE = {"objective": "autoregressive"}
 _FUSED = {"encoder": "bert_fused", "decoder": "bert_fused"}
 _BIG = {"transformer_dim": 1024, "transformer_ffn_dim": 4096, "transformer_heads": 16}
+# Yang et al. 2020, with a BERT-Base: their shape, loss and schedule.
+_CT_NMT: dict[str, Any] = {
+    **_AUTOREGRESSIVE,
+    "encoder": "ct_nmt",
+    "decoder": "transformer",
+    "train": "all",
+    "transformer_encoder_layers": 12,
+    "transformer_dim": 768,
+    "transformer_ffn_dim": 3072,
+    "transformer_heads": 12,
+    "distillation_weight": 0.1,
+    "bert_rate_rise": 10_000,
+    "bert_rate_end": 20_000,
+}
 # Rothe et al. 2020: all trains, cross-attention inside each layer, no adapters.
 _WARM_STARTED: dict[str, Any] = {
     **_AUTOREGRESSIVE,
@@ -193,6 +209,21 @@ SYSTEMS: dict[str, System] = {
         },
         90,
         starts_from="mask_predict",
+    ),
+    "bert_distilled": System(
+        "BERT as a teacher",
+        "BERT-Distilled: Transformer-Base with soft labels of a conditional masked LM on the "
+        "target BERT, autoregressive",
+        {**_SCRATCH, **_AUTOREGRESSIVE, "soft_label_weight": 0.5},
+        {"wmt14.en-de": 27.53},
+        soft_teacher="abnet_fb",
+    ),
+    "ct_nmt": System(
+        "BERT as a teacher",
+        "CT-NMT: a Transformer with a dynamic switch to the source BERT, asymptotic distillation "
+        "and rate-scheduled learning, autoregressive",
+        _CT_NMT,
+        {"wmt14.en-de": 30.10, "wmt14.en-fr": 42.30},
     ),
     "bert2bert": System(
         "warm-started",

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from abnet.bert_fused import BertAttention
 from abnet.checkpoint import CheckpointContents, read_checkpoint
 from abnet.config import AbNetConfig
+from abnet.ct_nmt import DynamicSwitch
 from abnet.errors import AbNetError
 from abnet.model import AbNet
 
@@ -33,7 +34,8 @@ class WarmStart(NamedTuple):
 
     Attributes:
         taken: now as in the checkpoint: all of the Transformer's.
-        new: not in the checkpoint, and as they were: attention to the BERT, the length's table.
+        new: not in the checkpoint, and as they were: attention to the BERT, CT-NMT's switch, the
+            length's table.
         left: in the checkpoint, but of no use here: the length's table again.
     """
 
@@ -114,10 +116,10 @@ def _check_vocabularies(path: str | Path, contents: CheckpointContents, model: A
 
 def _without_counterpart(model: AbNet) -> set[str]:
     """Names of the weights that a Transformer does not have or need not have."""
-    fused = {
+    new = {
         f"{prefix}.{name}"
         for prefix, module in model.named_modules()
-        if isinstance(module, BertAttention)
+        if isinstance(module, BertAttention | DynamicSwitch)
         for name, _ in module.named_parameters()
     }
     bert = {id(weight) for weight in model.encoder.bert_backbone.parameters()}
@@ -125,5 +127,5 @@ def _without_counterpart(model: AbNet) -> set[str]:
     return {
         name
         for name, weight in model.named_parameters()
-        if name in fused or name.startswith(LENGTH) or id(weight) in bert
+        if name in new or name.startswith(LENGTH) or id(weight) in bert
     }

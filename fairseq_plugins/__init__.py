@@ -25,6 +25,8 @@ needed, or one that does something else, this is what stands in for it:
   (`command_line.py`).
 - *Safe loading.* fairseq's files hold its options and metrics beside tensors; `safe_loading.py`
   names their classes to torch, so that `weights_only` stays on.
+- *One learning rate.* Schedulers set the same for all weights; `bert_rate.py` gives the BERTs a
+  share of it, around each step of the optimizer.
 - *Errors while loading weights* are replaced by "please ensure that the architectures match"; the
   model logs the reason before it raises.
 - *Best checkpoint by BLEU.* A validation set without a single word in the hypotheses leaves the

@@ -159,3 +159,24 @@ class SourceDictionary(BertDictionary):
     def string(self, *args: Any, **kwargs: Any) -> str:
         """See `BertDictionary.string`."""
         return SourcePieces(super().string(*args, **kwargs))
+
+
+def check_vocabulary(side: str, dictionary: BertDictionary, tokenizer: Tokenizer) -> None:
+    """Holds the data-bin's dictionary against the BERT's vocabulary, piece by piece.
+
+    Args:
+        side: "source" or "target", for the message.
+
+    Raises:
+        AbNetError: they differ.
+    """
+    here, there = dictionary.symbols, tokenizer.vocabulary
+    if here == there:
+        return
+    pairs = enumerate(zip(here, there, strict=False))
+    first = next((f"id {i} ({a!r} and {b!r})" for i, (a, b) in pairs if a != b), "the end")
+    raise AbNetError(
+        f"The {side} dictionary of the data-bin must be the vocabulary of {tokenizer.name!r}, but "
+        f"has {len(here)} pieces where the BERT has {len(there)}; they differ from {first} on. "
+        "Make the data-bin with this BERT, or give the one that it was made with."
+    )

@@ -50,6 +50,8 @@ def prepare_training(args: Namespace) -> None:
         args.tpu = False  # fairseq takes --bf16 for a wish for a TPU
     if args.fp16 and on_cpu(args):
         args.fp16_no_flatten_grads = True  # fairseq would flatten them on a GPU
+    if vars(args).get("bert_rate_end") is not None:
+        args.fp16_no_flatten_grads = True  # flat weights could not be told apart
     check_options(args)
     check_launch(args, os.environ)
     check_start(args)
@@ -67,6 +69,12 @@ def check_options(args: Namespace) -> None:
             raise AbNetError(
                 f"`--{name}` must be {needed} for this model, but is {vars(args)[name]} instead."
             )
+    share = vars(args).get("soft_label_weight", DEFAULTS["soft_label_weight"])
+    if share and vars(args).get("soft_teacher") is None:
+        raise AbNetError(
+            "`--soft-teacher` must be the checkpoint of a conditional masked LM (`abnet_fb`, ...) "
+            f"for a `--soft-label-weight` of {share}, but is missing."
+        )
     if args.store_ema:
         raise AbNetError("`--store-ema` must be left out: `abnet average` averages checkpoints.")
     if args.ddp_backend == "fully_sharded":

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from abnet.checkpoint import save_checkpoint
 from abnet.config import AbNetConfig
 from abnet.model import AbNet
 from tests.pretraining import WORDS
-from tests.systems import Toys
+from tests.systems import Toys, lively_model
 from tests.tiny import ENGLISH, GERMAN, make_bert, make_gpt
 
 
@@ -39,9 +40,12 @@ def tiny_gpt(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def toys(tiny_berts: TinyBerts, tiny_gpt: str) -> Toys:
+def toys(tiny_berts: TinyBerts, tiny_gpt: str, tmp_path_factory: pytest.TempPathFactory) -> Toys:
     """The models that `tests.systems` makes every system of."""
-    return Toys(*tiny_berts, tiny_gpt)
+    toys = Toys(*tiny_berts, tiny_gpt)
+    teacher = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
+    save_checkpoint(teacher, lively_model("abnet_fb", toys))
+    return toys._replace(teacher=str(teacher))
 
 
 @pytest.fixture

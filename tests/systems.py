@@ -15,11 +15,15 @@ from tests.tiny import ENGLISH, GERMAN
 
 
 class Toys(NamedTuple):
-    """Folders of random models: two BERTs of different widths, and a GPT-2."""
+    """Folders of random models: two BERTs of different widths, and a GPT-2.
+
+    `teacher` is the checkpoint of a small `abnet_fb`.
+    """
 
     german: str
     english: str
     gpt: str
+    teacher: str = ""
 
 
 SMALL: dict[str, Any] = {
@@ -58,10 +62,15 @@ def berts_of(name: str, toys: Toys) -> tuple[str, str]:
     return toys.german, toys.gpt if system.target_bert else toys.english
 
 
+def needs(name: str, toys: Toys) -> dict[str, Any]:
+    """The options that name what a system needs to have been trained before it."""
+    return {"soft_teacher": toys.teacher} if SYSTEMS[name].soft_teacher else {}
+
+
 def small_config(name: str, toys: Toys, **changes: Any) -> AbNetConfig:
     """A small system."""
     source, target = berts_of(name, toys)
-    options = {**small_options(name), **changes}
+    options = {**small_options(name), **needs(name, toys), **changes}
     return AbNetConfig.from_preset(name, source_bert=source, target_bert=target, **options)
 
 

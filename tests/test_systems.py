@@ -37,6 +37,8 @@ TRAINED = {
     "mask_predict": {*WHOLE, LENGTH},
     "bert_fused": FUSED,
     "bert_fused_nat": {*FUSED, LENGTH},
+    "bert_distilled": WHOLE,
+    "ct_nmt": {*FUSED, "encoder.bert."},
     "bert2bert": WHOLE,
     "bert_share": {SOURCE, "decoder.adapters."},  # its one BERT is named once
     "abnet_gpt": ADAPTERS,
@@ -96,6 +98,7 @@ def test_weights_that_are_not_the_berts_do_not_bind_a_checkpoint_to_them(
     fused = small_model("bert_fused", toys).identities
     assert fused["source"].weight_hash == mixed["source"].weight_hash
     assert fused["target"].weight_hash == "none"
+    assert small_model("ct_nmt", toys).identities == fused
 
 
 @pytest.mark.parametrize("name", AUTOREGRESSIVE)
@@ -162,6 +165,15 @@ def test_a_length_is_not_asked_of_an_autoregressive_system(toys: Toys) -> None:
         ({"decoder": "bert_fused"}, '`encoder` must be "bert_fused" with a decoder that is'),
         ({"warm_start": "x.pt"}, "`warm_start` must go with an encoder and a decoder that are"),
         ({"drop_net": 1.1}, r"`drop_net` must be in \[0, 1\], but is 1.1 instead"),
+        ({"soft_label_weight": 2}, r"`soft_label_weight` must be in \[0, 1\], but is 2 instead"),
+        ({"soft_label_temperature": 0}, "`soft_label_temperature` must be more than 0, but is 0"),
+        ({"soft_teacher": "x.pt"}, "`soft_label_weight` must be more than 0 with a `soft_teacher`"),
+        ({"distillation_weight": 0.1}, '`encoder` must be "ct_nmt" with a `distillation_weight`'),
+        ({"bert_rate_end": 9}, '`bert_rate_end` must go with `train` "all" and the weights of a'),
+        (
+            {"bert_rate_end": 9, "bert_rate_rise": 9, "train": "all"},
+            "`bert_rate_end` must be more than `bert_rate_rise` = 9, but is 9 instead",
+        ),
         ({"transformer_dim": 0}, "`transformer_dim` must be at least 1"),
     ],
 )

@@ -238,10 +238,19 @@ def test_slow_tokenizer(tmp_path: Path) -> None:
 
 def test_tokenizer_without_a_mask(tmp_path: Path) -> None:
     learner = tokenizers.ByteLevelBPETokenizer()
-    learner.train_from_iterator(TEXT, vocab_size=300, show_progress=False)
-    learner.save_model(str(tmp_path))
-    transformers.GPT2Tokenizer(
-        vocab=str(tmp_path / "vocab.json"), merges=str(tmp_path / "merges.txt")
+    learner.train_from_iterator(TEXT, vocab_size=300, special_tokens=["</s>"], show_progress=False)
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=learner._tokenizer, unk_token="</s>", sep_token="</s>"
     ).save_pretrained(tmp_path)
-    with pytest.raises(AbNetError, match=r"lacks pad, cls, sep, mask; it has \{'unk'"):
+    with pytest.raises(AbNetError, match=r"lacks pad, cls, mask; it has \{'unk'"):
         Tokenizer.from_pretrained(str(tmp_path))
+
+
+def test_gpt_2_has_one_symbol_for_all(tiny_gpt: str) -> None:
+    tokenizer = Tokenizer.from_pretrained(tiny_gpt)
+    end = tokenizer.vocabulary.index("<|endoftext|>")
+    assert tokenizer.symbols == (end,) * 5
+    text = "the little dog <|endoftext|> runs"
+    ids = tokenizer.encode(text)
+    assert end not in ids  # in a text it is text
+    assert tokenizer.decode([*ids, end]) == text

@@ -74,7 +74,8 @@ def _side(system: System, config: AbNetConfig, side: str) -> str:
     """What stands on a side."""
     kind = config.encoder if side == "source" else config.decoder
     if kind != "bert":
-        return {"transformer": "Transformer"}.get(kind, kind.replace("_", "-"))
+        named = {"transformer": "Transformer", "ct_nmt": "CT-NMT"}
+        return named.get(kind, kind.replace("_", "-"))
     name = "GPT-2" if side == "target" and system.target_bert else "BERT"
     if not config.pretrained(side):
         name += "'s shape from random weights"

@@ -228,5 +228,5 @@ def _serve(connection: Connection, work: Work, device: str | None, threads: int)
             connection.send(Answer(translator.translate(connection.recv())))
     except AbNetError as error:
         connection.send(Answer(0, str(error)))
-    except EOFError:
+    except (EOFError, ConnectionError):  # the other end is closed, or gone
         return

@@ -14,6 +14,7 @@ from fairseq import utils
 from fairseq.data import data_utils
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import ARCH_MODEL_REGISTRY, BaseFairseqModel
+from fairseq.optim import FairseqOptimizer
 from fairseq.tasks import FairseqTask, register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from omegaconf import II, DictConfig
@@ -26,11 +27,11 @@ from abnet.length import check_beam
 from abnet.mask_predict import DecodingOptions
 from abnet.model import AbNet
 from abnet.reranking import Reranker
-from abnet.tokenizer import Tokenizer
+from fairseq_plugins.bert_rate import bert_rate
 from fairseq_plugins.bpe import AbNetBpe
 from fairseq_plugins.command_line import check_files, read_standard_input_as_files
 from fairseq_plugins.dataset import PairDataset, load_pairs
-from fairseq_plugins.dictionary import BertDictionary, SourceDictionary
+from fairseq_plugins.dictionary import BertDictionary, SourceDictionary, check_vocabulary
 from fairseq_plugins.evaluation import bleu_counts, log_bleu
 from fairseq_plugins.generator import Generator, Systems, beam_options, decoding_options
 from fairseq_plugins.models.abnet_model import AbNetModel
@@ -221,8 +222,9 @@ class TranslationAbNetTask(TranslationTask):
                 "The model must be one of AB-Net (`--arch abnet`, ...), but is "
                 f"{_architecture_name(cfg)!r} instead."
             )
-        if from_checkpoint and getattr(cfg, "warm_start", None) is not None:
-            cfg.warm_start = None  # the checkpoint has all that came of it
+        for name in ("warm_start", "soft_teacher"):
+            if from_checkpoint and getattr(cfg, name, None) is not None:
+                setattr(cfg, name, None)  # the checkpoint has all that came of it
         try:
             model: BaseFairseqModel = FairseqTask.build_model(self, cfg, from_checkpoint)
         except AbNetError as error:
@@ -234,8 +236,8 @@ class TranslationAbNetTask(TranslationTask):
                 ) from error
             raise
         abnet = model.abnet
-        _check_vocabulary("source", self.src_dict, abnet.source_tokenizer)
-        _check_vocabulary("target", self.tgt_dict, abnet.target_tokenizer)
+        check_vocabulary("source", self.src_dict, abnet.source_tokenizer)
+        check_vocabulary("target", self.tgt_dict, abnet.target_tokenizer)
         self.model = model
         self.is_training_run = not from_checkpoint
         if self.cfg.eval_bleu:
@@ -316,6 +318,13 @@ class TranslationAbNetTask(TranslationTask):
             logged.update(self._translate_and_count(sample, model))
         return loss, size, logged
 
+    def optimizer_step(
+        self, optimizer: FairseqOptimizer, model: nn.Module, update_num: int
+    ) -> None:
+        """A step, in which the BERTs may have a learning rate of their own."""
+        with bert_rate(optimizer, self.model.abnet.config, update_num):
+            super().optimizer_step(optimizer, model, update_num)
+
     def _eval_bleu_options(self) -> Namespace:
         try:
             return Namespace(**json.loads(self.cfg.eval_bleu_args or "{}"))
@@ -381,17 +390,3 @@ def _architecture_name(cfg: FairseqDataclass) -> str | None:
 
 def _is_abnet(cfg: FairseqDataclass) -> bool:
     return ARCH_MODEL_REGISTRY.get(_architecture_name(cfg)) is AbNetModel
-
-
-def _check_vocabulary(side: str, dictionary: BertDictionary, tokenizer: Tokenizer) -> None:
-    """Holds the data-bin's dictionary against the BERT's vocabulary, piece by piece."""
-    here, there = dictionary.symbols, tokenizer.vocabulary
-    if here == there:
-        return
-    pairs = enumerate(zip(here, there, strict=False))
-    first = next((f"id {i} ({a!r} and {b!r})" for i, (a, b) in pairs if a != b), "the end")
-    raise AbNetError(
-        f"The {side} dictionary of the data-bin must be the vocabulary of {tokenizer.name!r}, but "
-        f"has {len(here)} pieces where the BERT has {len(there)}; they differ from {first} on. "
-        "Make the data-bin with this BERT, or give the one that it was made with."
-    )

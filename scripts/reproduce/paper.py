@@ -22,6 +22,7 @@ from scripts.reproduce.steps import Runner, Step, StepError, say, sole_user
 from scripts.reproduce.toy import Toy
 
 BACK_TRANSLATED = "_bt"  # behind the name of a corpus that has back-translations added
+AVERAGE = "checkpoint_average.pt"
 TEACHER = "transformer_big"  # of the distilled WMT14
 WMT_BERTS = {"en": "bert-base-cased", "de": "bert-base-german-cased"}
 CRITERIA = {
@@ -82,6 +83,10 @@ class Paper:
         return [*first, *self.prepare(row)]
 
     def prepare(self, row: Row) -> list[Step]:
+        """All that a row's training needs: its data, and the teacher of soft labels."""
+        return [*self._prepare_data(row), *self._teach(row)]
+
+    def _prepare_data(self, row: Row) -> list[Step]:
         """Clean text, pieces and binary files, with the teacher's training before them."""
         data, system = self.data(row), SYSTEMS[row.system]
         berts: tuple[str, ...] = ()
@@ -111,7 +116,7 @@ class Paper:
     def _distill(self, row: Row, name: str, berts: tuple[str, ...]) -> list[Step]:
         raw = self.data(self.teacher(row)) / "raw"
         output = self.out / "distilled" / f"{row.corpus}.{row.pair}"
-        checkpoint = self.run(self.teacher(row)) / "checkpoint_average.pt"
+        checkpoint = self.run(self.teacher(row)) / AVERAGE
         command = ("abnet", "distill", str(checkpoint), "--train", str(raw / "train"))
         command += ("--pair", row.pair, "--output", str(output), "--teacher-name", TEACHER)
         source, target = (WMT_BERTS[language] for language in row.pair.split("-"))
@@ -121,6 +126,14 @@ class Paper:
             Step(f"distill-{self.data(row).name}", self.out, command),
             Step(name, self.out, prepare),
         ]
+
+    def _teach(self, row: Row) -> list[Step]:
+        """The training of a row's teacher of soft labels, on the row's own data."""
+        teacher, folder = SYSTEMS[row.system].soft_teacher, self.run(row) / "teacher"
+        if teacher is None:
+            return []
+        command = self._training(Row(teacher, row.corpus, row.pair), self.data(row), folder)
+        return [Step("train", folder, command), self._average(folder)]
 
     def _prepare_text(
         self, row: Row, train: Path, held_out: Path, berts: tuple[str, ...]
@@ -132,24 +145,34 @@ class Paper:
 
     def train(self, row: Row) -> Step:
         """One training; it goes on from the last checkpoint by itself."""
-        command = ("env", f"DATA={self.data(row)}", f"SAVE={self.run(row)}")
-        command += (_script("train", row.corpus.removesuffix(BACK_TRANSLATED)), row.pair)
-        command += ("--arch", row.system, "--criterion", CRITERIA[self.objective(row)])
-        command += row.options
+        more: tuple[str, ...] = ()
+        if SYSTEMS[row.system].soft_teacher is not None:
+            more += ("--soft-teacher", str(self.run(row) / "teacher" / AVERAGE))
         start = self.start(row)
         if start is not None:
-            command += ("--warm-start", str(self.run(start) / "checkpoint_average.pt"))
+            more += ("--warm-start", str(self.run(start) / AVERAGE))
+        return Step(
+            "train", self.run(row), self._training(row, self.data(row), self.run(row), *more)
+        )
+
+    def _training(self, row: Row, data: Path, folder: Path, *more: str) -> tuple[str, ...]:
+        command = ("env", f"DATA={data}", f"SAVE={folder}")
+        command += (_script("train", row.corpus.removesuffix(BACK_TRANSLATED)), row.pair)
+        command += ("--arch", row.system, "--criterion", CRITERIA[self.objective(row)])
+        command += (*more, *row.options)
         if self.toy is not None:
             command += self.toy.options(row)
-        return Step("train", self.run(row), (*command, *self.options))
+        return (*command, *self.options)
 
     def average(self, row: Row) -> Step:
         """The mean of the last checkpoints."""
+        return self._average(self.run(row))
+
+    def _average(self, folder: Path) -> Step:
         last = "10" if self.toy is None else "2"
-        folder = str(self.run(row))
-        output = f"{folder}/checkpoint_average.pt"
-        command = ("abnet", "average", folder, "--last", last, "--output", output)
-        return Step("average", self.run(row), command)
+        output = str(folder / AVERAGE)
+        command = ("abnet", "average", str(folder), "--last", last, "--output", output)
+        return Step("average", folder, command)
 
     def generate(self, row: Row) -> Step:
         """The test set, decoded and scored."""

@@ -12,7 +12,7 @@ from abnet.translator import Translator
 from tests.conftest import TinyBerts
 from tests.fairseq_plugins.commands import lines, logged, run
 from tests.fairseq_plugins.conftest import Corpus, sentence_pairs, write_corpus
-from tests.systems import Toys, berts_of, small_options
+from tests.systems import Toys, berts_of, needs, small_options
 
 CRITERIA = {"autoregressive": "autoregressive_lm"}
 
@@ -38,7 +38,7 @@ def test_from_training_to_a_translation(
     objective = str(SYSTEMS[name].options.get("objective", "conditional_masked_lm"))
     small = [
         text
-        for option, value in small_options(name).items()
+        for option, value in {**small_options(name), **needs(name, toys)}.items()
         for text in ("--" + option.replace("_", "-"), str(value))
     ]
     output = run(
@@ -51,11 +51,14 @@ def test_from_training_to_a_translation(
     losses = logged(output, "train_inner", "loss")
     assert len(losses) == 3
     checkpoint = tmp_path / "checkpoint_last.pt"
-    printed = run("generate", corpus.data_bin, "--path", checkpoint, "--cpu", "--num-workers", 0)
+    parallel = objective == "conditional_masked_lm"
+    longest = () if parallel else ("--max-len-a", 2, "--max-len-b", 50)  # as the library has it
+    options = ("--path", checkpoint, "--cpu", "--num-workers", 0, *longest)
+    printed = run("generate", corpus.data_bin, *options)
     found = lines(printed, "D")
     assert sorted(found) == list(range(6))
     translator = Translator(load_checkpoint(checkpoint), "cpu")
     sources = (corpus.raw / "test.de").read_text(encoding="utf-8").splitlines()
-    given = {"length_beam": 5} if objective == "conditional_masked_lm" else {}
+    given = {"length_beam": 1} if parallel else {}
     ours = translator.translate(sources, **given)
     assert [found[row][0] for row in range(6)] == ours

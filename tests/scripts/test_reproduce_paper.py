@@ -74,6 +74,20 @@ def test_bert_fused_starts_from_a_trained_transformer(tmp_path: Path) -> None:
     assert row.options == start.options  # of one shape and one dropout
 
 
+def test_a_teacher_of_soft_labels_is_trained_first_on_the_same_data(tmp_path: Path) -> None:
+    work = Paper(tmp_path, None, ("--bf16",))
+    student = of_system("bert_distilled", "iwslt14", "de-en")
+    prepare, train, average = work.prepare(student)
+    assert prepare.name == "prepare-iwslt14.de-en"
+    assert {train.folder, average.folder} == {work.run(student) / "teacher"}
+    command = " ".join(train.command)
+    assert "--arch abnet_fb --criterion conditional_masked_lm --bf16" in command
+    assert f"DATA={work.data(student)} " in command
+    taught = work.train(student).command
+    assert taught[taught.index("--soft-teacher") + 1] == average.command[-1]
+    assert "--soft-teacher" not in train.command
+
+
 def test_models_of_another_kind_have_data_of_their_own(tmp_path: Path) -> None:
     work = Paper(tmp_path, None)
     folders = {
