@@ -26,6 +26,7 @@ SYSTEMS = {
     "abnet": "AB-Net",
     "abnet_minilm": "AB-Net, a real MiniLM as English BERT",
     "abnet_top_half": "AB-Net, adapters in the top half",
+    "abnet_no_decoder_adapters": "AB-Net without decoder adapters",
     "abnet_fb": "AB-Net FB, all trained",
     "abnet_sc": "AB-Net SC, from random weights",
     "abnet_enc": "AB-Net-Enc, parallel",

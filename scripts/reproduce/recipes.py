@@ -22,6 +22,7 @@ ARCHITECTURES = {  # of ours, in the plugin
     "abnet": "abnet",
     "abnet_minilm": "abnet",
     "abnet_top_half": "abnet",
+    "abnet_no_decoder_adapters": "abnet",
     "abnet_fb": "abnet_fb",
     "abnet_sc": "abnet_sc",
     "abnet_enc": "abnet_enc",
@@ -30,8 +31,9 @@ ARCHITECTURES = {  # of ours, in the plugin
     "bert_fused_nat": "bert_fused_nat",
     "bert2bert": "bert2bert",
 }
+ABNETS = ("abnet", "abnet_fb", "abnet_sc")
 SYSTEMS = (*FAIRSEQ, *ARCHITECTURES)
-ADAPTERS_ON_BOTH_SIDES = ("abnet", "abnet_minilm", "abnet_top_half", "abnet_fb", "abnet_sc")
+SHAPED_AS_ABNET = tuple(name for name, arch in ARCHITECTURES.items() if arch in ABNETS)
 CRITERIA = {"autoregressive": "autoregressive_lm"}  # of objectives, where it is not named so
 DIRECTIONS = ("de-en", "en-de")
 PASSES = 10
@@ -177,7 +179,7 @@ class Multi30k:
     def _kept(self, system: str, direction: str, seed: int) -> tuple[str, ...]:
         """What the search has found to help a system, and what makes it of the size."""
         options = self.size.kept.get(system, ())
-        if system in ADAPTERS_ON_BOTH_SIDES:
+        if system in SHAPED_AS_ABNET:
             options = self.size.kept["abnet"]
         elif is_ours(system):
             options = self.size.scratch
@@ -185,6 +187,8 @@ class Multi30k:
             layers = self.size.bert[self.size.bert.index("--layers") + 1]
             half = str(max(1, int(layers) // 2))
             options += ("--encoder-adapter-layers", half, "--decoder-adapter-layers", half)
+        if system == "abnet_no_decoder_adapters":
+            options += ("--decoder-adapter-layers", "0")
         start = start_of(system)
         if start is not None:
             options += ("--warm-start", str(self.run(start, direction, seed) / AVERAGED))
