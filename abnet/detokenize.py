@@ -80,7 +80,7 @@ def join_words(words: Sequence[str]) -> str:
     text = ""
     previous = BOTH
     for word, cling in zip(words, _clings(words), strict=True):
-        if not (previous.right or cling.left or (_is_cjk(text[-1:]) and _is_cjk(word[:1]))):
+        if not (previous.right or cling.left or (is_cjk(text[-1:]) and is_cjk(word[:1]))):
             text += " "
         text += word
         previous = cling
@@ -247,5 +247,6 @@ _CJK = (
 )
 
 
-def _is_cjk(character: str) -> bool:
+def is_cjk(character: str) -> bool:
+    """Whether a sign is of Chinese or Japanese script, or full-width."""
     return any(first <= character <= last for first, last in _CJK)

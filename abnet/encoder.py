@@ -1,7 +1,8 @@
-"""The encoder: a frozen BERT with feed-forward adapters, and the length of the translation."""
+"""The encoder: a BERT or a Transformer with adapters, and the length of the translation."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -18,21 +19,31 @@ class EncoderOutput(NamedTuple):
     Attributes:
         memory: (B, S, H) states of the source tokens, [LENGTH] taken off.
         padding: (B, S) boolean, `True` at padding.
-        length_logits: (B, classes).
+        length_logits: (B, classes); `None` where nothing predicts a length.
+        bert: (B, S, H of the BERT) what the source BERT says of the same tokens, and thus with the
+            same padding; BERT-Fused only.
+        distance: how far the states are from a teacher's, a mean over tokens; CT-NMT only, and
+            only while training.
     """
 
     memory: Tensor
     padding: Tensor
-    length_logits: Tensor
+    length_logits: Tensor | None
+    bert: Tensor | None = None
+    distance: Tensor | None = None
+
+
+Layer = Callable[[int, Tensor, Tensor], Tensor]
+"""Index of a layer, hidden states (B, S, H) and additive attention bias to hidden states."""
 
 
 class Encoder(nn.Module):
-    """Source ids to states: after BERT layer i comes adapter i, where there is one (Eq. 4, 5).
+    """Source ids to states: after layer i comes adapter i, where there is one (Eq. 4, 5).
 
     Args:
-        backbone: the frozen BERT.
+        backbone: the BERT or Transformer.
         adapters: layer index (as a string) to adapter.
-        length: the [LENGTH] vector and its head.
+        length: the [LENGTH] vector and its head; `None` for none.
         symbols: special ids of the source vocabulary.
         keep_cls: put [CLS] behind [LENGTH]; it stays in the memory.
     """
@@ -41,7 +52,7 @@ class Encoder(nn.Module):
         self,
         backbone: Backbone,
         adapters: nn.ModuleDict,
-        length: LengthPredictor,
+        length: LengthPredictor | None,
         symbols: SymbolIds,
         keep_cls: bool,
     ) -> None:
@@ -57,18 +68,43 @@ class Encoder(nn.Module):
         """The longest source in tokens, [SEP] included."""
         return self.backbone.max_positions - int(self.keep_cls)
 
+    @property
+    def bert_backbone(self) -> Backbone:
+        """The source BERT, or the Transformer in its place."""
+        return self.backbone
+
     def forward(self, source: Tensor) -> EncoderOutput:
         """source: (B, S) ids, right-padded."""
+        return self._encode(source, self._layer)
+
+    def _layer(self, index: int, hidden: Tensor, bias: Tensor) -> Tensor:
+        """A layer and its adapter."""
+        hidden = self.backbone.layers[index](hidden, attention_mask=bias)
+        if str(index) in self.adapters:
+            hidden = self.adapters[str(index)](hidden)
+        return hidden
+
+    def _encode(
+        self, source: Tensor, apply: Layer, change: Callable[[Tensor], Tensor] | None = None
+    ) -> EncoderOutput:
+        """Embeddings, [LENGTH] in front, all layers by `apply`, and the length head.
+
+        `change` is what becomes of the embeddings (B, S, H) before anything reads them.
+        """
         if self.keep_cls:
             source = prepend_symbol(source, self.symbols.cls)
         padding = source.eq(self.symbols.pad)
-        hidden = self.length.prepend(self.backbone.embed(source))
-        seen = torch.cat([padding.new_zeros(padding.size(0), 1), padding], dim=1)
+        hidden, seen = self.backbone.embed(source), padding
+        if change is not None:
+            hidden = change(hidden)
+        if self.length is not None:
+            hidden = self.length.prepend(hidden)
+            seen = torch.cat([padding.new_zeros(padding.size(0), 1), padding], dim=1)
         bias = attention_bias(seen, hidden.dtype)
-        for index, layer in enumerate(self.backbone.layers):
-            hidden = layer(hidden, attention_mask=bias)
-            if str(index) in self.adapters:
-                hidden = self.adapters[str(index)](hidden)
+        for index in range(len(self.backbone.layers)):
+            hidden = apply(index, hidden, bias)
+        if self.length is None:
+            return EncoderOutput(hidden, padding, None)
         return EncoderOutput(hidden[:, 1:], padding, self.length(hidden[:, 0]))
 
 

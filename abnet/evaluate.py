@@ -1,4 +1,4 @@
-"""Scores against raw references: sacreBLEU's BLEU, chrF and TER, and the paper's tokenized BLEU."""
+"""Scores of translations: sacreBLEU's BLEU, chrF and TER, and the paper's tokenized BLEU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Score(NamedTuple):
     """One figure.
 
     Attributes:
-        name: "bleu", "chrf", "ter" or "tokenized_bleu".
+        name: "bleu", "chrf", "ter", "tokenized_bleu", "rouge1", "sari", ...
         label: how a table calls it.
         value: in percent; the smaller the better for TER, the larger for the others.
         signature: everything that must be equal for two values to be comparable.
@@ -28,8 +28,7 @@ class Score(NamedTuple):
 
 def evaluate(
     hypotheses: Sequence[str],
-    references: Sequence[str],
-    *,
+    *references: Sequence[str],
     language: str = "",
     lowercase: bool = False,
 ) -> list[Score]:
@@ -37,7 +36,7 @@ def evaluate(
 
     Args:
         hypotheses: detokenized translations, one a reference.
-        references: raw text.
+        references: raw text; there may be several sets of it.
         language: code of the target language; sacreBLEU cuts Chinese, Japanese and Korean its way.
         lowercase: whether BLEU and chrF ignore case; TER always does.
 
@@ -48,7 +47,7 @@ def evaluate(
     from sacrebleu.metrics.chrf import CHRF
     from sacrebleu.metrics.ter import TER
 
-    _check(hypotheses, references)
+    check_lines(hypotheses, *references)
     metrics = {
         "bleu": ("BLEU", BLEU(lowercase=lowercase, trg_lang=language)),
         "chrf": ("chrF2", CHRF(lowercase=lowercase)),
@@ -58,7 +57,7 @@ def evaluate(
         Score(
             name,
             label,
-            metric.corpus_score(hypotheses, [references]).score,
+            metric.corpus_score(hypotheses, references).score,
             str(metric.get_signature()),
         )
         for name, (label, metric) in metrics.items()
@@ -67,8 +66,7 @@ def evaluate(
 
 def tokenized_bleu(
     hypotheses: Sequence[str],
-    references: Sequence[str],
-    *,
+    *references: Sequence[str],
     language: str,
     lowercase: bool = False,
 ) -> Score:
@@ -79,7 +77,7 @@ def tokenized_bleu(
 
     Args:
         hypotheses: detokenized translations, one a reference.
-        references: raw text.
+        references: raw text; there may be several sets of it.
         language: code of the target language, for Moses' rules.
         lowercase: whether case is ignored.
 
@@ -94,14 +92,14 @@ def tokenized_bleu(
         raise AbNetError(
             "Tokenized BLEU needs sacremoses: install it with `pip install sacremoses`."
         ) from None
-    _check(hypotheses, references)
+    check_lines(hypotheses, *references)
     tokenizer = sacremoses.MosesTokenizer(language)
 
     def tokens(lines: Sequence[str]) -> list[str]:
         return [tokenizer.tokenize(line, escape=False, return_str=True) for line in lines]
 
     metric = BLEU(lowercase=lowercase, tokenize="none", smooth_method="none", force=True)
-    value = metric.corpus_score(tokens(hypotheses), [tokens(references)]).score
+    value = metric.corpus_score(tokens(hypotheses), [tokens(lines) for lines in references]).score
     signature = str(metric.get_signature()).replace("tok:none", f"tok:moses-{language}")
     return Score(
         "tokenized_bleu",
@@ -111,38 +109,49 @@ def tokenized_bleu(
     )
 
 
-def read_generate_output(path: str | Path) -> list[str]:
-    """The best hypothesis of each sentence in a log of `fairseq-generate`, in the data's order.
+def read_generate_output(*paths: str | Path) -> list[str]:
+    """The best hypothesis of each sentence in logs of `fairseq-generate`, in the data's order.
+
+    Args:
+        paths: one log, or those of several `--shard-id`s of the same data.
 
     Raises:
         AbNetError: there is none, or a sentence is missing.
     """
     best: dict[int, str] = {}
-    for line in read_lines(path):
-        key, _, rest = line.partition("\t")
-        number = key.removeprefix("D-")
-        if key.startswith("D-") and number.isdigit() and "\t" in rest:
-            best.setdefault(int(number), rest.partition("\t")[2])  # the best comes first
+    for path in paths:
+        for line in read_lines(path):
+            key, _, rest = line.partition("\t")
+            number = key.removeprefix("D-")
+            if key.startswith("D-") and number.isdigit() and "\t" in rest:
+                best.setdefault(int(number), rest.partition("\t")[2])  # the best comes first
+    names = ", ".join(map(str, paths))
     if not best:
         raise AbNetError(
-            f"{path} must have lines such as `D-0<tab>score<tab>text`, as `fairseq-generate` "
+            f"{names} must have lines such as `D-0<tab>score<tab>text`, as `fairseq-generate` "
             "prints them, but has none."
         )
     missing = sorted(set(range(max(best) + 1)) - best.keys())
     if missing:
         raise AbNetError(
-            f"{path} must have every sentence up to number {max(best)}, but lacks {len(missing)}: "
+            f"{names} must have every sentence up to number {max(best)}, but lacks {len(missing)}: "
             f"{', '.join(map(str, missing[:5]))}{', ...' if len(missing) > 5 else ''}. Was the "
             "decoding ended early?"
         )
     return [best[number] for number in range(len(best))]
 
 
-def _check(hypotheses: Sequence[str], references: Sequence[str]) -> None:
-    if len(hypotheses) != len(references):
-        raise AbNetError(
-            "There must be one hypothesis a reference, but there are "
-            f"{len(hypotheses)} hypotheses and {len(references)} references."
-        )
-    if not references:
+def check_lines(hypotheses: Sequence[str], *references: Sequence[str]) -> None:
+    """Checks that every set of references has a line a hypothesis.
+
+    Raises:
+        AbNetError: one has not, or there is nothing to score.
+    """
+    for lines in references:
+        if len(hypotheses) != len(lines):
+            raise AbNetError(
+                "There must be one hypothesis a reference, but there are "
+                f"{len(hypotheses)} hypotheses and {len(lines)} references."
+            )
+    if not references or not hypotheses:
         raise AbNetError("There must be at least one line to score, but there is none.")

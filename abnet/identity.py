@@ -10,6 +10,8 @@ from abnet.backbone import Backbone
 from abnet.errors import AbNetError
 from abnet.tokenizer import Tokenizer
 
+NO_WEIGHTS = "none"  # the weight hash where only a BERT's vocabulary or shape is used
+
 
 class BertIdentity(NamedTuple):
     """A BERT as a checkpoint records it; each hash reads "sha256:<hex>"."""
@@ -19,9 +21,10 @@ class BertIdentity(NamedTuple):
     weight_hash: str
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, backbone: Backbone) -> BertIdentity:
-        """Hashes the vocabulary and the weights in use (no pooler, no unused head)."""
-        return cls(tokenizer.name, tokenizer.vocab_hash, backbone.weight_hash())
+    def of(cls, tokenizer: Tokenizer, backbone: Backbone | None) -> BertIdentity:
+        """Hashes the vocabulary and the weights in use (no pooler, no unused head), if any are."""
+        weights = NO_WEIGHTS if backbone is None else backbone.weight_hash()
+        return cls(tokenizer.name, tokenizer.vocab_hash, weights)
 
 
 def identities_to_json(identities: Mapping[str, BertIdentity]) -> str:

@@ -1,4 +1,4 @@
-"""The conditional masked LM loss: words at the masked positions, and the length."""
+"""The loss of a batch: words at the positions to predict, and the length."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class LossParts(NamedTuple):
 
     Attributes:
         loss: to be divided by the summed `sample_size`; carries the gradient.
-        sample_size: masked tokens, or all target tokens (`loss_normalization`).
-        word_loss, word_nll: sums over masked tokens with and without label smoothing, in nats.
-        length_nll: sum over sentences, in nats.
-        masked, tokens, sentences: counts.
-        words_right, lengths_right: how many masked tokens / lengths the argmax gets right.
+        sample_size: predicted tokens, or all target tokens (`loss_normalization`).
+        word_loss, word_nll: sums over predicted tokens with and without label smoothing, in nats.
+        length_nll: sum over sentences, in nats; 0 without a length to predict.
+        masked, tokens, sentences: counts; `masked` is of predicted tokens.
+        words_right, lengths_right: how many predicted tokens / lengths the argmax gets right.
     """
 
     loss: Tensor
@@ -36,15 +36,16 @@ class LossParts(NamedTuple):
     lengths_right: Tensor
 
 
-def conditional_masked_lm_loss(
+def sequence_loss(
     word_logits: Tensor,
-    length_logits: Tensor,
+    length_logits: Tensor | None,
     target: Tensor,
     chosen: Tensor,
-    pad: int,
+    words: Tensor,
     config: AbNetConfig,
+    soft_loss: Tensor | None = None,
 ) -> LossParts:
-    """Label-smoothed cross-entropy of the masked words plus the weighted length loss.
+    """Label-smoothed cross-entropy of the chosen words plus the weighted length loss.
 
     With `loss_normalization` "masked" the loss is `words / masked + w * lengths / sentences`
     and batches weigh by their masked tokens; with "target" it is `(words + w * lengths) / tokens`,
@@ -52,40 +53,39 @@ def conditional_masked_lm_loss(
 
     Args:
         word_logits: (number of chosen positions, V), row-major.
-        length_logits: (B, classes).
+        length_logits: (B, classes), or `None` for a system without.
         target: (B, T) true ids, right-padded.
         chosen: (B, T) boolean.
-        pad: padding id of the target.
-        config: label smoothing, length-loss weight and normalization.
+        words: (B, T) boolean, which tokens are no padding.
+        config: label smoothing, length-loss weight and normalization, and the weight of:
+        soft_loss: sum over the chosen words of the loss to a teacher's labels, in nats, which takes
+            its share of the word loss in `loss` alone.
 
     Raises:
         AbNetError: a target is longer than the length classes.
     """
-    words = target[chosen]
+    gold = target[chosen]
     logits = word_logits.float()
     word_loss = F.cross_entropy(
-        logits, words, label_smoothing=config.label_smoothing, reduction="sum"
+        logits, gold, label_smoothing=config.label_smoothing, reduction="sum"
     )
-    lengths = target.ne(pad).sum(dim=1)
-    if target.size(1) >= length_logits.size(1):
-        raise AbNetError(
-            f"A target must have fewer than `length_classes` = {length_logits.size(1)} tokens, but "
-            f"one has {target.size(1)} instead. Drop it or train with more length classes."
-        )
-    length_nll = F.cross_entropy(length_logits.float(), lengths, reduction="sum")
-
+    taught = word_loss
+    if soft_loss is not None:
+        share = config.soft_label_weight
+        taught = share * soft_loss + (1 - share) * word_loss
+    lengths = words.sum(dim=1)
     masked, sentences = chosen.sum(), torch.tensor(target.size(0), device=target.device)
+    length_nll, lengths_right = _length_loss(length_logits, lengths, target.size(1))
     tokens = lengths.sum()
     if config.loss_normalization == "masked":
-        loss = word_loss + config.length_loss_weight * length_nll * masked / sentences
+        loss = taught + config.length_loss_weight * length_nll * masked / sentences
         sample_size = masked
     else:
-        loss = word_loss + config.length_loss_weight * length_nll
+        loss = taught + config.length_loss_weight * length_nll
         sample_size = tokens
     with torch.no_grad():
-        word_nll = F.cross_entropy(logits, words, reduction="sum")
-        words_right = logits.argmax(dim=1).eq(words).sum()
-        lengths_right = length_logits.argmax(dim=1).eq(lengths).sum()
+        word_nll = F.cross_entropy(logits, gold, reduction="sum")
+        words_right = logits.argmax(dim=1).eq(gold).sum()
     return LossParts(
         loss=loss,
         sample_size=sample_size,
@@ -98,6 +98,19 @@ def conditional_masked_lm_loss(
         words_right=words_right,
         lengths_right=lengths_right,
     )
+
+
+def _length_loss(logits: Tensor | None, lengths: Tensor, longest: int) -> tuple[Tensor, Tensor]:
+    """The summed loss of the lengths (B,), in nats, and how many are right."""
+    if logits is None:
+        return torch.zeros((), device=lengths.device), torch.zeros_like(lengths).sum()
+    if longest >= logits.size(1):
+        raise AbNetError(
+            f"A target must have fewer than `length_classes` = {logits.size(1)} tokens, but "
+            f"one has {longest} instead. Drop it or train with more length classes."
+        )
+    right = logits.detach().argmax(dim=1).eq(lengths).sum()
+    return F.cross_entropy(logits.float(), lengths, reduction="sum"), right
 
 
 def disagreement(first: Tensor, second: Tensor) -> Tensor:

@@ -6,15 +6,15 @@ Legend: B sentences, C length candidates a sentence, T target positions, V vocab
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from abnet.decoder import Memory
-from abnet.encoder import EncoderOutput
+from abnet.decodable import Predictor
 from abnet.errors import AbNetError
+from abnet.hypothesis import Hypothesis
 from abnet.length import LengthBeam
 from abnet.masking import rank
 from abnet.tokenizer import SymbolIds
@@ -38,6 +38,9 @@ class DecodingOptions:
     """Weight of the log-probability of a candidate's length in its score; 0 in Mask-Predict."""
     force_max_iterations: bool = False
     """Do all passes even when a prediction repeats."""
+    patience: int = 2
+    """Stop when the prediction has repeated so many times in a row; 1 in the paper, which costs
+    BLEU (docs/recipe.md)."""
     repredict: bool = False
     """Predict all positions in every pass, not the masked ones alone (CMLMC)."""
     ban_repeats: bool = False
@@ -48,7 +51,7 @@ class DecodingOptions:
     """Whether each hypothesis brings the filled prediction of every pass."""
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "length_beam", "n_best"):
+        for name in ("iterations", "length_beam", "patience", "n_best"):
             if getattr(self, name) < 1:
                 raise AbNetError(
                     f"`{name}` must be at least 1, but is {getattr(self, name)} instead."
@@ -60,42 +63,11 @@ class DecodingOptions:
             )
 
 
-class Hypothesis(NamedTuple):
-    """One translation, on the CPU.
-
-    Attributes:
-        tokens: (L,) ids, with the final [SEP] where it was predicted.
-        token_scores: (L,) log-probability of each token when it was last predicted.
-        length_score: log-probability of the length.
-        score: `sum(token_scores) / L ** length_penalty + length_weight * length_score`.
-        passes: decoder passes that it took.
-        history: (L,) filled prediction of each pass; empty unless asked for.
-    """
-
-    tokens: Tensor
-    token_scores: Tensor
-    length_score: float
-    score: float
-    passes: int
-    history: list[Tensor]
-
-
-class MaskPredictModel(Protocol):
+class MaskPredictModel(Predictor, Protocol):
     """What Mask-Predict needs of a model; see `abnet.model.AbNet` for the shapes."""
 
-    target_symbols: SymbolIds
-
-    def encode(self, source: Tensor) -> EncoderOutput:
-        """Source ids to states and length logits."""
-
-    def predict_length(self, encoded: EncoderOutput, candidates: int) -> LengthBeam:
-        """The most probable lengths."""
-
-    def project(self, encoded: EncoderOutput) -> Memory:
-        """What all passes read of the source."""
-
-    def decode(self, target: Tensor, memory: Memory, predict: Tensor) -> Tensor:
-        """Logits of the positions to predict."""
+    def predict_length(self, encoded: Any, candidates: int) -> LengthBeam:
+        """The most probable lengths; encoded: from `encode`."""
 
 
 @torch.inference_mode()
@@ -109,9 +81,10 @@ def mask_predict(
 
     Pass 1 predicts every position. Pass i of N masks the `max(1, L * (N - i + 1) // N)` tokens of
     lowest probability again, the earlier of equals first, and predicts them anew. A candidate is
-    done when its *filled* prediction repeats; a sentence leaves the batch when its candidates are
-    all done. [PAD], [MASK] and [CLS] are never predicted, [SEP] only at the end. With `repredict`
-    (Huang et al., ICLR 2022) the tokens that are not masked are predicted anew as well.
+    done when its *filled* prediction has repeated `patience` times in a row; a sentence leaves the
+    batch when its candidates are all done. [PAD], [MASK] and [CLS] are never predicted, [SEP] only
+    at the end. With `repredict` (Huang et al., ICLR 2022) the tokens that are not masked are
+    predicted anew as well.
 
     Args:
         model: in evaluation mode.
@@ -163,6 +136,7 @@ class _State:
         tokens: (B, C, T) filled predictions, [PAD] behind the length.
         scores: (B, C, T) log-probabilities, 0 behind the length.
         done: (B, C) boolean.
+        repeated: (B, C) how many times in a row the prediction has been the same.
         passes: (B, C) decoder passes each candidate took.
         history: (B, C, T) filled predictions, one a pass.
         sentence: the row of the original batch that each sentence came from.
@@ -174,6 +148,7 @@ class _State:
         tokens: Tensor,
         scores: Tensor,
         done: Tensor,
+        repeated: Tensor,
         passes: Tensor,
         history: list[Tensor],
         sentence: list[int],
@@ -183,6 +158,7 @@ class _State:
         self.tokens = tokens
         self.scores = scores
         self.done = done
+        self.repeated = repeated
         self.passes = passes
         self.history = history
         self.sentence = sentence
@@ -202,6 +178,7 @@ class _State:
             torch.where(inside, symbols.mask, symbols.pad),
             torch.zeros(inside.shape, device=lengths.device),
             torch.zeros_like(lengths, dtype=torch.bool),
+            torch.zeros_like(lengths),
             torch.zeros_like(lengths),
             [],
             list(range(lengths.size(0))),
@@ -238,7 +215,9 @@ class _State:
             self.scores = self.scores.masked_scatter(repeats, second.values)
         self.passes = self.passes + (~self.done).long()
         if not options.force_max_iterations:
-            self.done = self.done | tokens.eq(self.tokens).all(dim=2)
+            same = tokens.eq(self.tokens).all(dim=2)
+            self.repeated = torch.where(same, self.repeated + 1, 0)
+            self.done = self.done | (self.repeated >= options.patience)
         self.tokens = tokens
         if options.keep_history:
             self.history.append(tokens)
@@ -252,6 +231,7 @@ class _State:
             self.tokens[rows, :, :longest],
             self.scores[rows, :, :longest],
             self.done[rows],
+            self.repeated[rows],
             self.passes[rows],
             [tokens[rows, :, :longest] for tokens in self.history],
             [self.sentence[row] for row in rows.tolist()],

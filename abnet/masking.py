@@ -79,6 +79,18 @@ def mask_targets(
     return MaskedTarget(inputs, chosen, words & ~chosen)
 
 
+def shift_targets(target: Tensor, symbols: SymbolIds) -> MaskedTarget:
+    """What an autoregressive decoder reads: [CLS] in front, all tokens one place to the right.
+
+    Args:
+        target: (B, T) ids, right-padded.
+        symbols: special ids of the target vocabulary.
+    """
+    first = target.new_full((target.size(0), 1), symbols.cls)
+    words = symbols.words(target)
+    return MaskedTarget(torch.cat([first, target[:, :-1]], dim=1), words, torch.zeros_like(words))
+
+
 def reveal_guesses(
     masked: MaskedTarget, target: Tensor, guesses: Tensor, share: float, generator: torch.Generator
 ) -> MaskedTarget:

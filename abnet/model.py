@@ -1,21 +1,24 @@
-"""AB-Net: the encoder, the length head and the decoder; what trains and what is saved."""
+"""The model: encoder, length head and decoder; what trains and what is saved."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor, nn
 
-from abnet.adapters import CrossAttention, CrossAttentionAdapter, FeedForward, FeedForwardAdapter
-from abnet.backbone import Backbone, load_backbone
+from abnet.builders import Vocabulary, build_backbones, build_decoder, build_encoder
 from abnet.config import AbNetConfig
-from abnet.decoder import Decoder, Memory
+from abnet.decoder import Decoder, DecoderState, Memory
 from abnet.encoder import Encoder, EncoderOutput
 from abnet.errors import AbNetError
 from abnet.identity import BertIdentity
-from abnet.length import LengthBeam, LengthPredictor, length_beam
-from abnet.tokenizer import SymbolIds, Tokenizer
+from abnet.length import LengthBeam, length_beam
+from abnet.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from abnet.soft_labels import Teacher
+    from abnet.warm_start import WarmStart
 
 
 class AbNetOutput(NamedTuple):
@@ -23,22 +26,26 @@ class AbNetOutput(NamedTuple):
 
     Attributes:
         word_logits: (number of chosen positions, V), row-major.
-        length_logits: (B, classes).
+        length_logits: (B, classes); `None` for an autoregressive system.
+        distance: of the encoder's states to a teacher's; see `EncoderOutput`.
     """
 
     word_logits: Tensor
-    length_logits: Tensor
+    length_logits: Tensor | None
+    distance: Tensor | None = None
 
 
 class AbNet(nn.Module):
-    """Two frozen BERTs with trained adapters between their layers (Guo et al., NeurIPS 2020).
+    """Any system of `abnet.systems`; by default two frozen BERTs with trained adapters (AB-Net).
 
-    Build it with `from_pretrained`, or from parts with `build_encoder` and `build_decoder`.
+    Build it with `from_pretrained`, or from parts with the functions of `abnet.builders`.
 
     Attributes:
         config: the choices that made it.
         source_symbols, target_symbols: special ids of the two vocabularies.
         source_tokenizer, target_tokenizer: of the two BERTs, after `from_pretrained`.
+        warm_start: what `from_pretrained` took over from another checkpoint; `None` if nothing.
+        soft_teacher: frozen, for training with soft labels, after `from_pretrained`; or `None`.
     """
 
     def __init__(self, config: AbNetConfig, encoder: Encoder, decoder: Decoder) -> None:
@@ -50,25 +57,36 @@ class AbNet(nn.Module):
         self.target_symbols = decoder.symbols
         self.source_tokenizer: Tokenizer | None = None
         self.target_tokenizer: Tokenizer | None = None
-        encoder.backbone.requires_grad_(False)
-        decoder.backbone.requires_grad_(False)
+        self.warm_start: WarmStart | None = None
+        self.soft_teacher: Teacher | None = None
+        encoder.bert_backbone.requires_grad_(config.trains("source"))
+        decoder.backbone.requires_grad_(config.trains("target"))
         for parameter in decoder.backbone.head_parameters(config.train_head):
             parameter.requires_grad_(True)
         self._identities: dict[str, BertIdentity] | None = None
 
     @classmethod
     def from_pretrained(cls, config: AbNetConfig) -> AbNet:
-        """Loads both BERTs and their tokenizers; the adapters are new.
+        """Loads both BERTs, or what the config has of them, and their tokenizers; the rest is new.
+
+        With `config.warm_start` the weights of a Transformer are taken over, with
+        `config.soft_teacher` that model is loaded, too.
 
         Raises:
             AbNetError: a BERT or its tokenizer is missing, foreign or incomplete, the two do not
-                belong together, or the adapters do not fit the BERTs.
+                belong together, the adapters do not fit the BERTs, or see `take_over` and
+                `load_teacher`.
         """
-        source_tokenizer = Tokenizer.from_pretrained(config.source_bert)
-        target_tokenizer = Tokenizer.from_pretrained(config.target_bert)
-        source = load_backbone(config.source_bert, with_head=False, dropout=config.bert_dropout)
-        target = load_backbone(config.target_bert, with_head=True, dropout=config.bert_dropout)
-        for tokenizer, backbone in ((source_tokenizer, source), (target_tokenizer, target)):
+        tokenizers = {
+            side: Tokenizer.from_pretrained(config.bert(side)) for side in ("source", "target")
+        }
+        source, target = (
+            Vocabulary(len(tokenizer.vocabulary), tokenizer.symbols)
+            for tokenizer in tokenizers.values()
+        )
+        backbones = build_backbones(config, source, target)
+        berts = {"source": backbones.fused or backbones.source, "target": backbones.target}
+        for tokenizer, backbone in zip(tokenizers.values(), berts.values(), strict=True):
             if len(tokenizer.vocabulary) > backbone.vocab_size:
                 raise AbNetError(
                     f"The vocabulary of {tokenizer.name!r} must fit its BERT's "
@@ -77,16 +95,35 @@ class AbNet(nn.Module):
                 )
         model = cls(
             config,
-            build_encoder(config, source, source_tokenizer.symbols),
-            build_decoder(config, target, target_tokenizer.symbols, source.hidden_size),
+            build_encoder(config, backbones, source.symbols),
+            build_decoder(config, backbones, target.symbols),
         )
-        model.source_tokenizer = source_tokenizer
-        model.target_tokenizer = target_tokenizer
-        model._identities = {  # hashed now, before weights of the head train or lose precision
-            "source": BertIdentity.of(source_tokenizer, source),
-            "target": BertIdentity.of(target_tokenizer, target),
+        model.source_tokenizer = tokenizers["source"]
+        model.target_tokenizer = tokenizers["target"]
+        model._identities = {  # hashed now, before weights train or lose precision
+            side: BertIdentity.of(tokenizers[side], backbone if config.pretrained(side) else None)
+            for side, backbone in berts.items()
         }
+        if config.warm_start is not None:
+            from abnet.warm_start import take_over  # which reads checkpoints of this class
+
+            model.warm_start = take_over(model, config.warm_start)
+        if config.soft_teacher is not None:
+            from abnet.soft_labels import load_teacher  # which reads them, too
+
+            model.soft_teacher = load_teacher(model, config.soft_teacher)
         return model
+
+    def bert_parameters(self) -> list[nn.Parameter]:
+        """What trains of the weights that come from a BERT."""
+        berts = {"source": self.encoder.bert_backbone, "target": self.decoder.backbone}
+        return [
+            parameter
+            for side, bert in berts.items()
+            if self.config.pretrained(side)
+            for parameter in bert.parameters()
+            if parameter.requires_grad
+        ]
 
     @property
     def max_source_positions(self) -> int:
@@ -96,6 +133,8 @@ class AbNet(nn.Module):
     @property
     def max_target_positions(self) -> int:
         """The longest target in tokens, [SEP] included."""
+        if self.encoder.length is None:
+            return self.decoder.max_positions
         return min(self.decoder.max_positions, self.config.length_classes - 1)
 
     @property
@@ -114,13 +153,12 @@ class AbNet(nn.Module):
 
         Args:
             source: (B, S) ids `w1 .. wn [SEP]`, right-padded.
-            target: (B, T) ids with [MASK]s, right-padded.
+            target: (B, T) what the decoder reads, right-padded; see `Decoder.forward`.
             predict: (B, T) boolean, the positions to predict.
         """
         encoded = self.encode(source)
-        return AbNetOutput(
-            self.decode(target, self.project(encoded), predict), encoded.length_logits
-        )
+        logits = self.decode(target, self.project(encoded), predict)
+        return AbNetOutput(logits, encoded.length_logits, encoded.distance)
 
     def encode(self, source: Tensor) -> EncoderOutput:
         """source: (B, S) ids; see `Encoder.forward`."""
@@ -128,8 +166,25 @@ class AbNet(nn.Module):
         return output
 
     def predict_length(self, encoded: EncoderOutput, candidates: int) -> LengthBeam:
-        """The most probable target lengths, (B, candidates) each."""
-        return length_beam(encoded.length_logits, candidates, self.max_target_positions)
+        """The most probable target lengths, (B, candidates) each.
+
+        Raises:
+            AbNetError: the system predicts none, or there are fewer lengths than candidates.
+        """
+        return length_beam(self.length_logits(encoded), candidates, self.max_target_positions)
+
+    def length_logits(self, encoded: EncoderOutput) -> Tensor:
+        """(B, classes), class n for n tokens, class 0 banned.
+
+        Raises:
+            AbNetError: the system predicts no length.
+        """
+        if encoded.length_logits is None:
+            raise AbNetError(
+                "`objective` must be conditional_masked_lm to predict a length, but is "
+                f"{self.config.objective} instead: decode with `beam_search`."
+            )
+        return encoded.length_logits
 
     def project(self, encoded: EncoderOutput) -> Memory:
         """Keys and values of the source for every decoder adapter; see `Decoder.project`."""
@@ -139,6 +194,14 @@ class AbNet(nn.Module):
         """Logits (chosen positions, V); see `Decoder.forward`."""
         logits: Tensor = self.decoder(target, memory, predict)
         return logits
+
+    def new_state(self) -> DecoderState:
+        """What `step` remembers, of no tokens yet."""
+        return DecoderState()
+
+    def step(self, tokens: Tensor, memory: Memory, state: DecoderState) -> Tensor:
+        """Logits of the next token, (B*C, V); see `Decoder.step`."""
+        return self.decoder.step(tokens, memory, state)
 
     def trained_state_dict(self) -> dict[str, Tensor]:
         """The weights that train, by name; nothing frozen."""
@@ -170,57 +233,3 @@ class AbNet(nn.Module):
                     f"but has {tuple(state[name].shape)} in the checkpoint instead."
                 )
             parameter.data.copy_(state[name])
-
-
-def build_encoder(config: AbNetConfig, backbone: Backbone, symbols: SymbolIds) -> Encoder:
-    """The encoder of a config around a source BERT."""
-    adapters = nn.ModuleDict(
-        {
-            str(layer): FeedForwardAdapter(
-                backbone.hidden_size, config.encoder_adapter_dim, config.adapter_init == "identity"
-            )
-            for layer in _top_layers("encoder", config.encoder_adapter_layers, backbone)
-        }
-    )
-    length = LengthPredictor(config.length_classes, backbone.hidden_size)
-    return Encoder(backbone, adapters, length, symbols, config.keep_cls)
-
-
-def build_decoder(
-    config: AbNetConfig, backbone: Backbone, symbols: SymbolIds, memory_width: int
-) -> Decoder:
-    """The decoder of a config around a target BERT; `memory_width` is the source BERT's."""
-    width = backbone.hidden_size
-    identity = config.adapter_init == "identity"
-
-    def adapter() -> CrossAttentionAdapter:
-        attention = CrossAttention(
-            width,
-            memory_width,
-            config.decoder_adapter_heads or backbone.num_heads,
-            config.adapter_dropout,
-            identity,
-        )
-        block = None
-        if config.decoder_adapter_ffn_dim:
-            block = FeedForward(width, config.decoder_adapter_ffn_dim, identity)
-        return CrossAttentionAdapter(
-            attention, block, width, config.adapter_dropout, config.decoder_adapter_norm == "pre"
-        )
-
-    layers = _top_layers("decoder", config.decoder_adapter_layers, backbone)
-    adapters = nn.ModuleDict({str(layer): adapter() for layer in layers})
-    return Decoder(backbone, adapters, symbols, config.keep_cls)
-
-
-def _top_layers(side: str, count: int | None, backbone: Backbone) -> range:
-    """Indices of the top `count` layers, all if `None`."""
-    depth = len(backbone.layers)
-    if count is None:
-        return range(depth)
-    if count > depth:
-        raise AbNetError(
-            f"`{side}_adapter_layers` must be at most the BERT's {depth} layers, "
-            f"but is {count} instead."
-        )
-    return range(depth - count, depth)

@@ -1,4 +1,4 @@
-"""The conditional masked LM objective: from a batch of sentence pairs to a loss.
+"""The training objectives: from a batch of sentence pairs to a loss.
 
 Legend: B sentences, S source positions, T target positions.
 """
@@ -11,9 +11,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from abnet.loss import LossParts, conditional_masked_lm_loss, disagreement
-from abnet.masking import MaskedTarget, corrupt_source, mask_targets, reveal_guesses
+from abnet.errors import AbNetError
+from abnet.loss import LossParts, disagreement, sequence_loss
+from abnet.masking import (
+    MaskedTarget,
+    corrupt_source,
+    mask_targets,
+    reveal_guesses,
+    shift_targets,
+)
 from abnet.model import AbNet, AbNetOutput
+from abnet.soft_labels import SoftLabels
 
 Forward = Callable[[Tensor, Tensor, Tensor], AbNetOutput]
 
@@ -27,13 +35,15 @@ class Pairs(NamedTuple):
     target_vocab: int
 
 
-def conditional_masked_lm(
+def training_loss(
     model: AbNet, forward: Forward, pairs: Pairs, generator: torch.Generator, training: bool
 ) -> LossParts:
-    """Masks the targets and takes the loss at the masked tokens and of the length.
+    """The loss of the model's own objective.
 
-    Source noise, correction (Huang et al., ICLR 2022) and R-Drop (Liang et al., NeurIPS 2021) are
-    for training only. With R-Drop all sums are over both passes.
+    "conditional_masked_lm" masks the targets and takes the loss at the masked tokens and of the
+    length; "autoregressive" predicts each token from those before it. Source noise, correction
+    (Huang et al., ICLR 2022; for masked targets), R-Drop (Liang et al., NeurIPS 2021), soft labels
+    and distillation are for training only. With R-Drop all sums are over both passes.
 
     Args:
         model: whose config says what to do.
@@ -41,17 +51,23 @@ def conditional_masked_lm(
         pairs: the batch; no target longer than the model's positions.
         generator: on the device of the batch.
         training: whether this is a training step, rather than validation.
+
+    Raises:
+        AbNetError: the config has soft labels, but the model no teacher.
     """
     config = model.config
     source, target = pairs.source, pairs.target
-    masked = mask_targets(
-        target,
-        model.target_symbols,
-        pairs.target_vocab,
-        config.target_noise,
-        generator,
-        config.mask_count,
-    )
+    if config.objective == "autoregressive":
+        masked = shift_targets(target, model.target_symbols)
+    else:
+        masked = mask_targets(
+            target,
+            model.target_symbols,
+            pairs.target_vocab,
+            config.target_noise,
+            generator,
+            config.mask_count,
+        )
     if training and config.source_noise > 0:
         source = corrupt_source(
             source, model.source_symbols, pairs.source_vocab, config.source_noise, generator
@@ -59,10 +75,30 @@ def conditional_masked_lm(
     if training and config.correction > 0:
         guesses = _guess(model, source, target)
         masked = reveal_guesses(masked, target, guesses, config.correction, generator)
+    labels = None
+    if training and config.soft_label_weight > 0:
+        labels = _soft_labels(model, pairs, masked)
     if training and config.r_drop > 0:
-        return _with_r_drop(model, forward, source, target, masked)
+        return _with_r_drop(model, forward, source, target, masked, labels)
     output = forward(source, masked.inputs, masked.chosen)
-    return _loss(model, output, target, masked.chosen)
+    return _loss(model, output, target, masked.chosen, labels)
+
+
+def _soft_labels(model: AbNet, pairs: Pairs, masked: MaskedTarget) -> SoftLabels:
+    """What the teacher says of the tokens to predict; it reads the source without noise."""
+    if model.soft_teacher is None:
+        raise AbNetError(
+            "`soft_teacher` must name the checkpoint of a conditional masked LM for a "
+            f"`soft_label_weight` of {model.config.soft_label_weight}, but is missing."
+        )
+    return model.soft_teacher.label(
+        pairs.source,
+        pairs.target,
+        masked.chosen,
+        model.config.soft_label_passes,
+        model.config.soft_label_top_k,
+        model.config.soft_label_temperature,
+    )
 
 
 @torch.no_grad()
@@ -75,26 +111,35 @@ def _guess(model: AbNet, source: Tensor, target: Tensor) -> Tensor:
 
 
 def _with_r_drop(
-    model: AbNet, forward: Forward, source: Tensor, target: Tensor, masked: MaskedTarget
-) -> LossParts:
+    model: AbNet, forward: Forward, source: Tensor, target: Tensor, masked: MaskedTarget,
+    labels: SoftLabels | None,
+) -> LossParts:  # fmt: skip
     """Both passes as one batch of 2B sentences."""
     twice = (torch.cat([part, part]) for part in (source, masked.inputs, masked.chosen))
     output = forward(*twice)
-    parts = _loss(
-        model, output, torch.cat([target, target]), torch.cat([masked.chosen, masked.chosen])
-    )
+    targets, chosen = torch.cat([target, target]), torch.cat([masked.chosen, masked.chosen])
+    parts = _loss(model, output, targets, chosen, labels and labels.twice())
     first, second = output.word_logits.chunk(2)
     return parts._replace(
         loss=parts.loss + model.config.r_drop * disagreement(first, second),
     )
 
 
-def _loss(model: AbNet, output: AbNetOutput, target: Tensor, chosen: Tensor) -> LossParts:
-    return conditional_masked_lm_loss(
+def _loss(
+    model: AbNet, output: AbNetOutput, target: Tensor, chosen: Tensor, labels: SoftLabels | None
+) -> LossParts:
+    """The loss of words and lengths, and a share of it for each teacher that there is."""
+    parts = sequence_loss(
         output.word_logits,
         output.length_logits,
         target,
         chosen,
-        model.target_symbols.pad,
+        model.target_symbols.words(target),
         model.config,
+        None if labels is None else labels.loss(output.word_logits),
     )
+    if output.distance is None:
+        return parts
+    share = model.config.distillation_weight
+    distance = output.distance * parts.sample_size
+    return parts._replace(loss=(1 - share) * parts.loss + share * distance)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from abnet.errors import AbNetError
-from abnet.text import clean_line, read_lines
+from abnet.text import clean_line, comparable, read_lines
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -56,7 +56,7 @@ def read_corpus(texts: Sequence[Path], exclude: Sequence[Path] = (), seed: int =
     Raises:
         AbNetError: a file cannot be read, or no line is left to train on.
     """
-    banned = {_plain(line) for path in exclude for line in read_lines(path)}
+    banned = {comparable(line) for path in exclude for line in read_lines(path)}
     hashes: dict[str, str] = {}
     kept: list[str] = []
     dropped = 0
@@ -65,11 +65,11 @@ def read_corpus(texts: Sequence[Path], exclude: Sequence[Path] = (), seed: int =
         name = str(path) if path.name in hashes else path.name
         hashes[name] = "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
         for line in lines:
-            if _plain(line) in banned:
+            if comparable(line) in banned:
                 dropped += 1
             elif line.strip():
                 kept.append(line)
-    first = {_plain(line): line for line in reversed(kept)}
+    first = {comparable(line): line for line in reversed(kept)}
     distinct = sorted(first.values(), key=lambda line: _digest(f"{seed} {line}"))
     if len(distinct) < 2:
         raise AbNetError(
@@ -77,8 +77,8 @@ def read_corpus(texts: Sequence[Path], exclude: Sequence[Path] = (), seed: int =
             f"{', '.join(map(str, texts))} after {dropped} dropped lines."
         )
     held_out = distinct[: max(1, min(HELD_OUT_LIMIT, int(HELD_OUT_SHARE * len(distinct))))]
-    hidden = {_plain(line) for line in held_out}
-    training = [line for line in kept if _plain(line) not in hidden]
+    hidden = {comparable(line) for line in held_out}
+    training = [line for line in kept if comparable(line) not in hidden]
     return Corpus(training, held_out, hashes, dropped)
 
 
@@ -190,10 +190,6 @@ def _alphabet(words: Counter[str], limit: int) -> set[str]:
         for letter in word:
             letters[letter] += count
     return set(sorted(letters, key=lambda letter: (-letters[letter], letter))[:limit])
-
-
-def _plain(line: str) -> str:
-    return " ".join(clean_line(line).casefold().split())
 
 
 def _digest(text: str) -> bytes:

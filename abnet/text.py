@@ -27,6 +27,11 @@ def clean_line(text: str) -> str:
     return " ".join(text.translate(_REPLACEMENTS).split())
 
 
+def comparable(text: str) -> str:
+    """A line without what does not matter when lines are compared: case and spacing."""
+    return " ".join(clean_line(text).casefold().split())
+
+
 def decode_lines(lines: Iterable[bytes], name: str) -> Iterator[str]:
     r"""Lines of UTF-8, as a binary file yields them, to text without the line ends.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tokenizers
 
@@ -13,15 +13,28 @@ from abnet.detokenize import join_wordpieces
 from abnet.errors import AbNetError
 from abnet.text import clean_line
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 class SymbolIds(NamedTuple):
-    """Ids of the five special symbols that a masked language model has."""
+    """Ids of the five special symbols that a masked language model has.
+
+    Those that GPT-2 lacks are its end-of-text symbol, which ends a sentence, begins it and pads it.
+    """
 
     pad: int
     unk: int
     cls: int
     sep: int
     mask: int
+
+    def words(self, ids: Tensor) -> Tensor:
+        """Which of some right-padded ids (B, T) are no padding; the first [SEP] never is."""
+        words = ids.ne(self.pad)
+        if self.pad != self.sep:
+            return words
+        return words | (~words & (~words).cumsum(dim=1).eq(1))
 
 
 class Tokenizer:
@@ -114,6 +127,19 @@ class Tokenizer:
         encodings = self._backend.encode_batch_fast(cleaned, add_special_tokens=False)
         return [self._without_specials(encoding.ids) for encoding in encodings]
 
+    def truncate(self, text: str, length: int) -> str:
+        """The beginning of `text`, one clean line, that makes at most `length` pieces.
+
+        It ends behind a piece, be that in the middle of a word.
+        """
+        text = clean_line(text)
+        ends = [end for _, end in self._backend.encode(text, add_special_tokens=False).offsets]
+        kept, beginning = min(length, len(ends)), text
+        while len(self.encode(beginning)) > length:  # may differ: what is cut has another context
+            beginning = text[: ends[kept - 1] if kept else 0].rstrip()
+            kept -= 1
+        return beginning
+
     def join(self, pieces: Sequence[str]) -> str:
         """Raw text, one clean line, from pieces: the inverse of `pieces` as far as there is one."""
         if isinstance(self._backend.model, tokenizers.models.WordPiece):
@@ -152,6 +178,9 @@ def _vocabulary(id_of: dict[str, int]) -> list[str]:
 
 def _symbol_ids(name: str, wrapper: Any) -> SymbolIds:
     tokens = {symbol: getattr(wrapper, f"{symbol}_token") for symbol in SymbolIds._fields}
+    if tokens["sep"] is None and tokens["mask"] is None and wrapper.eos_token is not None:
+        ends = {"cls": wrapper.bos_token, "sep": wrapper.eos_token}  # as GPT-2
+        tokens = {s: tokens[s] or ends.get(s) or wrapper.eos_token for s in tokens}
     missing = [symbol for symbol, token in tokens.items() if token is None]
     if missing:
         present = {symbol: token for symbol, token in tokens.items() if token is not None}

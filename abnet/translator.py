@@ -9,10 +9,12 @@ from pathlib import Path
 
 import torch
 
-from abnet.checkpoint import load_checkpoint
+from abnet.decoding import Options, decode, options_for
+from abnet.ensemble import Ensemble, load_system
 from abnet.errors import AbNetError
-from abnet.mask_predict import DecodingOptions, Hypothesis, mask_predict
+from abnet.hypothesis import Hypothesis
 from abnet.model import AbNet
+from abnet.reranking import Reranker
 from abnet.tokenizer import Tokenizer
 
 BATCH_SIZE = 32
@@ -25,8 +27,8 @@ class Translation:
 
     Attributes:
         text: detokenized, a single line.
-        score: `sum(log p) / L ** length_penalty`; 0 for an empty line.
-        passes: decoder passes that it took; 0 for an empty line.
+        score: `sum(log p) / L ** length_penalty`, or see `Reranker`; 0 for an empty line.
+        passes: decoder passes, or steps of a beam search, that it took; 0 for an empty line.
         pieces: of the target vocabulary, the final [SEP] left out.
         piece_scores: log-probability of each piece.
     """
@@ -70,80 +72,101 @@ class Translator:
     """Translates lines of raw text; each gives exactly one translation, an empty line an empty one.
 
     Args:
-        model: made by `AbNet.from_pretrained` or `load_checkpoint`.
+        model: made by `AbNet.from_pretrained` or `load_checkpoint`, or an `Ensemble` of such.
         device: a torch device; by default the GPU if there is one.
+        reranker: chooses among the length candidates of a parallel system.
 
     Raises:
-        AbNetError: the device cannot be used, or the model has no tokenizers.
+        AbNetError: the device cannot be used, the model has no tokenizers, or the reranker does
+            not suit it.
     """
 
-    def __init__(self, model: AbNet, device: str | torch.device | None = None) -> None:
+    def __init__(
+        self,
+        model: AbNet | Ensemble,
+        device: str | torch.device | None = None,
+        reranker: Reranker | None = None,
+    ) -> None:
         if model.source_tokenizer is None or model.target_tokenizer is None:
             raise AbNetError("`model` must have tokenizers: make it with `AbNet.from_pretrained`.")
         self.source_tokenizer: Tokenizer = model.source_tokenizer
         self.target_tokenizer: Tokenizer = model.target_tokenizer
         self.device = _usable_device(device)
-        self.model = model.eval().to(self.device)
+        self.model: AbNet | Ensemble = model.eval().to(self.device)
+        self.reranker = reranker
+        if reranker is not None:
+            reranker.check(model)
+            reranker.model.eval().to(self.device)
 
     @classmethod
     def from_checkpoint(
         cls,
-        path: str | Path,
+        path: str | Path | Sequence[str | Path],
         device: str | torch.device | None = None,
         source_bert: str | None = None,
         target_bert: str | None = None,
+        reranker: str | Path | Sequence[str | Path] | None = None,
+        rerank_weight: float = Reranker.weight,
     ) -> Translator:
-        """Loads a checkpoint of the library or of `fairseq-train`.
+        """Loads checkpoints of the library or of `fairseq-train`.
 
         Args:
-            path: the file.
+            path: the file, or several to decode as an `Ensemble`.
             device: a torch device; by default the GPU if there is one.
-            source_bert, target_bert: where the BERTs are now, if not where the checkpoint says.
+            source_bert, target_bert: where the BERTs are now, if not where the checkpoints say.
+            reranker: the file or files of a `Reranker`.
+            rerank_weight: its share of the score.
 
         Raises:
-            AbNetError: see `load_checkpoint`; or the device cannot be used.
+            AbNetError: see `load_checkpoint`, `Ensemble` and `Reranker`; or the device cannot be
+                used.
         """
         device = _usable_device(device)
         overrides = {"source_bert": source_bert, "target_bert": target_bert}
         given = {name: value for name, value in overrides.items() if value is not None}
-        return cls(load_checkpoint(path, given), device)
+        chooser = None
+        if reranker is not None:
+            chooser = Reranker(load_system(reranker, given), rerank_weight)
+        return cls(load_system(path, given), device, chooser)
 
     @property
     def max_pieces(self) -> int:
         """The longest source line in pieces; what is longer is cut."""
-        return self.model.max_source_positions - 1
+        systems = [self.model] if self.reranker is None else [self.model, self.reranker.model]
+        return min(system.max_source_positions for system in systems) - 1
 
     def translate(
         self,
         lines: Sequence[str],
         *,
-        iterations: int = 10,
-        length_beam: int = 4,
-        length_penalty: float = 1.0,
+        iterations: int | None = None,
+        length_beam: int | None = None,
+        beam: int | None = None,
+        length_penalty: float | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> list[str]:
         """The best translation of each line.
 
         Args:
             lines: raw text.
-            iterations: decoder passes at most.
-            length_beam: length candidates a sentence.
-            length_penalty: see `DecodingOptions`.
+            iterations: decoder passes at most, of a parallel system (10).
+            length_beam: length candidates a sentence, of a parallel system (4).
+            beam: hypotheses a sentence, of an autoregressive system (5).
+            length_penalty: see `DecodingOptions` and `BeamOptions` (1).
             batch_size: sentences decoded at once; fewer where they are long.
 
         Raises:
-            AbNetError: an argument is outside of what it allows.
+            AbNetError: an argument is outside of what it allows, or of the other kind of system.
         """
-        options = DecodingOptions(
-            iterations=iterations, length_beam=length_beam, length_penalty=length_penalty
-        )
+        given = {"iterations": iterations, "length_beam": length_beam, "beam": beam}
+        options = options_for(self.model.config, {**given, "length_penalty": length_penalty})
         found = self.translate_n_best(lines, options, batch_size=batch_size)
         return [translations[0].text for translations in found]
 
     def translate_n_best(
         self,
         lines: Sequence[str],
-        options: DecodingOptions,
+        options: Options,
         *,
         batch_size: int = BATCH_SIZE,
         report: InputReport | None = None,
@@ -170,7 +193,8 @@ class Translator:
         translations = [[EMPTY] * options.n_best for _ in lines]
         for batch in _batches([len(ids) for ids in encoded], batch_size):
             source = self.collate([encoded[at] for at in batch])
-            for at, found in zip(batch, mask_predict(self.model, source, options), strict=True):
+            decoded = decode(self.model, source, options, self.reranker)
+            for at, found in zip(batch, decoded, strict=True):
                 translations[at] = [self._translation(hypothesis) for hypothesis in found]
         if report is None:
             for message in noted.messages(self):

@@ -1,6 +1,6 @@
-"""The plots of docs/recipe.md, drawn from `benchmarks/results/*.json`.
+"""The plots in docs/, drawn from `benchmarks/results/*.json`.
 
-python -m benchmarks.plots    # docs/pre-training.svg and docs/decoding.svg
+python -m benchmarks.plots    # docs/pre-training.svg, docs/decoding.svg, docs/convergence.svg
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from matplotlib.figure import Figure
 
 from benchmarks.recipe_tables import BASELINE
 from benchmarks.records import RESULTS, read_all
+from benchmarks.table import SYSTEMS
 
 DOCS = Path(__file__).parents[1] / "docs"
 PRE_TRAINING = "pre-training"
 LENGTH_WEIGHT = "length-weight, beam "
+CONVERGENCE = (("abnet", "abnet_fb", "abnet_sc"), ("abnet", "abnet_no_decoder_adapters"))
 
 
 def plot_pretraining(records: Iterable[dict[str, Any]]) -> Figure:
@@ -57,6 +59,10 @@ def plot_decoding(records: Iterable[dict[str, Any]]) -> Figure:
             passes[name][10] = beams[name][4] = bleu
         elif row["factor"] == "passes":
             passes[name][int(value)] = bleu
+        elif row["factor"] == "all passes" and value.isdigit():
+            passes[f"{name}, no early stop"][int(value)] = bleu
+        elif row["factor"] == "stop on repeat":
+            passes[f"{name}, no early stop"][10] = bleu
         elif row["factor"] == "length-beam":
             beams[name][int(value)] = bleu
         elif row["factor"].startswith(LENGTH_WEIGHT):
@@ -68,6 +74,25 @@ def plot_decoding(records: Iterable[dict[str, Any]]) -> Figure:
         for name, points in sorted(series.items()):
             axes.plot(*zip(*sorted(points.items()), strict=True), marker="o", label=name)
         _label(axes, what, "BLEU on valid" if axes is left else "")
+    return figure
+
+
+def plot_convergence(records: Iterable[dict[str, Any]]) -> Figure:
+    """The nll of masked words by updates: AB-Net beside FB and SC, and without decoder adapters.
+
+    It is drawn of the systems with AB-Net's objective alone, since others' nll is of another task.
+    """
+    panels: tuple[dict[str, list[list[float]]], ...] = ({}, {})
+    for row in records:
+        if row["kind"] == "quality" and "curve" in row:
+            for panel, systems in zip(panels, CONVERGENCE, strict=True):
+                if row["system"] in systems:
+                    panel[f"{_name(row)}, {SYSTEMS[row['system']]}"] = row["curve"]
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    for axes, panel in zip(figure.subplots(1, 2, sharey=True), panels, strict=True):
+        for name, points in sorted(panel.items()):
+            axes.plot(*zip(*points, strict=True), label=name)
+        _label(axes, "updates", "nll on valid, bits" if panel is panels[0] else "")
     return figure
 
 
@@ -90,14 +115,15 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Draws both plots."""
-    parser = argparse.ArgumentParser(description="Draw the plots of docs/recipe.md.")
+    """Draws all plots."""
+    parser = argparse.ArgumentParser(description="Draw the plots in docs/.")
     parser.add_argument("--folder", type=Path, default=DOCS, help="where to (default: docs)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of JSON files")
     args = parser.parse_args(argv)
     records = read_all(args.results)
     save(plot_pretraining(records), args.folder / "pre-training.svg")
     save(plot_decoding(records), args.folder / "decoding.svg")
+    save(plot_convergence(records), args.folder / "convergence.svg")
     return 0
 
 

@@ -63,8 +63,8 @@ def read_training(run: Path, log: Path) -> Training:
     )
 
 
-def read_last_validation(log: Path) -> dict[str, float]:
-    """The numbers of a training log's last line on the validation set, by fairseq's names.
+def read_validations(log: Path) -> list[dict[str, float]]:
+    """The numbers of a training log's lines on the validation set, by fairseq's names.
 
     Raises:
         ValueError: the log has no such line.
@@ -73,8 +73,15 @@ def read_last_validation(log: Path) -> dict[str, float]:
     told = [line for line in lines if " | valid on " in line]
     if not told:
         raise ValueError(f"{log} must tell of a validation, but does not.")
-    fields = (field.split(" ") for field in told[-1].split(" | ")[5:])
-    return {name: float(value) for name, value in fields}
+    return [
+        {name: float(value) for name, value in (field.split(" ") for field in fields)}
+        for fields in (line.split(" | ")[5:] for line in told)
+    ]
+
+
+def read_curve(log: Path) -> list[list[float]]:
+    """[updates, nll in bits on the validation set], in the order of the log."""
+    return [[row["num_updates"], row["nll_loss"]] for row in read_validations(log)]
 
 
 def score_runs(

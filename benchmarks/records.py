@@ -43,7 +43,8 @@ def check(record: dict[str, Any]) -> dict[str, Any]:
     """Returns `record` as it is.
 
     Raises:
-        ValueError: it is of no known kind, lacks a field, or has one without a value.
+        ValueError: it is of no known kind, lacks a field, or has one without a value; or it is of
+            distilled data and names no teacher.
     """
     kind = record.get("kind")
     if kind not in REQUIRED:
@@ -54,7 +55,20 @@ def check(record: dict[str, Any]) -> dict[str, Any]:
     empty = sorted(name for name, value in record.items() if value is None)
     if empty:
         raise ValueError(f"What was not measured must be absent, but {', '.join(empty)} is null.")
+    _check_teacher(record)
     return record
+
+
+def _check_teacher(record: dict[str, Any]) -> None:
+    """`distilled` is true or false, and `teacher` names the model where it is true."""
+    distilled, teacher = record.get("distilled", False), record.get("teacher", "")
+    if not isinstance(distilled, bool):
+        raise ValueError(f"`distilled` must be true or false, but is {distilled!r} instead.")
+    if not isinstance(teacher, str) or bool(teacher.strip()) != distilled:
+        raise ValueError(
+            "`teacher` must name the model where `distilled` is true, and be absent where it is "
+            f"not, but is {teacher!r} with {distilled}."
+        )
 
 
 def read_all(folder: Path = RESULTS) -> list[dict[str, Any]]:

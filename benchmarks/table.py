@@ -25,6 +25,15 @@ README = Path(__file__).parents[1] / "README.md"
 SYSTEMS = {
     "abnet": "AB-Net",
     "abnet_minilm": "AB-Net, a real MiniLM as English BERT",
+    "abnet_top_half": "AB-Net, adapters in the top half",
+    "abnet_no_decoder_adapters": "AB-Net without decoder adapters",
+    "abnet_fb": "AB-Net FB, all trained",
+    "abnet_sc": "AB-Net SC, from random weights",
+    "abnet_enc": "AB-Net-Enc, parallel",
+    "abnet_enc_ar": "AB-Net-Enc, autoregressive",
+    "bert_fused_nat": "BERT-Fused NAT",
+    "bert2bert": "BERT2BERT",
+    "mask_predict": "Mask-Predict",
     "transformer": "Transformer (fairseq)",
     "cmlm": "CMLM (fairseq)",
 }
@@ -35,7 +44,10 @@ _BLOCK = re.compile(
 
 
 def quality_table(records: Iterable[dict[str, Any]], dataset: str) -> str:
-    """A Markdown table of the quality results on one dataset, with their signatures below."""
+    """A Markdown table of the quality results on one dataset, with their signatures below.
+
+    Where some of them are of distilled data, a column says of each which data it is of.
+    """
     rows = [r for r in records if r["kind"] == "quality" and r["dataset"] == dataset]
     if not rows:
         return f"No results on {dataset} yet.\n"
@@ -52,6 +64,8 @@ def quality_table(records: Iterable[dict[str, Any]], dataset: str) -> str:
         "training": _training,
         "device": lambda r: str(r["device"]),
     }
+    if any(row["distilled"] for row in rows):
+        columns["training data"] = _training_data
     signatures = sorted({row["signature"] for row in rows})
     table = markdown_table(columns, rows)
     return "\n".join([table, *(f"`{signature}`  " for signature in signatures)]) + "\n"
@@ -115,6 +129,10 @@ def _bleu(record: dict[str, Any]) -> str:
     if len(scores) > 1:
         text += f" ({min(scores):.1f} to {max(scores):.1f}, {len(scores)} seeds)"
     return text
+
+
+def _training_data(record: dict[str, Any]) -> str:
+    return f"distilled by {record['teacher']}" if record["distilled"] else "raw"
 
 
 def _parameters(record: dict[str, Any]) -> str:

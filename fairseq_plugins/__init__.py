@@ -25,10 +25,15 @@ needed, or one that does something else, this is what stands in for it:
   (`command_line.py`).
 - *Safe loading.* fairseq's files hold its options and metrics beside tensors; `safe_loading.py`
   names their classes to torch, so that `weights_only` stays on.
+- *One learning rate.* Schedulers set the same for all weights; `bert_rate.py` gives the BERTs a
+  share of it, around each step of the optimizer.
 - *Errors while loading weights* are replaced by "please ensure that the architectures match"; the
   model logs the reason before it raises.
 - *Best checkpoint by BLEU.* A validation set without a single word in the hypotheses leaves the
   metric out and training ends in a `KeyError`; `evaluation.py` counts 0.
+- *Ensembles and rerankers.* `IterativeRefinementGenerator` wants fairseq's own model classes;
+  `Systems` makes the library's `Ensemble` of the checkpoints of `--path`, and of the last one a
+  `Reranker` with `--iter-decode-with-external-reranker`.
 - *Raw text.* `--post-process` and the built-in `--bpe` kinds cannot join the pieces of a BERT;
   the task gives its own `bpe` by default. Source lines pass through the target's `bpe.decode`
   too, so the source dictionary marks its strings (`SourcePieces`).
@@ -45,6 +50,6 @@ safe_loading.allow_fairseq_classes()
 
 # fairseq itself imports tasks/ and models/ only when it is the first to import this package.
 from fairseq_plugins import bpe  # noqa: E402, F401
-from fairseq_plugins.criterions import conditional_masked_lm  # noqa: E402, F401
+from fairseq_plugins.criterions import translation_losses  # noqa: E402, F401
 from fairseq_plugins.models import abnet_model  # noqa: E402, F401
 from fairseq_plugins.tasks import translation_abnet  # noqa: E402, F401

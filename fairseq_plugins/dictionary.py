@@ -14,13 +14,14 @@ from torch import Tensor
 from abnet.errors import AbNetError
 from abnet.tokenizer import SymbolIds, Tokenizer
 
+END = "<|endoftext|>"  # GPT-2's only special symbol, which stands for all
 # The names of each special symbol; the first that the vocabulary has is taken.
 SYMBOL_NAMES = SymbolIds(
-    pad=("[PAD]", "<pad>"),
-    unk=("[UNK]", "<unk>"),
-    cls=("[CLS]", "<s>"),
-    sep=("[SEP]", "</s>"),
-    mask=("[MASK]", "<mask>"),
+    pad=("[PAD]", "<pad>", END),
+    unk=("[UNK]", "<unk>", END),
+    cls=("[CLS]", "<s>", END),
+    sep=("[SEP]", "</s>", END),
+    mask=("[MASK]", "<mask>", END),
 )
 
 
@@ -158,3 +159,24 @@ class SourceDictionary(BertDictionary):
     def string(self, *args: Any, **kwargs: Any) -> str:
         """See `BertDictionary.string`."""
         return SourcePieces(super().string(*args, **kwargs))
+
+
+def check_vocabulary(side: str, dictionary: BertDictionary, tokenizer: Tokenizer) -> None:
+    """Holds the data-bin's dictionary against the BERT's vocabulary, piece by piece.
+
+    Args:
+        side: "source" or "target", for the message.
+
+    Raises:
+        AbNetError: they differ.
+    """
+    here, there = dictionary.symbols, tokenizer.vocabulary
+    if here == there:
+        return
+    pairs = enumerate(zip(here, there, strict=False))
+    first = next((f"id {i} ({a!r} and {b!r})" for i, (a, b) in pairs if a != b), "the end")
+    raise AbNetError(
+        f"The {side} dictionary of the data-bin must be the vocabulary of {tokenizer.name!r}, but "
+        f"has {len(here)} pieces where the BERT has {len(there)}; they differ from {first} on. "
+        "Make the data-bin with this BERT, or give the one that it was made with."
+    )

@@ -1,40 +1,51 @@
-"""Mask-Predict behind fairseq's generator interface."""
+"""Mask-Predict and beam search behind fairseq's generator interface."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from fairseq.dataclass.configs import GenerationConfig
 from torch import Tensor, nn
 
+from abnet.beam_search import BeamOptions
+from abnet.decoding import Options, decode
+from abnet.ensemble import Ensemble
 from abnet.errors import AbNetError
-from abnet.mask_predict import DecodingOptions, Hypothesis, mask_predict
+from abnet.hypothesis import Hypothesis
+from abnet.mask_predict import DecodingOptions
 from abnet.model import AbNet
+from abnet.reranking import Reranker
 from abnet.tokenizer import SymbolIds
 
 logger = logging.getLogger(__name__)
 
-SUPPORTED_OPTIONS = frozenset(
+COMMON_OPTIONS = frozenset(
     {
-        "iter_decode_force_max_iter",
-        "iter_decode_max_iter",
-        "iter_decode_with_beam",
         "lenpen",
         "nbest",
         "no_seed_provided",  # nothing is drawn at random
-        "print_step",
-        "retain_iter_history",
         "sacrebleu",
     }
 )
+PARALLEL_OPTIONS = COMMON_OPTIONS | {
+    "iter_decode_force_max_iter",
+    "iter_decode_max_iter",
+    "iter_decode_with_beam",
+    "iter_decode_with_external_reranker",
+    "print_step",
+    "retain_iter_history",
+}
+BEAM_OPTIONS = COMMON_OPTIONS | {"beam", "max_len_a", "max_len_b", "unnormalized"}
 ADVICE = {
     "beam": "--iter-decode-with-beam is the number of lengths to try",
+    "iter_decode_max_iter": "it predicts one word a step",
+    "iter_decode_with_beam": "--beam is the number of hypotheses",
     "iter_decode_eos_penalty": "it is for models that insert and delete words",
-    "iter_decode_with_external_reranker": "the candidate of highest probability wins",
+    "iter_decode_with_external_reranker": "a reranker chooses among the lengths of Mask-Predict",
     "max_len_a": "the model predicts the length",
     "max_len_b": "the model predicts the length",
     "print_alignment": "Mask-Predict has no attention that would be an alignment",
@@ -44,7 +55,7 @@ ADVICE = {
 
 
 def decoding_options(given: Mapping[str, Any]) -> DecodingOptions:
-    """Fairseq's generation options as the library's.
+    """Fairseq's generation options as those of Mask-Predict.
 
     Args:
         given: names (as in `GenerationConfig`) and values; what is missing has fairseq's default.
@@ -52,17 +63,7 @@ def decoding_options(given: Mapping[str, Any]) -> DecodingOptions:
     Raises:
         AbNetError: an option that Mask-Predict has no meaning for is set, or a value is no good.
     """
-    defaults = {f.name: f.default for f in fields(GenerationConfig) if f.name != "_name"}
-    for name, value in given.items():
-        if name == "_name" or name in SUPPORTED_OPTIONS:
-            continue
-        if name not in defaults:
-            raise AbNetError(f"There is no generation option {name!r}.")
-        if value != defaults[name]:
-            flag = "--" + name.replace("_", "-")
-            advice = f": {ADVICE[name]}" if name in ADVICE else ""
-            raise AbNetError(f"`{flag}` must be left out, Mask-Predict decodes without it{advice}.")
-    values = {**defaults, **given}
+    values = _supported(given, PARALLEL_OPTIONS, "Mask-Predict decodes")
     if values["nbest"] > values["iter_decode_with_beam"]:
         raise AbNetError(
             f"`--nbest` must be at most `--iter-decode-with-beam` = "
@@ -78,16 +79,84 @@ def decoding_options(given: Mapping[str, Any]) -> DecodingOptions:
     )
 
 
-class MaskPredictGenerator:
+def beam_options(given: Mapping[str, Any]) -> BeamOptions:
+    """Fairseq's generation options as those of our beam search; see `decoding_options`."""
+    values = _supported(given, BEAM_OPTIONS, "an autoregressive system decodes")
+    return BeamOptions(
+        beam=values["beam"],
+        length_penalty=0.0 if values["unnormalized"] else float(values["lenpen"]),
+        max_length_factor=float(values["max_len_a"]),
+        max_length_offset=values["max_len_b"],
+        n_best=values["nbest"],
+    )
+
+
+def _supported(given: Mapping[str, Any], supported: frozenset[str], who: str) -> dict[str, Any]:
+    """All generation options with their values.
+
+    Raises:
+        AbNetError: one that is not supported differs from fairseq's default, or is unknown.
+    """
+    defaults = {f.name: f.default for f in fields(GenerationConfig) if f.name != "_name"}
+    for name, value in given.items():
+        if name == "_name" or name in supported:
+            continue
+        if name not in defaults:
+            raise AbNetError(f"There is no generation option {name!r}.")
+        if value != defaults[name]:
+            flag = "--" + name.replace("_", "-")
+            advice = f": {ADVICE[name]}" if name in ADVICE else ""
+            raise AbNetError(f"`{flag}` must be left out, {who} without it{advice}.")
+    return {**defaults, **given}
+
+
+class Systems(NamedTuple):
+    """The models that fairseq loads with `--path`, by what they do."""
+
+    model: AbNet | Ensemble
+    reranker: Reranker | None
+
+    @classmethod
+    def of(cls, models: Sequence[nn.Module], rerank_weight: float | None) -> Systems:
+        """One model or an ensemble of several, the last one apart if it is the reranker.
+
+        Args:
+            models: each with an attribute `abnet`.
+            rerank_weight: of the reranker; `None` if there is none.
+
+        Raises:
+            AbNetError: there is none besides the reranker, or see `Ensemble` and `Reranker`.
+        """
+        abnets: list[AbNet] = [model.abnet for model in models]
+        reranker = None
+        if rerank_weight is not None:
+            if len(abnets) < 2:
+                raise AbNetError(
+                    "`--path` must be at least two checkpoints, MODEL.pt:RERANKER.pt, with "
+                    "`--iter-decode-with-external-reranker`, but is one instead."
+                )
+            reranker = Reranker(abnets.pop(), rerank_weight)
+        return cls(abnets[0] if len(abnets) == 1 else Ensemble(abnets), reranker)
+
+
+class Generator:
     """What `fairseq-generate` calls a generator.
 
     Args:
         options: how to decode.
+        rerank_weight: of the reranker, the last model; `None` if there is none.
         source, target: special ids of the two sides.
     """
 
-    def __init__(self, options: DecodingOptions, source: SymbolIds, target: SymbolIds) -> None:
+    def __init__(
+        self,
+        options: Options,
+        rerank_weight: float | None,
+        source: SymbolIds,
+        target: SymbolIds,
+    ) -> None:
         self.options = options
+        self.rerank_weight = rerank_weight
         self.source = source
         self.target = target
         self.eos = target.sep
@@ -104,7 +173,7 @@ class MaskPredictGenerator:
         """The hypotheses of each sentence, best first; an empty source has one, empty.
 
         Args:
-            models: one, in evaluation mode.
+            models: in evaluation mode; see `Systems`.
             sample: a batch with `net_input.src_tokens` (B, S).
             prefix_tokens, constraints: refused.
 
@@ -112,16 +181,17 @@ class MaskPredictGenerator:
             AbNetError: a prefix or constraints are given.
         """
         if prefix_tokens is not None or constraints is not None:
-            raise AbNetError("Mask-Predict decodes without target prefixes and constraints.")
-        (model,) = models
-        abnet: AbNet = model.abnet
+            raise AbNetError("AB-Net decodes without target prefixes and constraints.")
+        model, reranker = Systems.of(models, self.rerank_weight)
         source: Tensor = sample["net_input"]["src_tokens"]
         pieces = source.ne(self.source.pad) & source.ne(self.source.sep)
         filled = pieces.any(dim=1)
         if not self.warned:
             known = (pieces & source.ne(self.source.unk)).any(dim=1)
             self._warn(int((filled & ~known).sum()))
-        decoded = mask_predict(abnet, source[filled], self.options) if filled.any() else []
+        decoded = []
+        if filled.any():
+            decoded = decode(model, source[filled], self.options, reranker)
         remaining = iter(decoded)
         return [
             [_as_fairseq(h) for h in next(remaining)] if has_words else [self._empty()]

@@ -19,8 +19,19 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_RESTORE_FILE = "checkpoint_last.pt"
 SMALLER_IS_BETTER = ("loss", "nll_loss", "length_loss", "ppl")
-LARGER_IS_BETTER = ("bleu", "masked_accuracy", "length_accuracy")
-SHAPELESS = ("decoder_adapter_heads", "decoder_adapter_norm", "keep_cls")
+LARGER_IS_BETTER = ("bleu", "masked_accuracy", "length_accuracy", "accuracy")
+SHAPELESS = (
+    "cross_attention",
+    "decoder_adapter_heads",
+    "decoder_adapter_norm",
+    "keep_cls",
+    "objective",
+    "transformer_heads",
+)
+CRITERIA = {  # of each objective
+    "conditional_masked_lm": "conditional_masked_lm",
+    "autoregressive": "autoregressive_lm",
+}
 DEFAULTS = {field.name: field.default for field in fields(AbNetConfig)}
 
 
@@ -39,6 +50,8 @@ def prepare_training(args: Namespace) -> None:
         args.tpu = False  # fairseq takes --bf16 for a wish for a TPU
     if args.fp16 and on_cpu(args):
         args.fp16_no_flatten_grads = True  # fairseq would flatten them on a GPU
+    if vars(args).get("bert_rate_end") is not None:
+        args.fp16_no_flatten_grads = True  # flat weights could not be told apart
     check_options(args)
     check_launch(args, os.environ)
     check_start(args)
@@ -50,11 +63,18 @@ def check_options(args: Namespace) -> None:
     Raises:
         AbNetError: such an option is set.
     """
-    for name, needed in (("task", "translation_abnet"), ("criterion", "conditional_masked_lm")):
+    objective = vars(args).get("objective", DEFAULTS["objective"])
+    for name, needed in (("task", "translation_abnet"), ("criterion", CRITERIA[objective])):
         if vars(args)[name] != needed:
             raise AbNetError(
                 f"`--{name}` must be {needed} for this model, but is {vars(args)[name]} instead."
             )
+    share = vars(args).get("soft_label_weight", DEFAULTS["soft_label_weight"])
+    if share and vars(args).get("soft_teacher") is None:
+        raise AbNetError(
+            "`--soft-teacher` must be the checkpoint of a conditional masked LM (`abnet_fb`, ...) "
+            f"for a `--soft-label-weight` of {share}, but is missing."
+        )
     if args.store_ema:
         raise AbNetError("`--store-ema` must be left out: `abnet average` averages checkpoints.")
     if args.ddp_backend == "fully_sharded":
@@ -129,6 +149,8 @@ def on_cpu(args: Namespace) -> bool:
 def check_start(args: Namespace) -> None:
     """Refuses a start that would silently be a new one, or that cannot be read.
 
+    What has a start of its own needs no `--warm-start`, which is taken away.
+
     Raises:
         AbNetError: the checkpoint to start from is missing or damaged.
     """
@@ -153,6 +175,9 @@ def check_start(args: Namespace) -> None:
         for flag, start in starts:
             logger.warning("`%s %s` is ignored: training goes on from %s", flag, start, last)
         starts = [("", last)]
+    if starts and vars(args).get("warm_start") is not None:
+        logger.warning("`--warm-start` is ignored: training goes on from %s", starts[0][1])
+        args.warm_start = None
     for _, start in starts[:1]:  # as fairseq ranks them
         check_whole(start)
         check_function(start, args)

@@ -8,10 +8,12 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from abnet.checkpoint import save_checkpoint
 from abnet.config import AbNetConfig
 from abnet.model import AbNet
 from tests.pretraining import WORDS
-from tests.tiny import ENGLISH, GERMAN, make_bert
+from tests.systems import Toys, lively_model
+from tests.tiny import ENGLISH, GERMAN, make_bert, make_gpt
 
 
 class TinyBerts(NamedTuple):
@@ -29,6 +31,21 @@ def tiny_berts(tmp_path_factory: pytest.TempPathFactory) -> TinyBerts:
         str(make_bert(root / "bert-de", GERMAN, seed=1)),
         str(make_bert(root / "bert-en", ENGLISH, seed=2, hidden=24)),
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An English GPT-2: 3 layers, 24 wide, 96 positions."""
+    return str(make_gpt(tmp_path_factory.mktemp("gpt") / "gpt-en", ENGLISH, seed=2))
+
+
+@pytest.fixture(scope="session")
+def toys(tiny_berts: TinyBerts, tiny_gpt: str, tmp_path_factory: pytest.TempPathFactory) -> Toys:
+    """The models that `tests.systems` makes every system of."""
+    toys = Toys(*tiny_berts, tiny_gpt)
+    teacher = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
+    save_checkpoint(teacher, lively_model("abnet_fb", toys))
+    return toys._replace(teacher=str(teacher))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from abnet.adapters import CrossAttention, CrossAttentionAdapter, FeedForward, FeedForwardAdapter
+from abnet.encoder import EncoderOutput
 
 
 def test_equation_4() -> None:
@@ -43,7 +44,8 @@ def test_pre_norm_starts_as_the_identity_and_released_does_not(block: bool) -> N
         attention = CrossAttention(12, 8, 3, 0.0, identity)
         feed_forward = FeedForward(12, 6, identity) if block else None
         adapter = CrossAttentionAdapter(attention, feed_forward, 12, 0.0, pre_norm)
-        return adapter(hidden, adapter.project(memory), visible)
+        encoded = EncoderOutput(memory, ~visible[:, 0, 0], None)
+        return adapter(hidden, adapter.project(encoded), visible)
 
     torch.testing.assert_close(output(identity=True, pre_norm=True), hidden)
     assert (output(identity=False, pre_norm=True) - hidden).abs().mean() > 0.05

@@ -20,8 +20,8 @@ def test_a_missing_folder_is_an_error_that_names_it(tmp_path: Path) -> None:
 
 
 def test_a_foreign_model_is_an_error_that_names_its_kind(tmp_path: Path) -> None:
-    transformers.GPT2Config(n_layer=1).save_pretrained(tmp_path)
-    with pytest.raises(AbNetError, match=r"must be of one of the kinds \['bert', .*but is 'gpt2'"):
+    transformers.OPTConfig(num_hidden_layers=1).save_pretrained(tmp_path)
+    with pytest.raises(AbNetError, match=r"must be of one of the kinds \['bert', .*but is 'opt'"):
         load_backbone(str(tmp_path), with_head=True, dropout=0.1)
 
 

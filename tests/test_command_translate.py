@@ -13,9 +13,12 @@ import pytest
 
 from abnet.checkpoint import save_checkpoint
 from abnet.cli import main
+from abnet.ensemble import Ensemble
 from abnet.mask_predict import DecodingOptions
 from abnet.model import AbNet
+from abnet.reranking import Reranker
 from abnet.translator import InputReport, Translator
+from tests.systems import Toys, small_model
 from tests.tiny import GERMAN
 
 Translate = Callable[..., "Outcome"]
@@ -105,6 +108,39 @@ def test_options_of_decoding(
     assert found != translate(text, "--scores").lines
 
 
+def test_an_ensemble_with_a_reranker(
+    tiny_model: AbNet,
+    toys: Toys,
+    checkpoint: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other, judge = small_model("mask_predict", toys), small_model("abnet_causal", toys)
+    for name, model in (("other", other), ("judge", judge), ("of:two", other)):
+        save_checkpoint(tmp_path / f"{name}.safetensors", model)
+    source = tmp_path / "raw.de"
+    source.write_text("\n".join(GERMAN), encoding="utf-8")
+
+    def translate(paths: str, *arguments: str) -> list[str]:
+        assert main(["translate", paths, str(source), "--scores", *arguments]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    def expected(model: AbNet | Ensemble, reranker: Reranker | None = None) -> list[str]:
+        translator = Translator(model, "cpu", reranker)
+        found = translator.translate_n_best(GERMAN, DecodingOptions())
+        return [f"{best.score:.4f}\t{best.text}" for (best,) in found]
+
+    both, second = Ensemble([tiny_model, other]), str(tmp_path / "other.safetensors")
+    reranker = ("--reranker", str(tmp_path / "judge.safetensors"))
+    paths = f"{checkpoint}:{second}"
+    assert translate(paths) == expected(both)
+    assert translate(paths, *reranker) == expected(both, Reranker(judge))
+    assert translate(second, *reranker, "--rerank-weight=0.25") == expected(
+        other, Reranker(judge, 0.25)
+    )
+    assert translate(str(tmp_path / "of:two.safetensors")) == expected(other)  # one file, named so
+
+
 def test_one_warning_for_all_buffers(translate: Translate) -> None:
     long = " ".join(["Hund"] * 100)
     outcome = translate(f"{long}\nder Hund\n{long}\n".encode(), "--buffer-size=1")
@@ -123,6 +159,8 @@ def test_one_warning_for_all_buffers(translate: Translate) -> None:
         (["--device=nowhere"], "`device` must be one that this torch can use"),
         (["no-such-file"], "Cannot read no-such-file: No such file or directory."),
         (["--source-bert=/nowhere"], "/nowhere is no folder"),
+        (["--rerank-weight=1"], "`--rerank-weight` must go with `--reranker`."),
+        (["--reranker=nothing.pt"], "There is no checkpoint 'nothing.pt'."),
     ],
 )
 def test_arguments_that_cannot_be(translate: Translate, arguments: list[str], message: str) -> None:

@@ -12,6 +12,8 @@ import sacrebleu
 from abnet.cli import main
 from abnet.errors import AbNetError
 from abnet.evaluate import evaluate, read_generate_output, tokenized_bleu
+from abnet.rouge import rouge
+from abnet.sari import sari
 
 HYPOTHESES = ["The little dog isn't here.", "A man, in a blue shirt, runs.", ""]
 REFERENCES = ["The small dog isn't here.", "A man in a Blue shirt, runs.", "Nothing."]
@@ -38,6 +40,19 @@ def test_lowercase_and_language() -> None:
     assert lowered[0].value > mixed[0].value
     assert "case:lc" in lowered[0].signature
     assert "tok:zh" in evaluate(["你好。"], ["你好！"], language="zh")[0].signature
+
+
+def test_several_sets_of_references() -> None:
+    others = ["The little dog is not here.", "A man in a blue shirt is running.", "nothing"]
+    sets = [REFERENCES, others]
+    bleu, chrf, ter = evaluate(HYPOTHESES, *sets)
+    assert bleu.value == sacrebleu.corpus_bleu(HYPOTHESES, sets).score
+    assert chrf.value == sacrebleu.corpus_chrf(HYPOTHESES, sets).score
+    assert ter.value == sacrebleu.corpus_ter(HYPOTHESES, sets).score
+    tokenized = tokenized_bleu(HYPOTHESES, *sets, language="en")
+    assert tokenized.value > tokenized_bleu(HYPOTHESES, REFERENCES, language="en").value
+    assert bleu.signature.startswith("nrefs:2|")
+    assert tokenized.signature.startswith("nrefs:2|")
 
 
 def multi_bleu(hypotheses: list[list[str]], references: list[list[str]]) -> float:
@@ -95,6 +110,8 @@ def test_numbers_of_lines() -> None:
         evaluate(HYPOTHESES[:2], REFERENCES)
     with pytest.raises(AbNetError, match="at least one line"):
         evaluate([], [])
+    with pytest.raises(AbNetError, match="there are 3 hypotheses and 2 references"):
+        evaluate(HYPOTHESES, REFERENCES, REFERENCES[1:])
 
 
 GENERATED = """\
@@ -115,6 +132,15 @@ def test_generate_output_in_order(tmp_path: Path) -> None:
     log = tmp_path / "generate.out"
     log.write_text(GENERATED)
     assert read_generate_output(log) == ["one, with a\ttab", "", "threes"]
+
+
+def test_generate_output_in_several_logs(tmp_path: Path) -> None:
+    logs = [tmp_path / "0.out", tmp_path / "1.out"]
+    logs[0].write_text("D-2\t-0.1\tthree\nD-0\t-0.1\tone\n")
+    logs[1].write_text("D-1\t-0.1\ttwo\n")
+    assert read_generate_output(*logs) == ["one", "two", "three"]
+    with pytest.raises(AbNetError, match=r"0\.out must have every sentence .* lacks 1: 1\. Was"):
+        read_generate_output(logs[0])
 
 
 def test_generate_output_that_lost_sentences(tmp_path: Path) -> None:
@@ -154,6 +180,32 @@ def test_command_json(files: list[str], capsys: pytest.CaptureFixture[str]) -> N
     assert found["sentences"] == 3
     assert found["signatures"]["bleu"] == scores[0].signature
     assert "tokenized_bleu" not in found
+
+
+def test_command_rouge_and_sari(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    hypotheses, references = files[1], files[3]
+    more = ["--references", references, "--rouge", "--sari", "--sources", hypotheses]
+    assert main(["evaluate", *files, *more]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    labels = ["BLEU", "chrF2", "TER", "ROUGE-1", "ROUGE-2", "ROUGE-L", "SARI", "corpus SARI"]
+    assert [line[:15].strip() for line in printed] == labels
+    assert all(line[25:].startswith("nrefs:2|") for line in printed)
+    assert main(["evaluate", *files, *more, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    sets = [REFERENCES, REFERENCES]
+    expected = [*rouge(HYPOTHESES, *sets), *sari(HYPOTHESES, *sets, sources=HYPOTHESES)]
+    for score in expected:
+        assert found[score.name] == score.value
+        assert found["signatures"][score.name] == score.signature
+    assert found["sentences"] == 3
+
+
+@pytest.mark.parametrize("alone", [["--sari"], ["--sources", "hyp"]])
+def test_command_sari_and_sources_go_together(
+    files: list[str], alone: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", *files, *alone]) == 2
+    assert "`--sari` and `--sources` must be given together" in capsys.readouterr().err
 
 
 def test_command_with_a_log_and_too_few_lines(

@@ -8,7 +8,7 @@ import torch
 
 from abnet.config import AbNetConfig
 from abnet.errors import AbNetError
-from abnet.loss import conditional_masked_lm_loss
+from abnet.loss import sequence_loss
 from abnet.masking import batch_generator, mask_targets
 from abnet.model import AbNet
 from tests.batches import batch
@@ -32,12 +32,12 @@ def loss(model: AbNet, update: int = 0) -> torch.Tensor:
         batch_generator(target.device, update),
     )
     output = model(source, masked.inputs, masked.chosen)
-    parts = conditional_masked_lm_loss(
+    parts = sequence_loss(
         output.word_logits,
         output.length_logits,
         target,
         masked.chosen,
-        model.target_symbols.pad,
+        model.target_symbols.words(target),
         model.config,
     )
     return parts.loss / parts.sample_size

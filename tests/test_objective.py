@@ -9,7 +9,7 @@ from abnet.config import AbNetConfig
 from abnet.loss import LossParts
 from abnet.masking import batch_generator
 from abnet.model import AbNet, AbNetOutput
-from abnet.objective import Pairs, conditional_masked_lm
+from abnet.objective import Pairs, training_loss
 from tests.batches import batch
 from tests.tiny import ENGLISH, GERMAN
 
@@ -51,7 +51,7 @@ class Spy:
 def step(model: AbNet, training: bool = True) -> tuple[LossParts, Spy]:
     spy = Spy(model)
     generator = batch_generator(torch.device("cpu"), 1)
-    parts = conditional_masked_lm(model, spy, pairs(model), generator, training)
+    parts = training_loss(model, spy, pairs(model), generator, training)
     assert len(spy.calls) == 1
     return parts, spy
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from abnet.checkpoint import CheckpointContents, write_checkpoint
-from abnet.config import PRESETS
 from abnet.model import AbNet
 from abnet.shapes import SHAPES
-from scripts.reproduce import multi30k
+from abnet.systems import PRESETS, SYSTEMS
+from scripts.reproduce import multi30k, paper
 from tests.commands import PARSERS, ROOT, check_script, parse, split_line
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -59,6 +59,9 @@ def check_arguments(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None
             parse([*TRAINING, "data-bin", "--arch", "abnet", *arguments[1:]], monkeypatch)
         case "generate":
             parse(["fairseq-generate", "data-bin", *arguments[1:]], monkeypatch)
+        case "reproduce" if script.stem == "system":
+            paper.build_parser().parse_args(["system", *arguments])
+            assert arguments[0] in SYSTEMS
         case "reproduce":
             multi30k.build_parser().parse_args(arguments)
         case _:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abnet.errors import AbNetError
-from abnet.text import clean_line, read_lines, read_pair
+from abnet.text import clean_line, comparable, read_lines, read_pair
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,12 @@ def test_read_lines_names_file_and_line_of_bad_bytes(tmp_path: Path) -> None:
         AbNetError, match=r"latin1\.de, line 3: .* byte 4 of the line is 0xf6.*iconv"
     ):
         read_lines(path)
+
+
+def test_comparable_lines_differ_in_more_than_case_and_spacing() -> None:
+    assert comparable(" Der\tHUND  läuft\n") == comparable("der Hund läuft")
+    assert comparable("Straße") == comparable("STRASSE")
+    assert comparable("der Hund") != comparable("der Hund .")
 
 
 def test_read_lines_of_a_missing_file(tmp_path: Path) -> None:

@@ -138,6 +138,21 @@ def test_typed_symbols_stay_text(folders: dict[str, str], kind: str) -> None:
         assert tokenizer.decode(tokenizer.encode(known)) == known
 
 
+@pytest.mark.parametrize("kind", [*KINDS, "minilm"])
+def test_truncate(folders: dict[str, str], kind: str) -> None:
+    tokenizer = Tokenizer.from_pretrained(folders[kind])
+    is_wordpiece = kind not in ("roberta", "xlm-roberta", "camembert")
+    for text in [*SAMPLES, TYPED_SYMBOLS]:
+        ids = tokenizer.encode(text)
+        assert tokenizer.truncate(text, len(ids)) == clean_line(text)
+        for length in range(len(ids)):
+            beginning = tokenizer.truncate(text, length)
+            assert clean_line(text).startswith(beginning)
+            assert len(tokenizer.encode(beginning)) <= length
+            if is_wordpiece:
+                assert tokenizer.encode(beginning) == ids[:length]
+
+
 @pytest.mark.parametrize("kind", ["roberta", "xlm-roberta", "camembert"])
 def test_byte_level_and_sentencepiece_join_exactly(folders: dict[str, str], kind: str) -> None:
     tokenizer = Tokenizer.from_pretrained(folders[kind])
@@ -223,10 +238,19 @@ def test_slow_tokenizer(tmp_path: Path) -> None:
 
 def test_tokenizer_without_a_mask(tmp_path: Path) -> None:
     learner = tokenizers.ByteLevelBPETokenizer()
-    learner.train_from_iterator(TEXT, vocab_size=300, show_progress=False)
-    learner.save_model(str(tmp_path))
-    transformers.GPT2Tokenizer(
-        vocab=str(tmp_path / "vocab.json"), merges=str(tmp_path / "merges.txt")
+    learner.train_from_iterator(TEXT, vocab_size=300, special_tokens=["</s>"], show_progress=False)
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=learner._tokenizer, unk_token="</s>", sep_token="</s>"
     ).save_pretrained(tmp_path)
-    with pytest.raises(AbNetError, match=r"lacks pad, cls, sep, mask; it has \{'unk'"):
+    with pytest.raises(AbNetError, match=r"lacks pad, cls, mask; it has \{'unk'"):
         Tokenizer.from_pretrained(str(tmp_path))
+
+
+def test_gpt_2_has_one_symbol_for_all(tiny_gpt: str) -> None:
+    tokenizer = Tokenizer.from_pretrained(tiny_gpt)
+    end = tokenizer.vocabulary.index("<|endoftext|>")
+    assert tokenizer.symbols == (end,) * 5
+    text = "the little dog <|endoftext|> runs"
+    ids = tokenizer.encode(text)
+    assert end not in ids  # in a text it is text
+    assert tokenizer.decode([*ids, end]) == text

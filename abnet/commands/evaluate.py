@@ -1,11 +1,15 @@
-"""`abnet evaluate`: scores of translations against raw references."""
+"""`abnet evaluate`: scores of translations and other texts against raw references."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
+from typing import Any
 
-HELP = "score translations with sacreBLEU against raw references"
+from abnet.errors import AbNetError
+
+HELP = "score translations and other texts against raw references"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -15,38 +19,103 @@ def configure(parser: argparse.ArgumentParser) -> None:
     hypotheses.add_argument(
         "--generate-output", metavar="FILE", help="log of fairseq-generate; its D- lines are scored"
     )
-    parser.add_argument("--references", metavar="FILE", required=True, help="raw text, untouched")
     parser.add_argument(
-        "--language", default="en", metavar="CODE", help="target language (default: en)"
+        "--references",
+        metavar="FILE",
+        nargs="+",
+        action="extend",
+        help="raw text, untouched; several files if each line has several references",
     )
-    parser.add_argument("--lowercase", action="store_true", help="ignore case")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="prepared folder that the system was trained on: the scores say whether its training "
+        "data are raw or distilled, and by whom; its raw test set is the default of --references",
+    )
+    parser.add_argument(
+        "--language",
+        metavar="CODE",
+        help="target language (default: that of --data, or else en)",
+    )
+    parser.add_argument(
+        "--lowercase", action="store_true", help="ignore case, as TER, ROUGE and SARI do"
+    )
     parser.add_argument(
         "--tokenized",
         action="store_true",
         help="also the paper's BLEU over Moses tokens; not comparable with the others",
     )
+    parser.add_argument(
+        "--rouge", action="store_true", help="also ROUGE-1, ROUGE-2 and ROUGE-L, for summaries"
+    )
+    parser.add_argument(
+        "--sari",
+        action="store_true",
+        help="also SARI, for simplification, sentence splitting and fusion; needs --sources",
+    )
+    parser.add_argument("--sources", metavar="FILE", help="what the hypotheses were made from")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the scores, each with its signature."""
+    """Prints the scores, each with its signature, and what the training data were."""
     from abnet.evaluate import evaluate, read_generate_output, tokenized_bleu
+    from abnet.rouge import rouge
+    from abnet.sari import sari
     from abnet.text import read_lines
+    from abnet.translated.origin import describe_origin, told_origin
 
+    if args.sari != (args.sources is not None):
+        raise AbNetError("`--sari` and `--sources` must be given together, but only one is.")
+    if args.data is None and args.references is None:
+        raise AbNetError("`abnet evaluate` must have --references or --data, but has neither.")
+    prepared = None if args.data is None else _prepared(args.data)
+    target = "en" if prepared is None else prepared["made_from"]["pair"].split("-", 1)[1]
     if args.hypotheses is not None:
         hypotheses = read_lines(args.hypotheses)
     else:
         hypotheses = read_generate_output(args.generate_output)
-    references = read_lines(args.references)
-    how = {"language": args.language, "lowercase": args.lowercase}
-    scores = evaluate(hypotheses, references, **how)
+    files = args.references or [args.data / "raw" / f"test.{target}"]
+    references = [read_lines(file) for file in files]
+    language = args.language or target
+    scores = evaluate(hypotheses, *references, language=language, lowercase=args.lowercase)
     if args.tokenized:
-        scores.append(tokenized_bleu(hypotheses, references, **how))
+        scores.append(
+            tokenized_bleu(hypotheses, *references, language=language, lowercase=args.lowercase)
+        )
+    if args.rouge:
+        scores += rouge(hypotheses, *references, language=language)
+    if args.sari:
+        sources = read_lines(args.sources)
+        scores += sari(hypotheses, *references, sources=sources, language=language)
     if args.json:
         values = {score.name: score.value for score in scores}
         signatures = {score.name: score.signature for score in scores}
-        print(json.dumps({**values, "sentences": len(references), "signatures": signatures}))
+        about: dict[str, Any] = {"sentences": len(hypotheses), "signatures": signatures}
+        if prepared is not None:
+            origin = told_origin(prepared)
+            about |= {"training_data": describe_origin(origin), "distilled": "distilled" in origin}
+            if about["distilled"]:
+                about["teacher"] = origin["distilled"]["teacher"]
+        print(json.dumps({**values, **about}))
         return 0
     for score in scores:
         print(f"{score.label:<15}{score.value:7.2f}   {score.signature}")
+    if prepared is not None:
+        print(f"training data: {describe_origin(told_origin(prepared))}")
     return 0
+
+
+def _prepared(folder: Path) -> dict[str, Any]:
+    """The manifest of a prepared folder."""
+    from abnet.corpora.manifest import FILE
+    from abnet.translated.manifest import read_manifest
+
+    data = read_manifest(folder / FILE)
+    if data is None or "steps" not in data:
+        raise AbNetError(
+            f"`--data` must be a folder that `abnet prepare` made, but {folder} has no {FILE} of "
+            "it."
+        )
+    return data

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from pathlib import Path
 
+from abnet.commands.common import add_decoding_options, decoding_options
 from abnet.commands.tokenize import chunks, open_input
 from abnet.errors import AbNetError
 from abnet.text import decode_lines
@@ -21,29 +24,26 @@ log-probability by length to the power of the length penalty) and a tab.
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.epilog = DESCRIPTION_OF_OUTPUT
-    parser.add_argument("checkpoint", help="a .pt of fairseq-train, or a .safetensors of abnet")
+    parser.add_argument(
+        "checkpoint",
+        help="a .pt of fairseq-train, or a .safetensors of abnet; several with colons between "
+        "them, A.pt:B.pt, decode as an ensemble",
+    )
     parser.add_argument("file", nargs="?", default="-", help="raw text; standard input if absent")
-    parser.add_argument("--iterations", type=int, default=10, help="decoder passes at most")
-    parser.add_argument("--length-beam", type=int, default=4, help="length candidates a line")
-    parser.add_argument("--length-penalty", type=float, default=1.0, help="1: mean log-probability")
+    add_decoding_options(parser)
     parser.add_argument(
-        "--length-weight",
+        "--reranker",
+        metavar="CHECKPOINT",
+        help="an autoregressive model that chooses among the length candidates of a parallel one",
+    )
+    parser.add_argument(
+        "--rerank-weight",
         type=float,
-        default=0.0,
         metavar="W",
-        help="add W times the length's log-probability to a candidate's score",
-    )
-    parser.add_argument(
-        "--ban-repeats",
-        action="store_true",
-        help="of two equal neighbouring pieces, replace the less probable",
-    )
-    parser.add_argument(
-        "--repredict", action="store_true", help="predict all pieces in every pass, not masked only"
+        help="the reranker's share of the score; the rest is the model's own (default: 1)",
     )
     parser.add_argument("--n-best", type=int, default=1, metavar="N", help="N translations a line")
     parser.add_argument("--scores", action="store_true", help="begin each line with its score")
-    parser.add_argument("--batch-size", type=int, default=32, help="lines decoded at once")
     parser.add_argument(
         "--buffer-size",
         type=int,
@@ -51,24 +51,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "(default: 16 times the batch size, or 1 line from a terminal)",
     )
     parser.add_argument("--device", help="torch device (default: the GPU if there is one)")
-    parser.add_argument("--source-bert", help="where the source BERT is now, if it has moved")
-    parser.add_argument("--target-bert", help="where the target BERT is now, if it has moved")
 
 
 def run(args: argparse.Namespace) -> int:
     """Translates until the input ends, the reader leaves, or Ctrl-C."""
-    from abnet.mask_predict import DecodingOptions
     from abnet.translator import InputReport, Translator
 
-    options = DecodingOptions(
-        iterations=args.iterations,
-        length_beam=args.length_beam,
-        length_penalty=args.length_penalty,
-        length_weight=args.length_weight,
-        ban_repeats=args.ban_repeats,
-        repredict=args.repredict,
-        n_best=args.n_best,
-    )
+    reranker = None if args.reranker is None else _files(args.reranker)
+    weight = {} if args.rerank_weight is None else {"rerank_weight": args.rerank_weight}
+    if weight and reranker is None:
+        raise AbNetError("`--rerank-weight` must go with `--reranker`.")
     buffer_size = args.buffer_size
     if buffer_size is None:
         by_hand = args.file == "-" and sys.stdin.isatty()
@@ -80,8 +72,14 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
     with open_input(args.file) as stream:
         translator = Translator.from_checkpoint(
-            args.checkpoint, args.device, args.source_bert, args.target_bert
+            _files(args.checkpoint),
+            args.device,
+            args.source_bert,
+            args.target_bert,
+            reranker,
+            **weight,
         )
+        options = decoding_options(args, translator.model.config, n_best=args.n_best)
         name = "standard input" if args.file == "-" else args.file
         try:
             for lines in chunks(decode_lines(stream, name), buffer_size):
@@ -97,3 +95,8 @@ def run(args: argparse.Namespace) -> int:
             for message in report.messages(translator):
                 print(f"abnet: warning: {message}", file=sys.stderr)
     return 0
+
+
+def _files(text: str) -> list[str]:
+    """The checkpoints with colons between them, as fairseq's `--path` has them."""
+    return [text] if Path(text).exists() else text.split(os.pathsep)

@@ -6,7 +6,6 @@ import itertools
 import multiprocessing
 import os
 import re
-import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -15,6 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from abnet.corpora.corpus import Pair, Rules
 from abnet.errors import AbNetError
+from abnet.processes import end_with_parent
 from abnet.text import clean_line
 from abnet.tokenizer import Tokenizer
 
@@ -35,12 +35,14 @@ class Side(NamedTuple):
         pieces: its pieces, separated by spaces.
         length: the number of pieces.
         unknown: how many of them are unknown to the BERT.
+        truncated: whether the text's end was cut off.
     """
 
     text: str
     pieces: str
     length: int
     unknown: int
+    truncated: bool = False
 
 
 class CleanChunk(NamedTuple):
@@ -63,9 +65,15 @@ class Cleaner:
     Args:
         source: the source BERT's name or folder.
         target: the target BERT's.
+
+    Attributes:
+        source, target: the tokenizers.
+        longest_source: the most pieces of a source, whose end is cut off if it has more; `None`
+            leaves it whole.
     """
 
     def __init__(self, source: str, target: str) -> None:
+        self.longest_source: int | None = None
         self.source = Tokenizer.from_pretrained(source)
         self.target = self.source if source == target else Tokenizer.from_pretrained(target)
 
@@ -84,7 +92,7 @@ class Cleaner:
                 texts.append(text)
             else:
                 dropped[reason] += 1
-        sources = _sides(self.source, [source for source, _ in texts])
+        sources = self._truncated(_sides(self.source, [source for source, _ in texts]))
         targets = _sides(self.target, [target for _, target in texts])
         kept = []
         for source_side, target_side in zip(sources, targets, strict=True):
@@ -94,6 +102,17 @@ class Cleaner:
             else:
                 dropped[reason] += 1
         return CleanChunk(len(pairs), kept, dropped)
+
+    def _truncated(self, sources: list[Side]) -> list[Side]:
+        """The sources, those that are too long without their ends."""
+        longest = self.longest_source
+        if longest is None:
+            return sources
+        long = [at for at, side in enumerate(sources) if side.length > longest]
+        texts = [self.source.truncate(sources[at].text, longest) for at in long]
+        for at, side in zip(long, _sides(self.source, texts), strict=True):
+            sources[at] = side._replace(truncated=True)
+        return sources
 
 
 def count_words(text: str) -> int:
@@ -173,16 +192,8 @@ _cleaner_of_process: list[Cleaner] = []
 
 def _start_process(cleaner: Cleaner) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread a process
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     _cleaner_of_process.append(cleaner)
-
-
-def _end_with_parent() -> None:
-    """Ends this process when the one that started it is killed; it would wait for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _clean_in_process(pairs: list[Pair], rules: Rules | None) -> CleanChunk:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from abnet.errors import AbNetError
+
+# What may become of sources that are too long for their BERT; the first is the default.
+OVERLONG_SOURCE = ("drop", "truncate", "refuse")
 
 Pair = tuple[str, str]
 PairReader = Callable[[Path, Path], Iterator[Pair]]
@@ -102,14 +105,15 @@ class Corpus:
 
     Attributes:
         name: as in `abnet prepare NAME`.
-        source: the source language's code.
-        target: the target language's code.
+        source: the source language's code, or what else that side is called.
+        target: the same for the target side.
         parts: the text files in the order in which their pairs are read.
         rules: what is dropped from the training part.
         valid_every: every n-th clean training pair goes to the validation split; 0 = there is a
             validation split of its own.
         expected: the number of pairs that the published set-ups have, by split.
         choices: what the papers leave open, and how it was settled here.
+        origin: what models wrote of the training part; see `abnet.translated.origin`.
     """
 
     name: str
@@ -120,6 +124,7 @@ class Corpus:
     valid_every: int = 0
     expected: Mapping[str, int] = field(default_factory=dict)
     choices: tuple[str, ...] = ()
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def splits(self) -> tuple[str, ...]:

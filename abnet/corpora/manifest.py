@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ class Manifest:
     Attributes:
         data: `made_from` (everything that decides what comes out: corpus, direction, rules, BERTs'
             vocabularies, hashes of the files), `sources`, `steps` (one a split read: pairs read,
-            dropped by reason, and what was written), `binarized`, `choices`, `versions`.
+            dropped by reason, and what was written), `binarized`, `choices`, `versions`; and
+            `distilled` or `back_translated` where a model wrote training data (see
+            `abnet.translated.origin`).
     """
 
     def __init__(self, folder: Path, data: dict[str, Any]) -> None:
@@ -55,14 +58,9 @@ class Manifest:
         if before == made_from:
             return cls(folder, data)
         if not overwrite:
-            differing = [
-                f"{name} ({_short(before.get(name))}, now {_short(made_from.get(name))})"
-                for name in sorted(before.keys() | made_from.keys())
-                if before.get(name) != made_from.get(name)
-            ]
             raise AbNetError(
                 f"{folder} holds data that was prepared from something else: "
-                f"{'; '.join(differing)}. Give another `--dest`, or `--overwrite`."
+                f"{differences(before, made_from)}. Give another `--dest`, or `--overwrite`."
             )
         for name in ("raw", "pieces"):
             shutil.rmtree(folder / name, ignore_errors=True)
@@ -76,6 +74,17 @@ class Manifest:
         write_atomically(self.folder / FILE, text + "\n")
 
 
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The names whose values differ, each with both values."""
+    return "; ".join(
+        f"{name} ({_short(before.get(name))}, now {_short(now.get(name))})"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    )
+
+
 def _short(value: Any) -> str:
+    if value is None:
+        return "the default"
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -11,13 +11,14 @@ from typing import Any
 
 from abnet.corpora.binarize import binarize
 from abnet.corpora.cleaning import CleanChunk, Cleaner, Side, clean_in_parallel
-from abnet.corpora.corpus import Corpus, Pair, Part
+from abnet.corpora.corpus import OVERLONG_SOURCE, Corpus, Pair, Part
 from abnet.corpora.download import Say
 from abnet.corpora.files import Files
 from abnet.corpora.manifest import Manifest
 from abnet.corpora.writing import SplitWriter, split_files
 from abnet.errors import AbNetError
-from abnet.text import read_pair
+from abnet.text import clean_line, read_pair
+from abnet.translated.origin import KINDS, describe_origin, origin_of
 
 # A change of what comes out of the same files makes data of other versions "something else".
 FORMAT = 1
@@ -43,6 +44,13 @@ class Options:
         workers: processes.
         text_only: stop before `fairseq-preprocess`.
         overwrite: whether data made from something else may go.
+        overlong_source: what becomes of a pair whose source is too long for its BERT. "drop"
+            drops it from training and keeps it in validation and test with a warning,
+            "truncate" cuts the end of the source off in every split, "refuse" raises an error.
+            A target that is too long is always treated as "drop" says.
+
+    Raises:
+        AbNetError: `overlong_source` is another word.
     """
 
     source_bert: str
@@ -53,14 +61,22 @@ class Options:
     workers: int = 1
     text_only: bool = False
     overwrite: bool = False
+    overlong_source: str = OVERLONG_SOURCE[0]
+
+    def __post_init__(self) -> None:
+        if self.overlong_source not in OVERLONG_SOURCE:
+            raise AbNetError(
+                f"`overlong_source` must be one of {', '.join(OVERLONG_SOURCE)}, but is "
+                f"{self.overlong_source} instead."
+            )
 
 
 def prepare(corpus: Corpus, options: Options, say: Say) -> Manifest:
     """Writes `raw/`, `pieces/`, the binary files and `manifest.json`, or what of these is missing.
 
     Validation and test pairs are all kept, whatever they are; training pairs are dropped by the
-    corpus's rules, if a side is empty, or if a side is too long for its BERT. What an
-    interrupted call has done is not done again.
+    corpus's rules, if a side is empty, or if a side is too long for its BERT (for sources there
+    is a choice, `Options.overlong_source`). What an interrupted call has done is not done again.
 
     Args:
         say: takes lines about the progress, and warnings.
@@ -70,12 +86,15 @@ def prepare(corpus: Corpus, options: Options, say: Say) -> Manifest:
     """
     cleaner = Cleaner(options.source_bert, options.target_bert)
     longest = longest_pieces(options.source_bert, options.target_bert)
+    if options.overlong_source == "truncate":
+        cleaner.longest_source = longest[0]
     files = Files(options.downloads, options.given, say)
     located = files.locate(corpus)
+    pair = f"{corpus.source}-{corpus.target}"
     made_from = {
         "format": FORMAT,
         "corpus": corpus.name,
-        "pair": f"{corpus.source}-{corpus.target}",
+        "pair": pair,
         "rules": asdict(corpus.rules),
         "valid_every": corpus.valid_every,
         "choices": list(corpus.choices),
@@ -83,21 +102,29 @@ def prepare(corpus: Corpus, options: Options, say: Say) -> Manifest:
         "longest_pieces": list(longest),
         "files": sorted(used.sha256 for used in files.used.values()),
     }
+    if options.overlong_source != OVERLONG_SOURCE[0]:
+        made_from["overlong_source"] = options.overlong_source  # folders without it stay valid
     manifest = Manifest.open(options.dest, made_from, options.overwrite)
     manifest.data["berts"] = [options.source_bert, options.target_bert]
     manifest.data["sources"] = {
         name: {"sha256": used.sha256, "bytes": used.path.stat().st_size, "trust": used.trust}
         for name, used in sorted(files.used.items())
     }
+    train_files = [file for part, *files in located if part.split == "train" for file in files]
+    origin = {**origin_of(train_files, pair), **corpus.origin}
+    for kind in KINDS:
+        manifest.data.pop(kind, None)
+    manifest.data |= origin
     manifest.data["versions"] = {name: version(name) for name in ("tokenizers", "transformers")}
     manifest.save()
-    preparation = _Preparation(corpus, cleaner, longest, manifest, options.workers)
+    preparation = _Preparation(corpus, cleaner, longest, manifest, options)
     for split in corpus.splits:
         parts = [one for one in located if one[0].split == split]
         if parts:
             preparation.run(split, parts)
             for line in preparation.report(split):
                 say(line)
+    say(f"training data: {describe_origin(origin)}")
     if not options.text_only and manifest.data["binarized"] is None:
         binarized = binarize(
             options.dest,
@@ -137,13 +164,14 @@ class _Preparation:
         cleaner: Cleaner,
         longest: tuple[int, int],
         manifest: Manifest,
-        workers: int,
+        options: Options,
     ) -> None:
         self.corpus = corpus
         self.cleaner = cleaner
         self.longest = longest
         self.manifest = manifest
-        self.workers = workers
+        self.workers = options.workers
+        self.overlong_source = options.overlong_source
         self.folder = manifest.folder
         self.languages = (corpus.source, corpus.target)
 
@@ -171,6 +199,8 @@ class _Preparation:
                 desc=split, initial=step["read"], unit=" pairs", unit_scale=True, disable=None
             ) as bar:
                 for chunk in clean_in_parallel(pairs, self.cleaner, rules, self.workers):
+                    if self.overlong_source == "refuse":
+                        self._refuse_overlong(chunk, parts)
                     for output, kept in self._divide(split, chunk, step, held_out).items():
                         writers[output].write(kept)
                     for writer in writers.values():
@@ -203,6 +233,11 @@ class _Preparation:
             else:
                 yield f"{output}: {counts['pairs']} pairs"
                 yield from _held_out_warnings(output, counts)
+            if counts.get("truncated_sources"):
+                yield (
+                    f"{output}: {counts['truncated_sources']} sources were truncated to the "
+                    f"{self.longest[0]} pieces that {self.cleaner.source.name} takes"
+                )
             expected = self.corpus.expected.get(output, counts["pairs"])
             if counts["pairs"] != expected:
                 yield (
@@ -227,6 +262,17 @@ class _Preparation:
                     "and script?"
                 )
 
+    def _refuse_overlong(self, chunk: CleanChunk, parts: list[Located]) -> None:
+        """Raises an error that names the first line of a chunk whose source is too long."""
+        for source, _ in chunk.kept:
+            if source.length > self.longest[0]:
+                raise AbNetError(
+                    f"{_line_of(source.text, parts)}: a source must have at most "
+                    f"{self.longest[0]} pieces of {self.cleaner.source.name}, but has "
+                    f"{source.length}. Shorten it, or choose `--overlong-source truncate` or "
+                    "`drop`; then prepare again with `--overwrite`."
+                )
+
     def _resumable_step(self, split: str) -> dict[str, Any]:
         """The step's record: where it stands if its files are as it says, else a new one."""
         steps: dict[str, Any] = self.manifest.data["steps"]
@@ -245,7 +291,9 @@ class _Preparation:
                 return step
             self.manifest.data["binarized"] = None
         zero = dict.fromkeys(self.languages, 0)
-        counters = ("pairs", "empty", "too_long_for_bert", "also_held_out")
+        counters = ["pairs", "empty", "too_long_for_bert", "also_held_out"]
+        if self.overlong_source == "truncate":
+            counters.append("truncated_sources")
         steps[split] = {
             "done": False,
             "read": 0,
@@ -292,6 +340,8 @@ class _Preparation:
                 if output == "train":
                     continue
             counts["pairs"] += 1
+            if self.overlong_source == "truncate":
+                counts["truncated_sources"] += source.truncated
             counts["also_held_out"] += (source.text, target.text) in held_out
             for language, side in zip(self.languages, sides, strict=True):
                 counts["pieces"][language] += side.length
@@ -313,3 +363,14 @@ def _held_out_warnings(output: str, counts: dict[str, Any]) -> Iterator[str]:
 def _read(parts: list[Located]) -> Iterator[Pair]:
     for part, source, target in parts:
         yield from part.read(source, target)
+
+
+def _line_of(text: str, parts: list[Located]) -> str:
+    """The file and the line that a clean source text comes from."""
+    lines = (
+        f"{path}, line {number}"
+        for part, path, other in parts
+        for number, (source, _) in enumerate(part.read(path, other), start=1)
+        if clean_line(source) == text
+    )
+    return next(lines, str(parts[0][1]))  # without the line if the file was changed meanwhile

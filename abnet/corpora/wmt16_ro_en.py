@@ -49,6 +49,7 @@ TEST = Archive(
     ("md5:3d809cd0c2c86adb2c67034d15c4e446",),
 )
 BACK_TRANSLATED_URL = "https://data.statmt.org/rsennrich/wmt16_backtranslations"
+BACK_TRANSLATOR = "Sennrich et al. (2016)"
 
 
 def build(source: str, target: str, back_translated: bool = False) -> Corpus:
@@ -113,6 +114,7 @@ def build(source: str, target: str, back_translated: bool = False) -> Corpus:
             "SETIMES2 from OPUS's TMX, where repeated pairs are there once",
             "Romanian letters left as written",
         ),
+        origin={"back_translated": {"teacher": BACK_TRANSLATOR}} if back_translated else {},
     )
 
 

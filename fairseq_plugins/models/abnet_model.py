@@ -16,10 +16,12 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from abnet.checkpoint import FAIRSEQ_IDENTITY, FAIRSEQ_PREFIX
-from abnet.config import PRESETS, AbNetConfig, field_help
+from abnet.config import AbNetConfig, field_help
 from abnet.errors import AbNetError
 from abnet.identity import check_identities, identities_from_json, identities_to_json
 from abnet.model import AbNet, AbNetOutput
+from abnet.systems import PRESETS
+from fairseq_plugins.bert_rate import mark_berts
 from fairseq_plugins.training_run import prepare_training
 
 logger = logging.getLogger(__name__)
@@ -58,6 +60,7 @@ class AbNetModel(BaseFairseqModel):
     def __init__(self, abnet: AbNet) -> None:
         super().__init__()
         self.abnet = abnet
+        mark_berts(abnet)
         self.num_updates = 0
 
     @classmethod

@@ -14,21 +14,26 @@ from fairseq import utils
 from fairseq.data import data_utils
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import ARCH_MODEL_REGISTRY, BaseFairseqModel
+from fairseq.optim import FairseqOptimizer
 from fairseq.tasks import FairseqTask, register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from omegaconf import II, DictConfig
 from torch import Tensor, nn
 
+from abnet.decoding import Options
+from abnet.ensemble import Ensemble
 from abnet.errors import AbNetError
 from abnet.length import check_beam
 from abnet.mask_predict import DecodingOptions
-from abnet.tokenizer import Tokenizer
+from abnet.model import AbNet
+from abnet.reranking import Reranker
+from fairseq_plugins.bert_rate import bert_rate
 from fairseq_plugins.bpe import AbNetBpe
 from fairseq_plugins.command_line import check_files, read_standard_input_as_files
 from fairseq_plugins.dataset import PairDataset, load_pairs
-from fairseq_plugins.dictionary import BertDictionary, SourceDictionary
+from fairseq_plugins.dictionary import BertDictionary, SourceDictionary, check_vocabulary
 from fairseq_plugins.evaluation import bleu_counts, log_bleu
-from fairseq_plugins.generator import MaskPredictGenerator, decoding_options
+from fairseq_plugins.generator import Generator, Systems, beam_options, decoding_options
 from fairseq_plugins.models.abnet_model import AbNetModel
 
 logger = logging.getLogger(__name__)
@@ -50,6 +55,17 @@ class TranslationAbNetConfig(TranslationConfig):
     iter_decode_repredict: bool = dataclasses.field(
         default=DecodingOptions.repredict,
         metadata={"help": "predict all positions in every pass, not the masked ones alone"},
+    )
+    iter_decode_patience: int = dataclasses.field(
+        default=DecodingOptions.patience,
+        metadata={"help": "stop when the prediction has repeated so many times in a row"},
+    )
+    iter_decode_rerank_weight: Optional[float] = dataclasses.field(  # noqa: UP045
+        default=None,
+        metadata={
+            "help": "the share that --iter-decode-with-external-reranker has of a candidate's "
+            "score, the rest is the model's own (default: 1)"
+        },
     )
     seed: int = II("common.seed")
     post_process: Optional[str] = II("common_eval.post_process")  # noqa: UP045
@@ -206,6 +222,9 @@ class TranslationAbNetTask(TranslationTask):
                 "The model must be one of AB-Net (`--arch abnet`, ...), but is "
                 f"{_architecture_name(cfg)!r} instead."
             )
+        for name in ("warm_start", "soft_teacher"):
+            if from_checkpoint and getattr(cfg, name, None) is not None:
+                setattr(cfg, name, None)  # the checkpoint has all that came of it
         try:
             model: BaseFairseqModel = FairseqTask.build_model(self, cfg, from_checkpoint)
         except AbNetError as error:
@@ -217,8 +236,8 @@ class TranslationAbNetTask(TranslationTask):
                 ) from error
             raise
         abnet = model.abnet
-        _check_vocabulary("source", self.src_dict, abnet.source_tokenizer)
-        _check_vocabulary("target", self.tgt_dict, abnet.target_tokenizer)
+        check_vocabulary("source", self.src_dict, abnet.source_tokenizer)
+        check_vocabulary("target", self.tgt_dict, abnet.target_tokenizer)
         self.model = model
         self.is_training_run = not from_checkpoint
         if self.cfg.eval_bleu:
@@ -232,28 +251,45 @@ class TranslationAbNetTask(TranslationTask):
         seq_gen_cls: Any = None,
         extra_gen_cls_kwargs: Any = None,
         prefix_allowed_tokens_fn: Any = None,
-    ) -> MaskPredictGenerator:
-        """Mask-Predict with fairseq's options.
+    ) -> Generator:
+        """Mask-Predict or beam search with fairseq's options; several models are an ensemble.
 
         Raises:
-            AbNetError: several models, an option without a meaning for Mask-Predict, or a length
-                beam larger than the number of lengths.
+            AbNetError: models that do not belong together, an option without a meaning for them,
+                or a length beam larger than the number of lengths.
         """
-        if len(models) != 1:
-            raise AbNetError(
-                f"`--path` must be one checkpoint, but is {len(models)} instead: Mask-Predict has "
-                "no ensembles. Average checkpoints of one run with `abnet average`."
-            )
         given: Mapping[str, Any] = vars(args) if isinstance(args, Namespace) else args
-        options = dataclasses.replace(
-            decoding_options(given),
-            length_weight=self.cfg.iter_decode_length_weight,
-            ban_repeats=self.cfg.iter_decode_ban_repeats,
-            repredict=self.cfg.iter_decode_repredict,
-        )
-        abnet = models[0].abnet
+        weight = self._rerank_weight(given)
+        model, reranker = Systems.of(models, weight)
+        options = self._decoding_options(model, given)
+        if reranker is not None:
+            reranker.check(model, options if isinstance(options, DecodingOptions) else None)
+        return Generator(options, weight, self.src_dict.special_ids, self.tgt_dict.special_ids)
+
+    def _rerank_weight(self, given: Mapping[str, Any]) -> float | None:
+        weight = self.cfg.iter_decode_rerank_weight
+        if given.get("iter_decode_with_external_reranker"):
+            return Reranker.weight if weight is None else weight
+        if weight is not None:
+            raise AbNetError(
+                "`--iter-decode-rerank-weight` must go with `--iter-decode-with-external-reranker`."
+            )
+        return None
+
+    def _decoding_options(self, abnet: AbNet | Ensemble, given: Mapping[str, Any]) -> Options:
+        own = {
+            name: self.cfg[f"iter_decode_{name}"]
+            for name in ("length_weight", "ban_repeats", "repredict", "patience")
+        }
+        if abnet.config.objective == "autoregressive":
+            for name, value in own.items():
+                if value != getattr(DecodingOptions, name):
+                    flag = "--iter-decode-" + name.replace("_", "-")
+                    raise AbNetError(f"`{flag}` must be left out: the system is autoregressive.")
+            return beam_options(given)
+        options = dataclasses.replace(decoding_options(given), **own)
         check_beam(options.length_beam, abnet.config.length_classes, abnet.max_target_positions)
-        return MaskPredictGenerator(options, self.src_dict.special_ids, self.tgt_dict.special_ids)
+        return options
 
     def build_bpe(self, args: Namespace | DictConfig | str | None) -> AbNetBpe:
         """The tokenizers of the model's BERTs, with `--bpe abnet` and without.
@@ -281,6 +317,13 @@ class TranslationAbNetTask(TranslationTask):
         if self.cfg.eval_bleu:
             logged.update(self._translate_and_count(sample, model))
         return loss, size, logged
+
+    def optimizer_step(
+        self, optimizer: FairseqOptimizer, model: nn.Module, update_num: int
+    ) -> None:
+        """A step, in which the BERTs may have a learning rate of their own."""
+        with bert_rate(optimizer, self.model.abnet.config, update_num):
+            super().optimizer_step(optimizer, model, update_num)
 
     def _eval_bleu_options(self) -> Namespace:
         try:
@@ -347,17 +390,3 @@ def _architecture_name(cfg: FairseqDataclass) -> str | None:
 
 def _is_abnet(cfg: FairseqDataclass) -> bool:
     return ARCH_MODEL_REGISTRY.get(_architecture_name(cfg)) is AbNetModel
-
-
-def _check_vocabulary(side: str, dictionary: BertDictionary, tokenizer: Tokenizer) -> None:
-    """Holds the data-bin's dictionary against the BERT's vocabulary, piece by piece."""
-    here, there = dictionary.symbols, tokenizer.vocabulary
-    if here == there:
-        return
-    pairs = enumerate(zip(here, there, strict=False))
-    first = next((f"id {i} ({a!r} and {b!r})" for i, (a, b) in pairs if a != b), "the end")
-    raise AbNetError(
-        f"The {side} dictionary of the data-bin must be the vocabulary of {tokenizer.name!r}, but "
-        f"has {len(here)} pieces where the BERT has {len(there)}; they differ from {first} on. "
-        "Make the data-bin with this BERT, or give the one that it was made with."
-    )

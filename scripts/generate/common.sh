@@ -1,6 +1,12 @@
 # What the scripts beside this file share; sourced, not run.
 source "$(dirname "${BASH_SOURCE[0]}")/../prepare/common.sh"
 
+# How a checkpoint's system was trained, and so is decoded: objective_of CHECKPOINT
+objective_of() {
+    python -c 'import sys; from abnet.checkpoint import read_checkpoint
+print(read_checkpoint(sys.argv[1]).config.objective)' "$1"
+}
+
 # Averages the last ten checkpoints of a run, decodes the test set and scores it; options given after
 # the pair go to fairseq-generate, those in score_options to abnet evaluate:
 # generate CORPUS PAIR OPTION...
@@ -15,10 +21,14 @@ generate() {
     fi
     shift 2
     abnet average "$run" --last "${LAST:-10}" --output "$run/checkpoint_average.pt"
+    local decoding=(--iter-decode-max-iter 10 --iter-decode-with-beam 4)
+    if [[ "$(objective_of "$run/checkpoint_average.pt")" == autoregressive ]]; then
+        decoding=(--beam 5)
+    fi
     fairseq-generate "$data" --user-dir "$root/fairseq_plugins" --task translation_abnet \
         --path "$run/checkpoint_average.pt" --gen-subset test --max-tokens 4096 \
-        --iter-decode-max-iter 10 --iter-decode-with-beam 4 --results-path "$run" "$@"
+        "${decoding[@]}" --results-path "$run" "$@"
     abnet evaluate --generate-output "$run/generate-test.txt" \
-        --references "$data/raw/test.$target" --language "$target" --tokenized \
+        --data "$data" --references "$data/raw/test.$target" --language "$target" --tokenized \
         ${score_options[@]+"${score_options[@]}"}
 }

@@ -6,7 +6,8 @@
 #   scripts/prepare/text.sh de-en --train my/train --valid my/valid --test my/test --dest data-bin/my
 #       reads my/train.de and my/train.en, and so on (or my/train.de.gz, ...)
 #
-# PAIR is the two languages, as the files' names end. Everything after it goes to
+# PAIR is the two languages, as the files' names end (or any two names: my/train.document and
+# my/train.summary are prepared as document-summary). Everything after it goes to
 # `abnet prepare text`: --source-bert, --target-bert, --dest, --workers, ...
 # BERTs, if none are given: bert-base-cased for English, bert-base-german-cased for German and
 # bert-base-multilingual-cased for every other language.

@@ -59,10 +59,10 @@ def run_and_show(
 
 def common_runner(jobs: int, size: Size) -> Runner:
     """Runs so many commands of the size at a time."""
-    return Runner(jobs, _environment(jobs, size.on_gpu))
+    return Runner(jobs, common_environment(jobs, size.on_gpu))
 
 
-def _environment(jobs: int, on_gpu: bool) -> dict[str, str]:
+def common_environment(jobs: int, on_gpu: bool) -> dict[str, str]:
     """One thread a process where several run, since small models gain little from more."""
     environment = {
         **os.environ,

@@ -13,7 +13,8 @@ import torch
 from sacrebleu.metrics import BLEU, CHRF
 
 from abnet.errors import AbNetError
-from abnet.mask_predict import DecodingOptions, Hypothesis, mask_predict
+from abnet.hypothesis import Hypothesis
+from abnet.mask_predict import DecodingOptions, mask_predict
 from abnet.text import read_lines
 from abnet.translator import Translator
 from benchmarks import records, table
@@ -26,7 +27,8 @@ SPLIT = "valid"
 WIDEST = 9
 BATCH = 32
 WORST = 10
-RECIPE = DecodingOptions()
+RECIPE = DecodingOptions(patience=1)  # the paper's stop at the first repeat
+ALL_PASSES = replace(RECIPE, force_max_iterations=True)
 
 
 class Way(NamedTuple):
@@ -52,12 +54,16 @@ WAYS = [
         for w in (0.1, 0.2, 0.5, 1.0)
     ),
     *(Way("passes", str(n), replace(RECIPE, iterations=n)) for n in range(1, 10)),
-    Way("stop on repeat", "no", replace(RECIPE, force_max_iterations=True)),
+    Way("stop on repeat", "no", ALL_PASSES),
     Way("ban repeats", "yes", replace(RECIPE, ban_repeats=True)),
     Way("repredict", "yes", replace(RECIPE, repredict=True)),
     Way("ban, repredict", "yes", replace(RECIPE, ban_repeats=True, repredict=True)),
     Way("gold length", "yes", replace(RECIPE, length_beam=1), gold=True),
     Way("gold length", "ban repeats", replace(RECIPE, length_beam=1, ban_repeats=True), gold=True),
+    *(Way("patience", str(n), replace(RECIPE, patience=n)) for n in (2, 3)),
+    *(Way("all passes", str(n), replace(ALL_PASSES, iterations=n)) for n in (3, 5, 20)),
+    Way("all passes", "ban repeats", replace(ALL_PASSES, ban_repeats=True)),
+    Way("all passes", "gold length", replace(ALL_PASSES, length_beam=1), gold=True),
 ]
 
 
@@ -70,6 +76,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", choices=SIZES, default="cpu", help="default: %(default)s")
     parser.add_argument("--direction", choices=DIRECTIONS, default="de-en")
     parser.add_argument("--seed", type=int, default=1, help="of the training; default 1")
+    parser.add_argument(
+        "--only",
+        metavar="LIST",
+        help=f"of {', '.join(dict.fromkeys(way.factor for way in WAYS))} (default: all)",
+    )
     parser.add_argument("--out", type=Path, help="default: checkpoints/multi30k-SIZE")
     parser.add_argument("--results", type=Path, help="default: benchmarks/results")
     parser.add_argument("--document", type=Path, help="default: docs/recipe.md")
@@ -77,7 +88,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    factors = {way.factor for way in WAYS}
+    chosen = set(args.only.split(",")) if args.only else factors
+    if not chosen <= factors:
+        parser.error(f"argument --only: must be of {', '.join(sorted(factors))}, not {args.only!r}")
     out = args.out or ROOT / "checkpoints" / f"multi30k-{args.size}"
     work = Multi30k.at(Path(), out, SIZES[args.size])
     source, target = args.direction.split("-")
@@ -105,6 +121,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         **records.stamps(),
     }
     for place, way in enumerate(WAYS):
+        if way.factor not in chosen:
+            continue
         found = decoder.decode(way)
         record = {**stamps, "place": place, **describe(way), **decoder.measure(found)}
         name = f"{way.factor} {way.value}".replace(",", "").replace(" ", "-")
@@ -122,6 +140,7 @@ def describe(way: Way) -> dict[str, str]:
         "length_penalty": "--lenpen",
         "length_weight": "--iter-decode-length-weight",
         "iterations": "--iter-decode-max-iter",
+        "patience": "--iter-decode-patience",
     }
     switches = {
         "force_max_iterations": "--iter-decode-force-max-iter",

@@ -29,10 +29,12 @@ from scripts.reproduce.recipes import (
     ROOT,
     SYSTEMS,
     Multi30k,
-    is_abnet,
+    is_ours,
+    objective_of,
+    start_of,
 )
 from scripts.reproduce.sizes import SIZES
-from scripts.reproduce.steps import Runner, say
+from scripts.reproduce.steps import Runner, Step, say
 
 SCRIPT = "scripts/reproduce/multi30k.sh"
 WRITING = threading.Lock()
@@ -86,19 +88,31 @@ def run_all(runner: Runner, work: Multi30k, args: argparse.Namespace, results: P
     if "abnet_minilm" in args.systems:
         runner.run([[work.pretrain_minilm_head()]])
         runner.run([[work.prepare(d, "abnet_minilm")] for d in args.directions])
-    runner.run(
-        [
+    started = [system for system in args.systems if start_of(system) is not None]
+    others = [system for system in args.systems if start_of(system) is None]
+    for systems in (others, started):
+        runner.run(
             [
-                work.train(system, direction, seed),
-                work.average(system, direction, seed),
-                work.generate(system, direction, seed),
-                partial(record, work, system, direction, args, results),
+                [
+                    *_start(work, system, direction, seed),
+                    work.train(system, direction, seed),
+                    work.average(system, direction, seed),
+                    work.generate(system, direction, seed),
+                    partial(record, work, system, direction, args, results),
+                ]
+                for system in systems
+                for seed in args.seeds
+                for direction in args.directions
             ]
-            for system in args.systems
-            for seed in args.seeds
-            for direction in args.directions
-        ]
-    )
+        )
+
+
+def _start(work: Multi30k, system: str, direction: str, seed: int) -> list[Step]:
+    """The training of the system whose weights another takes over."""
+    start = start_of(system)
+    if start is None:
+        return []
+    return [work.train(start, direction, seed), work.average(start, direction, seed)]
 
 
 def record(
@@ -118,7 +132,7 @@ def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) ->
     runs = [work.run(system, direction, seed) for seed in seeds]
     trainings = [quality.read_training(run, run / "train.log") for run in runs]
     stamps = [json.loads((run / "train.done").read_text("utf-8")) for run in runs]
-    join = str if is_abnet(system) else joiner(work.berts(system, direction)[1])
+    join = str if is_ours(system) else joiner(work.berts(system, direction)[1])
     scores = quality.score_runs(runs, work.references(direction), join)
     found = {
         "kind": "quality",
@@ -133,16 +147,19 @@ def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) ->
         "total_parameters": trainings[0].total_parameters,
         "updates": trainings[0].updates,
         "train_seconds": round(fmean(training.seconds for training in trainings)),
+        "curve": quality.read_curve(runs[0] / "train.log"),
         "device": records.device_name() if work.size.on_gpu else records.processor_name(),
         **records.stamps(),
     }
     if not work.size.on_gpu:
         found["peak_memory_bytes"] = max(stamp["peak_memory_bytes"] for stamp in stamps)
-    if system == "transformer":
+    ours = is_ours(system)
+    if ours:
+        found |= quality.describe_pretraining(work.berts(system, direction))
+    if system == "transformer" or (ours and objective_of(system) == "autoregressive"):
         return {**found, "beam": BEAM}
     found |= {"passes": PASSES, "length_beam": LENGTH_BEAM}
-    if is_abnet(system):
-        found |= quality.describe_pretraining(work.berts(system, direction))
+    if ours:
         found["decoding_options"] = " ".join(work.size.kept_decoding)
     return found
 

@@ -107,7 +107,7 @@ def result(work: Multi30k, trial: Trial, direction: str, seeds: Sequence[int]) -
     """The JSON object of one trial."""
     runs = [work.run(trial.system, direction, seed, trial.variant(work.size)) for seed in seeds]
     trainings = [quality.read_training(run, run / "train.log") for run in runs]
-    validations = [quality.read_last_validation(run / "train.log") for run in runs]
+    validations = [quality.read_validations(run / "train.log")[-1] for run in runs]
     join = str if trial.system == "abnet" else joiner(work.bert(direction.split("-")[1]))
     scores = quality.score_runs(runs, work.references(direction, SPLIT), join, SPLIT)
     means = {

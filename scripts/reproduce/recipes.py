@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from abnet.config import AbNetConfig
+from abnet.systems import PRESETS
+from abnet.systems import SYSTEMS as SYSTEM_TABLE
 from scripts.reproduce.sizes import Size
 from scripts.reproduce.steps import Step, StepError
 
@@ -14,7 +17,24 @@ ROOT = Path(__file__).parents[2]
 PLUGINS = str(ROOT / "fairseq_plugins")
 AVERAGED = "checkpoint_average.pt"
 AVERAGE_OF = 10
-SYSTEMS = ("abnet", "transformer", "cmlm", "abnet_minilm")
+FAIRSEQ = ("transformer", "cmlm")  # fairseq's own
+ARCHITECTURES = {  # of ours, in the plugin
+    "abnet": "abnet",
+    "abnet_minilm": "abnet",
+    "abnet_top_half": "abnet",
+    "abnet_no_decoder_adapters": "abnet",
+    "abnet_fb": "abnet_fb",
+    "abnet_sc": "abnet_sc",
+    "abnet_enc": "abnet_enc",
+    "abnet_enc_ar": "abnet_enc_ar",
+    "mask_predict": "mask_predict",
+    "bert_fused_nat": "bert_fused_nat",
+    "bert2bert": "bert2bert",
+}
+ABNETS = ("abnet", "abnet_fb", "abnet_sc")
+SYSTEMS = (*FAIRSEQ, *ARCHITECTURES)
+SHAPED_AS_ABNET = tuple(name for name, arch in ARCHITECTURES.items() if arch in ABNETS)
+CRITERIA = {"autoregressive": "autoregressive_lm"}  # of objectives, where it is not named so
 DIRECTIONS = ("de-en", "en-de")
 PASSES = 10
 LENGTH_BEAM = 4
@@ -75,8 +95,8 @@ class Multi30k:
         )
 
     def prepared(self, direction: str, system: str = "abnet") -> Path:
-        """The folder of a direction's data, for an AB-Net."""
-        return self.out / f"data-{direction}{system.removeprefix('abnet').replace('_', '-')}"
+        """The folder of a direction's data, for a system of ours."""
+        return self.out / f"data-{direction}{'-minilm' if system == 'abnet_minilm' else ''}"
 
     def prepared_for_rivals(self, direction: str) -> Path:
         """The same pieces with one dictionary for both languages, for fairseq's own systems."""
@@ -131,8 +151,7 @@ class Multi30k:
         """One training; fairseq goes on from the last checkpoint by itself."""
         run = self.run(system, direction, seed, variant)
         if variant is None:
-            kind = "abnet" if is_abnet(system) else system
-            variant = Variant("", self.size.kept.get(kind, ()))
+            variant = Variant("", self._kept(system, direction, seed))
         common = ["--save-dir", str(run), "--seed", str(seed), "--user-dir", PLUGINS]
         common += ["--optimizer", "adam", "--adam-betas", "(0.9, 0.98)"]
         common += ["--no-epoch-checkpoints", "--keep-interval-updates", str(AVERAGE_OF)]
@@ -140,12 +159,12 @@ class Multi30k:
         common += ["--log-format", "simple", "--log-interval", "50", "--num-workers", "0"]
         data = self.prepared_for_rivals(direction)
         rival = ["--share-all-embeddings", "--label-smoothing", "0.1"]
-        if is_abnet(system):
+        if is_ours(system):
             data = self.prepared(direction, system)
             source, target = map(str, self.berts(system, direction))
-            special = ["--task", "translation_abnet", "--arch", "abnet"]
+            special = ["--task", "translation_abnet", "--arch", ARCHITECTURES[system]]
             special += ["--source-bert", source, "--target-bert", target]
-            special += ["--criterion", "conditional_masked_lm"]
+            special += ["--criterion", CRITERIA.get(objective_of(system), objective_of(system))]
         elif system == "transformer":
             special = ["--task", "translation", "--arch", "transformer"]
             special += ["--criterion", "label_smoothed_cross_entropy", *rival]
@@ -157,11 +176,29 @@ class Multi30k:
         options = [option for option in special if option not in variant.without]
         return Step("train", run, ("fairseq-train", str(data), *common, *options, *variant.options))
 
+    def _kept(self, system: str, direction: str, seed: int) -> tuple[str, ...]:
+        """What the search has found to help a system, and what makes it of the size."""
+        options = self.size.kept.get(system, ())
+        if system in SHAPED_AS_ABNET:
+            options = self.size.kept["abnet"]
+        elif is_ours(system):
+            options = self.size.scratch
+        if system == "abnet_top_half":
+            layers = self.size.bert[self.size.bert.index("--layers") + 1]
+            half = str(max(1, int(layers) // 2))
+            options += ("--encoder-adapter-layers", half, "--decoder-adapter-layers", half)
+        if system == "abnet_no_decoder_adapters":
+            options += ("--decoder-adapter-layers", "0")
+        start = start_of(system)
+        if start is not None:
+            options += ("--warm-start", str(self.run(start, direction, seed) / AVERAGED))
+        return options
+
     def average(self, system: str, direction: str, seed: int) -> Step:
         """The mean of the last checkpoints."""
         run = self.run(system, direction, seed)
         tool = ["abnet", "average"]
-        if not is_abnet(system):
+        if not is_ours(system):
             tool = ["python", "-m", "scripts.reproduce.average_fairseq"]
         how = [str(run), "--last", str(AVERAGE_OF), "--output", str(run / AVERAGED)]
         return Step("average", run, (*tool, *how))
@@ -181,11 +218,10 @@ class Multi30k:
         command += ["--gen-subset", split, "--results-path", str(run), "--num-workers", "0"]
         command += ["--required-batch-size-multiple", "1", *self.size.decoding]
         data = self.prepared_for_rivals(direction)
-        if is_abnet(system):
+        if is_ours(system):
             data = self.prepared(direction, system)
-            command += ["--task", "translation_abnet", "--iter-decode-max-iter", str(PASSES)]
-            command += ["--iter-decode-with-beam", str(LENGTH_BEAM)]
-            command += self.size.kept_decoding if variant is None else ()
+            command += ["--task", "translation_abnet"]
+            command += self._decoding(system, is_searched=variant is None)
         elif system == "transformer":
             command += ["--task", "translation", "--beam", str(BEAM)]
         else:
@@ -196,10 +232,28 @@ class Multi30k:
             command += ["--iter-decode-with-beam", str(LENGTH_BEAM), "--beam", "1"]
         return Step("generate", run, (*command, str(data)))
 
+    def _decoding(self, system: str, is_searched: bool) -> list[str]:
+        """How a system of ours decodes; `is_searched` with what was found to help."""
+        if objective_of(system) == "autoregressive":
+            return ["--beam", str(BEAM)]
+        passes = ["--iter-decode-max-iter", str(PASSES)]
+        passes += ["--iter-decode-with-beam", str(LENGTH_BEAM)]
+        return [*passes, *(self.size.kept_decoding if is_searched else ())]
 
-def is_abnet(system: str) -> bool:
+
+def is_ours(system: str) -> bool:
     """Whether it is ours, rather than one of fairseq's."""
-    return system.startswith("abnet")
+    return system in ARCHITECTURES
+
+
+def objective_of(system: str) -> str:
+    """The objective of a system of ours."""
+    return str(PRESETS[ARCHITECTURES[system]].get("objective", AbNetConfig.objective))
+
+
+def start_of(system: str) -> str | None:
+    """The system whose trained weights one of ours takes over."""
+    return SYSTEM_TABLE[ARCHITECTURES[system]].starts_from if is_ours(system) else None
 
 
 def minilm_encoder() -> Path:

@@ -28,6 +28,7 @@ class Size:
         minilm_head: of `abnet pretrain`, for the head of the real English encoder.
         abnet: of `fairseq-train`, for AB-Net: the paper's recipe, from which a search departs.
         rivals: of `fairseq-train`, for the Transformer and the CMLM: their shape and batches.
+        scratch: of `fairseq-train`, for what is from scratch in systems of ours: as the rivals.
         transformer: of `fairseq-train`, for the Transformer.
         cmlm: of `fairseq-train`, for the CMLM.
         kept: for a system, options of `fairseq-train` that the search has found to help.
@@ -42,6 +43,7 @@ class Size:
     minilm_head: tuple[str, ...]
     abnet: tuple[str, ...]
     rivals: tuple[str, ...]
+    scratch: tuple[str, ...]
     transformer: tuple[str, ...]
     cmlm: tuple[str, ...]
     kept: Mapping[str, tuple[str, ...]]
@@ -53,9 +55,9 @@ class Size:
 
     def training(self, system: str) -> tuple[str, ...]:
         """The options of `fairseq-train` that are a system's own."""
-        if system.startswith("abnet"):
-            return self.abnet
-        return (*self.rivals, *(self.transformer if system == "transformer" else self.cmlm))
+        if system in ("transformer", "cmlm"):
+            return (*self.rivals, *(self.transformer if system == "transformer" else self.cmlm))
+        return self.abnet
 
 
 SIZES = {
@@ -66,7 +68,8 @@ SIZES = {
         ),
         minilm_head=words("--updates 1500 --batch-tokens 1024 --lr 1e-3"),
         abnet=words(
-            "--keep-cls --encoder-adapter-dim 384 --bert-dropout 0 --adapter-dropout 0 "
+            "--keep-cls --encoder-adapter-dim 384 --decoder-adapter-ffn-dim 0 "
+            "--length-loss-weight 1 --bert-dropout 0 --adapter-dropout 0 "
             "--max-tokens 600 --clip-norm 1.0 --lr 2e-3 --lr-scheduler polynomial_decay "
             "--warmup-updates 500 --total-num-update 7000 --max-update 7000 "
             "--save-interval-updates 200"
@@ -76,6 +79,11 @@ SIZES = {
             "--decoder-embed-dim 128 --encoder-ffn-embed-dim 256 --decoder-ffn-embed-dim 256 "
             "--encoder-attention-heads 4 --decoder-attention-heads 4 --max-tokens 1000 "
             "--clip-norm 1.0 --lr-scheduler polynomial_decay --warmup-updates 400"
+        ),
+        scratch=words(
+            "--transformer-encoder-layers 4 --transformer-decoder-layers 4 "
+            "--transformer-dim 128 --transformer-ffn-dim 256 --transformer-heads 4 "
+            "--transformer-dropout 0.1 --length-loss-weight 0.1"
         ),
         transformer=words(
             "--dropout 0.1 --lr 2e-3 --total-num-update 6400 --max-update 6400 "
@@ -101,7 +109,8 @@ SIZES = {
         ),
         minilm_head=words("--updates 3000 --batch-tokens 16384 --lr 1e-3 --bf16"),
         abnet=words(
-            "--keep-cls --encoder-adapter-dim 256 --bert-dropout 0.1 --adapter-dropout 0.1 "
+            "--keep-cls --encoder-adapter-dim 256 --decoder-adapter-ffn-dim 0 "
+            "--length-loss-weight 1 --bert-dropout 0.1 --adapter-dropout 0.1 "
             "--max-tokens 4096 --clip-norm 1.0 --lr 1e-3 --lr-scheduler polynomial_decay "
             "--warmup-updates 1000 --total-num-update 12000 --max-update 12000 "
             "--save-interval-updates 300 --fp16"
@@ -112,6 +121,11 @@ SIZES = {
             "--encoder-attention-heads 4 --decoder-attention-heads 4 --max-tokens 4096 "
             "--clip-norm 1.0 --lr-scheduler polynomial_decay --warmup-updates 2000 "
             "--total-num-update 12000 --max-update 12000 --save-interval-updates 300 --fp16"
+        ),
+        scratch=words(
+            "--transformer-encoder-layers 4 --transformer-decoder-layers 4 "
+            "--transformer-dim 128 --transformer-ffn-dim 256 --transformer-heads 4 "
+            "--transformer-dropout 0.3 --length-loss-weight 0.1"
         ),
         transformer=words("--dropout 0.3 --lr 4e-3"),
         cmlm=words("--dropout 0.3 --lr 2e-3"),
@@ -132,7 +146,8 @@ SIZES = {
         ),
         minilm_head=words("--updates 2 --batch-tokens 256"),
         abnet=words(
-            "--keep-cls --encoder-adapter-dim 16 --bert-dropout 0 --adapter-dropout 0 "
+            "--keep-cls --encoder-adapter-dim 16 --decoder-adapter-ffn-dim 0 "
+            "--length-loss-weight 1 --bert-dropout 0 --adapter-dropout 0 "
             "--max-tokens 200 --lr 1e-3 --lr-scheduler polynomial_decay --warmup-updates 2 "
             "--total-num-update 16 "
             "--max-update 16 --save-interval-updates 1"
@@ -143,6 +158,11 @@ SIZES = {
             "--decoder-attention-heads 2 --max-tokens 200 --lr 1e-3 "
             "--lr-scheduler polynomial_decay --warmup-updates 2 --total-num-update 16 "
             "--max-update 16 --save-interval-updates 1"
+        ),
+        scratch=words(
+            "--transformer-encoder-layers 1 --transformer-decoder-layers 1 "
+            "--transformer-dim 32 --transformer-ffn-dim 64 --transformer-heads 2 "
+            "--transformer-dropout 0.1 --length-loss-weight 0.1"
         ),
         transformer=words("--dropout 0.1"),
         cmlm=words("--dropout 0.1"),

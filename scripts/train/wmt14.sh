@@ -7,10 +7,10 @@
 #   scripts/train/wmt14.sh de-en --bf16
 #
 # All GPUs of the machine are used; a batch is 8 x 4,096 tokens on fewer of them too. The paper's
-# figures are from distilled training data: prepare those with scripts/prepare/text.sh and name the
-# folder in DATA. Everything after PAIR goes to fairseq-train and wins over what is set here.
-# Training that was stopped goes on from its last checkpoint. For several machines:
-# scripts/train/distributed.sh.
+# figures are from distilled training data: make those with `abnet distill`, prepare them with
+# scripts/prepare/text.sh and name the folder in DATA. Everything after PAIR goes to fairseq-train
+# and wins over what is set here. Training that was stopped goes on from its last checkpoint. For
+# several machines: scripts/train/distributed.sh.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 pair=en-de

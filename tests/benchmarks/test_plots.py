@@ -55,11 +55,43 @@ def test_decoding_by_passes_and_candidates() -> None:
     }
 
 
+def test_convergence_beside_fine_tuning_and_without_decoder_adapters() -> None:
+    curves = {
+        "abnet": [[100, 6.0], [200, 5.0]],
+        "abnet_fb": [[100, 6.5]],
+        "abnet_no_decoder_adapters": [[100, 7.0]],
+        "abnet_enc_ar": [[100, 3.0]],  # of another task
+    }
+    quality = {**STAMPS, "kind": "quality", "distilled": False, "chrf": 40.0}
+    rows = [{**quality, "system": name, "curve": curve} for name, curve in curves.items()]
+    figure = plots.plot_convergence(rows)
+    assert drawn(figure, 0) == {
+        "cpu de-en, AB-Net": [(100.0, 6.0), (200.0, 5.0)],
+        "cpu de-en, AB-Net FB, all trained": [(100.0, 6.5)],
+    }
+    assert set(drawn(figure, 1)) == {
+        "cpu de-en, AB-Net", "cpu de-en, AB-Net without decoder adapters",
+    }  # fmt: skip
+
+
+def test_decoding_without_an_early_stop() -> None:
+    rows = [
+        decoded("recipe", "abnet", 23.0),
+        decoded("stop on repeat", "no", 26.0),
+        decoded("all passes", "5", 25.0),
+        decoded("all passes", "ban repeats", 26.5),
+    ]
+    assert drawn(plots.plot_decoding(rows), 0) == {
+        "cpu de-en": [(10.0, 23.0)],
+        "cpu de-en, no early stop": [(5.0, 25.0), (10.0, 26.0)],
+    }
+
+
 def test_the_files_are_the_same_for_the_same_results(tmp_path: Path) -> None:
     records.write(decoded("passes", "4", 22.0), tmp_path / "results" / "one.json")
     arguments = ["--folder", str(tmp_path), "--results", str(tmp_path / "results")]
     assert plots.main(arguments) == 0
     first = {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")}
-    assert set(first) == {"pre-training.svg", "decoding.svg"}
+    assert set(first) == {"pre-training.svg", "decoding.svg", "convergence.svg"}
     assert plots.main(arguments) == 0
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")} == first

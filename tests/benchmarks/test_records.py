@@ -45,6 +45,11 @@ def test_a_written_result_reads_back(tmp_path: Path) -> None:
         (quality(kind="beauty"), "`kind` must be one of .*'quality'.* is 'beauty'"),
         ({**quality(), "kind": "speed"}, "A speed result must have batch, engine, median_s"),
         ({k: v for k, v in quality().items() if k != "signature"}, "must have signature, but"),
+        (quality(distilled="no"), "`distilled` must be true or false, but is 'no' instead"),
+        (quality(distilled=True), "`teacher` must name the model where .* but is '' with True"),
+        (quality(distilled=True, teacher=" "), "`teacher` must name the model"),
+        (quality(distilled=True, teacher=3), "`teacher` must name the model .* is 3 with True"),
+        (quality(teacher="big"), "and be absent where it is not, but is 'big' with False"),
         (quality(passes=None), "must be absent, but passes is null"),
     ],
 )

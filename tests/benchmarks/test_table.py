@@ -31,6 +31,14 @@ def test_a_row_says_what_was_measured_and_no_more() -> None:
     assert lines[4:] == ["", "`nrefs:1|case:mixed`  "]
 
 
+def test_distilled_results_name_their_teacher_and_the_others_say_raw() -> None:
+    distilled = quality(system="cmlm", distilled=True, teacher="transformer-big, beam 5")
+    lines = table.quality_table([quality(), distilled], "multi30k").splitlines()
+    assert lines[0].endswith("| device | training data |")
+    assert lines[2].endswith("| cpu | raw |")
+    assert lines[3].endswith("| cpu | distilled by transformer-big, beam 5 |")
+
+
 def test_other_datasets_and_kinds_stay_out() -> None:
     others = [quality(dataset="wmt14"), {"kind": "speed", "dataset": "multi30k"}]
     assert table.quality_table(others, "multi30k") == "No results on multi30k yet.\n"

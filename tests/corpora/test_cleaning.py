@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abnet.corpora import cleaning
-from abnet.corpora.cleaning import Cleaner, clean_in_parallel, count_words
+from abnet.corpora.cleaning import Cleaner, Side, clean_in_parallel, count_words
 from abnet.corpora.corpus import Rules
 from abnet.errors import AbNetError
 from tests.conftest import TinyBerts
@@ -45,7 +45,7 @@ def test_empty_sides_are_dropped_from_training_only(cleaner: Cleaner) -> None:
     assert (chunk.read, len(chunk.kept), chunk.dropped) == (3, 1, {"empty": 2})
     kept = cleaner.clean(pairs, None)
     assert (len(kept.kept), kept.dropped) == (3, {})
-    assert kept.kept[0][0] == ("", "", 0, 0)
+    assert kept.kept[0][0] == Side("", "", 0, 0)
 
 
 def test_ratio_and_length_in_words(cleaner: Cleaner) -> None:
@@ -102,6 +102,26 @@ def test_processes_give_what_one_process_gives(
     assert together == alone
     assert sum(chunk.read for chunk in together) == 101
     assert [chunk.read for chunk in together] == [7] * 14 + [3]
+
+
+def test_sources_that_are_too_long_lose_their_ends(
+    tiny_berts: TinyBerts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleaner = Cleaner(tiny_berts.german, tiny_berts.english)
+    cleaner.longest_source = 5
+    pairs = [("der kleine Hund", "the dog"), ("ein Mann im blauen Hemd läuft", "a " * 9)] * 10
+    chunk = cleaner.clean(pairs, Rules())
+    (short, _), (long, target) = chunk.kept[:2]
+    assert short == cleaner.clean(pairs[:1], None).kept[0][0]
+    assert not short.truncated
+    whole = cleaner.source.pieces("ein Mann im blauen Hemd läuft")
+    assert (long.pieces.split(), long.length, long.truncated) == (whole[:5], 5, True)
+    assert cleaner.source.pieces(long.text) == whole[:5]
+    assert (target.length, target.truncated) == (9, False)
+    assert sum(source.truncated for source, _ in chunk.kept) == 10
+    monkeypatch.setattr(cleaning, "CHUNK_PAIRS", 4)
+    together = clean_in_parallel(pairs, cleaner, Rules(), workers=2)
+    assert [pair for one in together for pair in one.kept] == chunk.kept
 
 
 def test_killed_process(cleaner: Cleaner, monkeypatch: pytest.MonkeyPatch) -> None:

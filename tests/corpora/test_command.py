@@ -22,7 +22,7 @@ from tests.corpora.serving import serve
 from tests.tiny import ENGLISH, GERMAN
 
 SCRIPTS = Path(__file__).parents[2] / "scripts" / "prepare"
-NAMES = ("iwslt14", "wmt14", "wmt16_ro_en", "multi30k", "text")
+NAMES = ("iwslt14", "wmt14", "wmt16_ro_en", "multi30k", "text", "jsonl")
 
 
 def write_texts(folder: Path, names: dict[str, str]) -> None:
@@ -106,6 +106,7 @@ def test_script_help(name: str) -> None:
         ("wmt16_ro_en", [], "wmt16_ro_en ro-en bert-base-multilingual-cased bert-base-cased"),
         ("multi30k", [], "multi30k de-en bert-base-german-cased bert-base-uncased"),
         ("text", ["de-nl"], "text de-nl bert-base-german-cased bert-base-multilingual-cased"),
+        ("jsonl", ["long-en"], "jsonl long-en bert-base-multilingual-cased bert-base-cased"),
     ],
 )
 def test_script_defaults(tmp_path: Path, name: str, arguments: list[str], expected: str) -> None:
@@ -132,10 +133,12 @@ def test_script_defaults(tmp_path: Path, name: str, arguments: list[str], expect
     ]  # fmt: skip
 
 
-def test_text_script_without_a_pair() -> None:
-    result = subprocess.run([SCRIPTS / "text.sh"], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("usage", ["text.sh PAIR --train PREFIX", "jsonl.sh PAIR --train FILE"])
+def test_script_without_a_pair(usage: str) -> None:
+    script = SCRIPTS / usage.split()[0]
+    result = subprocess.run([script], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (2, "")
-    assert "text.sh PAIR --train PREFIX" in result.stderr
+    assert usage in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -149,6 +152,25 @@ def test_text_script_without_a_pair() -> None:
         (
             ["text", "--pair", "de-en", "--train", "a", "--valid", "b"],
             "`--train` must be what two files a.LANGUAGE have in common",
+        ),
+        (
+            ["text", "--pair", "en-en", "--train", "a", "--valid", "b"],
+            "`--pair` must be two different names, but is en-en instead: the files of both sides "
+            "would have one name. For a task within one language, say what the sides are, for "
+            "example document-summary, and rename your files accordingly: PREFIX.en to",
+        ),
+        (
+            ["jsonl", "--pair", "en-en", "--train", "a", "--valid", "b"],
+            "for example document-summary, and name the keys with `--source-key` and",
+        ),
+        (
+            ["jsonl", "--pair", "a.b-c", "--train", "a", "--valid", "b"],
+            "`--pair` must be two names such as de-en or document-summary, but is a.b-c instead",
+        ),
+        (["text", "--pair", "de-", "--train", "a", "--valid", "b"], "but is de- instead. A name"),
+        (
+            ["jsonl", "--pair", "a-b", "--train", "a", "--valid", "b"],
+            "`--train` must be an existing JSONL file, but is a instead",
         ),
     ],
 )

@@ -244,6 +244,10 @@ def test_text(tmp_path: Path) -> None:
         "train": [("eins", "one")],
         "valid": [("zwei", "two")],
     }
+    (tmp_path / "a.document").write_text("long\n")
+    (tmp_path / "a.summary").write_text("short\n")
+    corpus = text.build("document", "summary", *[str(tmp_path / "a")] * 2, None)
+    assert read(corpus, tmp_path, tmp_path)["valid"] == [("long", "short")]
     with pytest.raises(AbNetError, match=r"`--test` must be .* there is no .*nothing\.de"):
         text.build("de", "en", str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path / "nothing"))
 

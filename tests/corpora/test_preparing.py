@@ -133,6 +133,66 @@ def test_validation_and_test_pairs_are_all_kept(scene: Scene) -> None:
     assert "1 pairs of test have a side that is too long for its BERT" in warnings
 
 
+@pytest.fixture
+def long(scene: Scene) -> str:
+    """A text of 60 pieces for BERTs that take 46, as a source of every split at the second line."""
+    text = " ".join(["der"] * 60)
+    for split in ("train", "valid", "test"):
+        scene.write(split, [("der Hund", "the dog"), (text, "the"), ("ein Ball", "a ball")])
+    return text
+
+
+def test_overlong_sources_are_truncated_by_choice(scene: Scene, long: str) -> None:
+    scene.write("test", [(long, long), (long, "the")])
+    manifest = scene.prepare(overlong_source="truncate")
+    cut = " ".join(["der"] * 46)
+    assert scene.lines("raw/train.de") == ["der Hund", cut, "ein Ball"]
+    assert scene.lines("pieces/valid.de")[1] == cut
+    assert scene.lines("raw/test.de") == [cut, cut]
+    written = {split: step["written"][split] for split, step in manifest["steps"].items()}
+    assert {split: counts["truncated_sources"] for split, counts in written.items()} == {
+        "train": 1, "valid": 1, "test": 2,
+    }  # fmt: skip
+    assert written["train"]["too_long_for_bert"] == 0
+    assert written["test"]["too_long_for_bert"] == 1  # the target
+    german = scene.options.source_bert
+    assert f"train: 1 sources were truncated to the 46 pieces that {german} takes" in scene.said
+    assert manifest["made_from"]["overlong_source"] == "truncate"
+
+
+def test_overlong_sources_are_refused_by_choice(scene: Scene, long: str) -> None:
+    with pytest.raises(
+        AbNetError,
+        match=r"test\.de, line 2: a source must have at most 46 pieces of .*, but has 60\. Shorten "
+        r"it, or choose `--overlong-source truncate` or `drop`; then .* `--overwrite`",
+    ):
+        scene.prepare(overlong_source="refuse")
+    for split in ("valid", "test"):
+        scene.write(split, [("der Hund", "the dog")])
+    with pytest.raises(AbNetError, match=r"train\.de, line 2: a source must have"):
+        scene.prepare(overlong_source="refuse", overwrite=True)
+    scene.write("train", [("der Hund", "the dog"), ("der", long)])
+    manifest = scene.prepare(overlong_source="refuse", overwrite=True)
+    assert manifest["steps"]["train"]["written"]["train"]["too_long_for_bert"] == 1
+
+
+def test_changed_choice_for_overlong_sources(scene: Scene, long: str) -> None:
+    manifest = scene.prepare()
+    assert "overlong_source" not in manifest["made_from"]  # nor in folders of before the choice
+    assert "truncated_sources" not in manifest["steps"]["train"]["written"]["train"]
+    with pytest.raises(
+        AbNetError, match=r'something else: overlong_source \(the default, now "truncate"\)'
+    ):
+        scene.prepare(overlong_source="truncate")
+    scene.prepare(overlong_source="truncate", overwrite=True)
+    with pytest.raises(AbNetError, match=r'overlong_source \("truncate", now the default\)'):
+        scene.prepare()
+    with pytest.raises(
+        AbNetError, match=r"`overlong_source` must be one of drop, .* but is cut in"
+    ):
+        scene.prepare(overlong_source="cut")
+
+
 def test_longest_pieces(tiny_berts: TinyBerts) -> None:
     assert longest_pieces(tiny_berts.german, tiny_berts.english) == (46, 46)
 
@@ -163,11 +223,20 @@ class KilledError(Exception):
     """Stands for a killed process."""
 
 
-@pytest.mark.parametrize("after", [0, 1, 3])
-@pytest.mark.parametrize("valid_every", [0, 4])
+@pytest.mark.parametrize(
+    ("after", "valid_every", "overlong_source"),
+    [*((n, every, "drop") for n in (0, 1, 3) for every in (0, 4)), (1, 0, "truncate")],
+)
 def test_interruption_loses_nothing(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, after: int, valid_every: int
+    scene: Scene,
+    monkeypatch: pytest.MonkeyPatch,
+    after: int,
+    valid_every: int,
+    overlong_source: str,
 ) -> None:
+    if overlong_source == "truncate":
+        scene.write("train", [(f"{name(n)}{' ein' * 60}", name(n)) for n in range(50)])
+    scene.options = dataclasses.replace(scene.options, overlong_source=overlong_source)
     corpus = scene.corpus(("train", "test"), valid_every=valid_every)
     monkeypatch.setattr(cleaning, "CHUNK_PAIRS", 9)
     scene.prepare(corpus, dest=scene.root / "whole")
@@ -199,6 +268,8 @@ def test_interruption_loses_nothing(
     assert scene.digest() == expected
     assert (scene.dest / "raw/test.de").stat().st_mtime_ns == before  # not done again
     assert manifest["steps"]["train"]["read"] == 50
+    if overlong_source == "truncate":
+        assert manifest["steps"]["train"]["written"]["train"]["truncated_sources"] == 50
 
 
 class _At:

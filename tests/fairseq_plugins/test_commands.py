@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from abnet.checkpoint import load_checkpoint
-from abnet.config import CONFIG_FIELDS, PRESETS
+from abnet.config import CONFIG_FIELDS
 from abnet.errors import AbNetError
 from abnet.mask_predict import DecodingOptions, mask_predict
+from abnet.systems import PRESETS
 from abnet.tokenizer import Tokenizer
+from abnet.translator import InputReport, Translator
 from tests.conftest import TinyBerts
-from tests.fairseq_plugins.commands import lines, logged, run
+from tests.fairseq_plugins.commands import lines, logged, run, train
 from tests.fairseq_plugins.conftest import (
     EMPTY,
     OVERLONG,
@@ -233,7 +235,8 @@ def test_bleu_is_of_raw_text(corpus: Corpus, trained: Trained) -> None:
         (("--sampling", "--nbest", 5), "`--sampling` must be left out"),
         (("--beam", 4), "--iter-decode-with-beam is the number of lengths"),
         (("--iter-decode-eos-penalty", 1), "eos-penalty` .* models that insert and delete words"),
-        (("--iter-decode-with-external-reranker",), "reranker` .* of highest probability wins"),
+        (("--iter-decode-with-external-reranker",), "`--path` must be at least two checkpoints"),
+        (("--iter-decode-rerank-weight", 1), "rerank-weight` must go with `--iter-decode-with-ext"),
         (("--iter-decode-max-iter", 0), "`iterations` must be at least 1, but is 0"),
         (("--prefix-size", 2), "`--prefix-size` must be left out"),
         (("--constraints",), "`--constraints` must be left out"),
@@ -252,10 +255,22 @@ def test_refuses_what_has_no_meaning(
         generate(corpus, trained, *flags)
 
 
-def test_refuses_an_ensemble(corpus: Corpus, trained: Trained) -> None:
-    paths = f"{trained.checkpoint}:{trained.folder / 'checkpoint2.pt'}"
-    with pytest.raises(AbNetError, match="`--path` must be one checkpoint, but is 2 instead"):
-        generate(corpus, trained, "--path", paths)
+def test_two_checkpoints_are_an_ensemble(
+    generated: str, corpus: Corpus, trained: Trained, tiny_berts: TinyBerts, tmp_path: Path
+) -> None:
+    shape = ("--arch", "abnet_iwslt_de_en", "--length-classes", 40, "--lr", 0.05)
+    train(corpus.data_bin, tmp_path, tiny_berts, *shape, "--seed", 2)
+    paths = [trained.checkpoint, tmp_path / "checkpoint_last.pt"]
+    output = generate(corpus, trained, "--path", ":".join(map(str, paths)))
+    translator = Translator.from_checkpoint(paths, "cpu")
+    sources = (corpus.raw / "test.de").read_text(encoding="utf-8").splitlines()
+    options = DecodingOptions(length_beam=3)
+    expected = translator.translate_n_best(sources, options, report=InputReport())
+    found = lines(output, "H")
+    for row, (best,) in enumerate(expected):
+        if row not in (EMPTY, OVERLONG, UNKNOWN):
+            assert found[row] == [" ".join(best.pieces)]
+    assert lines(generated, "H") != found
 
 
 def test_source_alone_can_be_decoded(

@@ -11,7 +11,7 @@ from torch import Tensor
 from abnet.config import AbNetConfig
 from abnet.model import AbNet
 from abnet.tokenizer import SymbolIds
-from fairseq_plugins.criterions.conditional_masked_lm import ConditionalMaskedLm, cut_targets
+from fairseq_plugins.criterions.translation_losses import ConditionalMaskedLm, cut_targets
 from fairseq_plugins.evaluation import bleu_counts, log_bleu
 from fairseq_plugins.models.abnet_model import AbNetModel
 

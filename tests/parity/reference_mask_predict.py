@@ -1,12 +1,14 @@
 """Mask-Predict, slow and obvious: one sentence, one candidate, one token at a time.
 
-The yardstick for `abnet.mask_predict`. It shares no code with it beyond the model: no batches, no
-cached keys and values (the encoder runs anew for every pass), logits for every position.
+The yardstick for `abnet.mask_predict`, with one model or an ensemble of several. It shares no code
+with them beyond the model: no batches, no cached keys and values (the encoder runs anew for every
+pass), logits for every position, plain probabilities.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,25 +27,30 @@ class Reference(NamedTuple):
 
 
 @torch.no_grad()
-def translate(model: AbNet, source: Tensor, options: DecodingOptions) -> list[Reference]:
+def translate(models: Sequence[AbNet], source: Tensor, options: DecodingOptions) -> list[Reference]:
     """All candidates of one sentence, best first. source: (S,) without padding."""
-    logits = model.encode(source[None]).length_logits[0]
-    possible = range(1, min(len(logits) - 1, model.max_target_positions) + 1)
-    total = sum(math.exp(float(logits[length])) for length in possible)
-    by_probability = sorted(possible, key=lambda length: -float(logits[length]))
+    lengths = [model.encode(source[None]).length_logits[0].softmax(0).tolist() for model in models]
+    longest = min(model.max_target_positions for model in models)
+    possible = range(1, longest + 1)
+    probability = {n: sum(one[n] for one in lengths) / len(models) for n in possible}
+    total = sum(probability.values())
+    by_probability = sorted(possible, key=lambda length: -probability[length])
     candidates = []
     for length in by_probability[: options.length_beam]:
-        found = _one_length(model, source, length, options)
-        bonus = options.length_weight * (float(logits[length]) - math.log(total))
+        found = _one_length(models, source, length, options)
+        bonus = options.length_weight * math.log(probability[length] / total)
         candidates.append(found._replace(score=found.score + bonus))
     return sorted(candidates, key=lambda candidate: -candidate.score)
 
 
-def _one_length(model: AbNet, source: Tensor, length: int, options: DecodingOptions) -> Reference:
-    symbols, iterations = model.target_symbols, options.iterations
+def _one_length(
+    models: Sequence[AbNet], source: Tensor, length: int, options: DecodingOptions
+) -> Reference:
+    symbols, iterations = models[0].target_symbols, options.iterations
     tokens = [symbols.mask] * length
     scores = [-math.inf] * length
     history: list[list[int]] = []
+    repeated = 0
     for number in range(1, iterations + 1):
         if number > 1:
             count = max(1, math.floor(length * (iterations - number + 1) / iterations + 1e-9))
@@ -53,23 +60,27 @@ def _one_length(model: AbNet, source: Tensor, length: int, options: DecodingOpti
         before = list(tokens)
         inputs = [symbols.mask if place in weakest else tokens[place] for place in range(length)]
         every = torch.ones(1, length, dtype=torch.bool)
-        memory = model.project(model.encode(source[None]))
-        logits = model.decode(torch.tensor([inputs]), memory, every)
+        mean = torch.zeros(())
+        for model in models:
+            memory = model.project(model.encode(source[None]))
+            logits = model.decode(torch.tensor([inputs]), memory, every)
+            mean = mean + logits.softmax(dim=1) / len(models)
         predicted = range(length) if options.repredict else sorted(weakest)
         seconds = {}
         for place in predicted:
             banned = {symbols.pad, symbols.mask, symbols.cls}
             if place != length - 1:
                 banned.add(symbols.sep)
-            allowed = [v for v in range(logits.size(1)) if v not in banned]
-            row = logits[place, allowed].float().log_softmax(dim=0)
+            allowed = [v for v in range(mean.size(1)) if v not in banned]
+            row = (mean[place, allowed] / mean[place, allowed].sum()).log()
             order = row.argsort(descending=True).tolist()
             tokens[place], scores[place] = allowed[order[0]], float(row[order[0]])
             seconds[place] = (allowed[order[1]], float(row[order[1]]))
         if options.ban_repeats:
             _replace_repeats(tokens, scores, seconds)
         history.append(list(tokens))
-        if tokens == before and not options.force_max_iterations:
+        repeated = repeated + 1 if tokens == before else 0
+        if repeated == options.patience and not options.force_max_iterations:
             break
     score = sum(scores) / length**options.length_penalty
     return Reference(tokens, scores, score, len(history), history)

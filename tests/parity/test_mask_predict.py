@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from abnet.mask_predict import DecodingOptions, Hypothesis, mask_predict
+from abnet.config import AbNetConfig
+from abnet.ensemble import Ensemble
+from abnet.hypothesis import Hypothesis
+from abnet.mask_predict import DecodingOptions, mask_predict
 from abnet.model import AbNet
 from tests.batches import batch
 from tests.parity import reference_mask_predict as reference
@@ -23,16 +26,28 @@ def lively_model(tiny_model: AbNet) -> AbNet:
 
     In 64 bits, so that no near-tie is decided by the shape of a batch.
     """
-    generator = torch.Generator().manual_seed(7)
+    return enliven(tiny_model, 7)
+
+
+@pytest.fixture
+def another_model(tiny_config: AbNetConfig) -> AbNet:
+    """Of another shape, other weights, and fewer lengths."""
+    torch.manual_seed(4)
+    changes = {"encoder_adapter_dim": 8, "keep_cls": True, "length_classes": 40}
+    return enliven(AbNet.from_pretrained(replace(tiny_config, **changes)).eval(), 8)
+
+
+def enliven(model: AbNet, seed: int) -> AbNet:
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for name, weight in tiny_model.decoder.named_parameters():
+        for name, weight in model.decoder.named_parameters():
             if "position_embeddings" in name or "word_embeddings" in name:
                 weight.normal_(std=1.0, generator=generator)
             if "self.query" in name or "self.key" in name:
                 weight.mul_(4.0)  # sharp self-attention: a token looks at few others
             if "attention.out_proj.weight" in name:
                 weight.mul_(0.5)  # or all positions see the same source
-    return tiny_model.double()
+    return model.double()
 
 
 def check(ours: Hypothesis, theirs: reference.Reference) -> None:
@@ -51,6 +66,8 @@ def check(ours: Hypothesis, theirs: reference.Reference) -> None:
         DecodingOptions(),
         DecodingOptions(length_penalty=0.0, force_max_iterations=True),
         DecodingOptions(iterations=7, length_beam=2, length_penalty=2, force_max_iterations=True),
+        DecodingOptions(patience=1),
+        DecodingOptions(iterations=8, patience=3, ban_repeats=True),
         DecodingOptions(length_weight=0.7),
         DecodingOptions(iterations=6, repredict=True),
         DecodingOptions(iterations=6, ban_repeats=True),
@@ -66,7 +83,7 @@ def test_equals_the_reference_loop(lively_model: AbNet, options: DecodingOptions
     changes = 0
     for row, ours in zip(source, results, strict=True):
         alone = row[row.ne(lively_model.source_symbols.pad)]
-        theirs = reference.translate(lively_model, alone, options)
+        theirs = reference.translate([lively_model], alone, options)
         assert len(ours) == options.length_beam
         for hypothesis, expected in zip(ours, theirs, strict=True):
             check(hypothesis, expected)
@@ -75,6 +92,32 @@ def test_equals_the_reference_loop(lively_model: AbNet, options: DecodingOptions
             )
     if options.iterations > 1:
         assert changes > 5  # the passes after the first do something in this test
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        DecodingOptions(iterations=5, length_beam=3, length_weight=0.7),
+        DecodingOptions(iterations=4, length_beam=2, ban_repeats=True, repredict=True),
+    ],
+)
+def test_an_ensemble_equals_the_reference_loop(
+    lively_model: AbNet, another_model: AbNet, options: DecodingOptions
+) -> None:
+    models = [lively_model, another_model]
+    assert lively_model.source_tokenizer is not None
+    source = batch(lively_model.source_tokenizer, LINES)
+    options = replace(options, n_best=options.length_beam, keep_history=True)
+    results = mask_predict(Ensemble(models), source, options)
+    alone = [mask_predict(model, source, options) for model in models]
+    for number, row in enumerate(source):
+        words = row[row.ne(lively_model.source_symbols.pad)]
+        theirs = reference.translate(models, words, options)
+        for hypothesis, expected in zip(results[number], theirs, strict=True):
+            check(hypothesis, expected)
+    for one in alone:
+        same = [a[0].tokens.equal(b[0].tokens) for a, b in zip(results, one, strict=True)]
+        assert sum(same) < len(LINES) / 2  # both models have a say
 
 
 def test_sentences_stop_early_and_at_different_passes(lively_model: AbNet) -> None:

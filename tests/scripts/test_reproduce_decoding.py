@@ -93,3 +93,10 @@ def test_the_script(tiny_model: AbNet, tmp_path: Path, capsys: pytest.CaptureFix
     assert record["length_right"] == 100.0
     assert record["options"].endswith("--iter-decode-ban-repeats lengths of the references")
     assert capsys.readouterr().out.count("\nchrF ") == len(GERMAN)
+    for path in results.glob("*.json"):
+        path.unlink()
+    assert decoding.main([*command, "--only", "patience,ban repeats"]) == 0
+    assert len(list(results.glob("*.json"))) == 3
+    with pytest.raises(SystemExit):
+        decoding.main([*command, "--only", "patience,luck"])
+    assert "argument --only: must be of all passes, ban" in capsys.readouterr().err

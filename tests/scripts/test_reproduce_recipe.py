@@ -79,10 +79,10 @@ def test_the_last_validation_of_a_log(tmp_path: Path) -> None:
     log = tmp_path / "train.log"
     line = "2026 | INFO | valid | epoch 001 | valid on 'valid' subset | loss 5 | nll_loss {} | b 3"
     log.write_text("\n".join([line.format(4.5), "2026 | INFO | x", line.format(4.25), "end"]))
-    assert quality.read_last_validation(log) == {"loss": 5.0, "nll_loss": 4.25, "b": 3.0}
+    assert quality.read_validations(log)[-1] == {"loss": 5.0, "nll_loss": 4.25, "b": 3.0}
     log.write_text("nothing")
     with pytest.raises(ValueError, match="must tell of a validation"):
-        quality.read_last_validation(log)
+        quality.read_validations(log)
 
 
 def test_the_script_and_its_errors(

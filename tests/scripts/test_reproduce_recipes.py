@@ -13,8 +13,9 @@ from scripts.reproduce.recipes import (
     PASSES,
     SYSTEMS,
     Multi30k,
-    is_abnet,
+    is_ours,
     minilm_encoder,
+    objective_of,
 )
 from scripts.reproduce.sizes import SIZES
 from tests.commands import parse
@@ -80,7 +81,7 @@ def test_trainings(
     assert args.keep_interval_updates == AVERAGE_OF
     assert args.required_batch_size_multiple == 1
     assert args.fp16 == work.size.on_gpu
-    if is_abnet(system):
+    if is_ours(system):
         berts = tuple(map(str, work.berts(system, direction)))
         assert (args.source_bert, args.target_bert) == berts
         assert args.data == str(work.prepared(direction, system))
@@ -88,6 +89,10 @@ def test_trainings(
         assert args.data == str(work.prepared_for_rivals(direction))
         assert args.share_all_embeddings
         assert args.label_smoothing == 0.1
+    if system == "bert_fused_nat":
+        assert args.warm_start == work.average("mask_predict", direction, 7).command[-1]
+    if system == "abnet_top_half":
+        assert 0 < args.encoder_adapter_layers == args.decoder_adapter_layers
     if system == "cmlm":
         assert args.noise == "random_mask"
         assert args.apply_bert_init
@@ -99,9 +104,9 @@ def test_decodings(work: Multi30k, system: str, monkeypatch: pytest.MonkeyPatch)
     assert args.results_path == str(work.run(system, "de-en", 1))
     assert args.gen_subset == "test"
     assert args.required_batch_size_multiple == 1
-    if system == "transformer":
+    if system == "transformer" or (is_ours(system) and objective_of(system) == "autoregressive"):
         assert args.beam == 5
-    elif is_abnet(system):
+    elif is_ours(system):
         assert args.iter_decode_max_iter == PASSES
     else:
         assert args.iter_decode_max_iter + 1 == PASSES  # fairseq's CMLM makes one pass more

@@ -98,7 +98,8 @@ def test_scoring(corpus: str, checkout: Path, monkeypatch: pytest.MonkeyPatch) -
     assert (generated.iter_decode_max_iter, generated.iter_decode_with_beam) == (4, 4)
     scored = parse(evaluate, monkeypatch)
     target = pair.split("-")[1]
-    assert scored.references == str(data / "raw" / f"test.{target}")
+    assert scored.data == data
+    assert scored.references == [str(data / "raw" / f"test.{target}")]
     assert scored.generate_output == f"{generated.results_path}/generate-test.txt"
     assert (scored.language, scored.tokenized) == (target, True)
     assert scored.lowercase == (corpus == "iwslt14")

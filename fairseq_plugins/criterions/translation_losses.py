@@ -1,4 +1,4 @@
-"""The conditional masked LM loss as a fairseq criterion."""
+"""The losses of the two objectives as fairseq criterions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from abnet.loss import LossParts
 from abnet.masking import batch_generator
-from abnet.objective import Pairs, conditional_masked_lm
+from abnet.objective import Pairs, training_loss
 from abnet.tokenizer import SymbolIds
 
 TRAINING, VALIDATION = 1, 0  # two streams of random numbers
@@ -37,6 +37,9 @@ class ConditionalMaskedLm(FairseqCriterion):
     model the beginning counts.
     """
 
+    ACCURACY = "masked_accuracy"  # what it is called in the log
+    PREDICTS_LENGTH = True
+
     def __init__(self, task: FairseqTask) -> None:
         super().__init__(task)
         self.seed: int = task.cfg.seed
@@ -56,7 +59,7 @@ class ConditionalMaskedLm(FairseqCriterion):
             len(self.task.target_dictionary),
         )
         generator = batch_generator(target.device, *stream, *ids)
-        parts = conditional_masked_lm(abnet, model, pairs, generator, model.training)
+        parts = training_loss(abnet, model, pairs, generator, model.training)
         return parts.loss, parts.sample_size, _sums_to_log(parts, sample)
 
     @classmethod
@@ -68,13 +71,17 @@ class ConditionalMaskedLm(FairseqCriterion):
 
         sentences, masked = total("nsentences"), total("masked")
         size = total("sample_size")
-        for name, value, weight in (
+        values = [
             ("loss", total("loss") / math.log(2), size),
             ("nll_loss", total("nll_loss") / math.log(2), masked),
-            ("length_loss", total("length_loss") / math.log(2), sentences),
-            ("masked_accuracy", 100 * total("words_right"), masked),
-            ("length_accuracy", 100 * total("lengths_right"), sentences),
-        ):
+            (cls.ACCURACY, 100 * total("words_right"), masked),
+        ]
+        if cls.PREDICTS_LENGTH:
+            values += [
+                ("length_loss", total("length_loss") / math.log(2), sentences),
+                ("length_accuracy", 100 * total("lengths_right"), sentences),
+            ]
+        for name, value, weight in values:
             metrics.log_scalar(name, value / weight if weight else 0.0, weight, round=3)
         metrics.log_derived("ppl", lambda meters: get_perplexity(meters["nll_loss"].avg))
 
@@ -82,6 +89,14 @@ class ConditionalMaskedLm(FairseqCriterion):
     def logging_outputs_can_be_summed() -> bool:
         """They can: all are sums."""
         return True
+
+
+@register_criterion("autoregressive_lm", dataclass=ConditionalMaskedLmConfig)
+class AutoregressiveLm(ConditionalMaskedLm):
+    """Each token of a target from those before it; nothing is drawn and no length predicted."""
+
+    ACCURACY = "accuracy"
+    PREDICTS_LENGTH = False
 
 
 def cut_targets(target: Tensor, longest: int, symbols: SymbolIds) -> Tensor:

@@ -1,0 +1,85 @@
+"""`abnet systems`: every system, what it is made of, and what the paper reports of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from abnet.config import AbNetConfig
+    from abnet.systems import System
+
+HELP = "list every system: encoder, decoder, objective, what trains, the paper's figures"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object a system")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the table."""
+    rows = list(_rows())
+    if args.json:
+        for row in rows:
+            print(json.dumps(row))
+        return 0
+    group = ""
+    for row in rows:
+        if row["group"] != group:
+            group = row["group"]
+            print(f"\n{group}" if row is not rows[0] else group)
+        print(f"  {row['name']:<28}{row['summary']}")
+        print(
+            f"  {'':<28}{row['encoder']} > {row['decoder']}, {row['objective']}; "
+            f"trains: {row['trains']}"
+        )
+        told = [f"{corpus} {bleu:g}" for corpus, bleu in row["paper_bleu"].items()]
+        if row["paper_trained_millions"]:
+            told.append(f"{row['paper_trained_millions']}M trained")
+        if told:
+            print(f"  {'':<28}paper: {', '.join(told)}")
+        print(f"  {'':<28}{row['script']}")
+    return 0
+
+
+def _rows() -> Iterator[dict[str, Any]]:
+    from abnet.config import AbNetConfig
+    from abnet.systems import SYSTEMS
+
+    for name, system in SYSTEMS.items():
+        config = AbNetConfig.from_preset(name, source_bert="any", target_bert="any")
+        trained = [side for side in ("source", "target") if config.trains(side)]
+        sides = {"source": "encoder", "target": "decoder"}
+        yield {
+            "name": name,
+            "group": system.group,
+            "summary": system.summary,
+            "encoder": _side(system, config, "source"),
+            "decoder": _side(system, config, "target"),
+            "objective": config.objective,
+            "trains": "everything"
+            if len(trained) == 2
+            else " and ".join(["adapters", *(sides[side] for side in trained)]),
+            "options": dict(system.options),
+            "paper_bleu": dict(system.bleu),
+            "paper_trained_millions": system.trained_millions,
+            "script": f"scripts/reproduce/system.sh {name}",
+        }
+
+
+def _side(system: System, config: AbNetConfig, side: str) -> str:
+    """What stands on a side."""
+    kind = config.encoder if side == "source" else config.decoder
+    if kind != "bert":
+        named = {"transformer": "Transformer", "ct_nmt": "CT-NMT"}
+        return named.get(kind, kind.replace("_", "-"))
+    name = "GPT-2" if side == "target" and system.target_bert else "BERT"
+    if not config.pretrained(side):
+        name += "'s shape from random weights"
+    if side == "target" and config.cross_attention == "inside":
+        return f"{name} with cross-attention"
+    plain = side == "source" and config.encoder_adapter_layers == 0
+    return name if plain else f"{name} with adapters"

@@ -1,0 +1,35 @@
+"""What every way of decoding needs of a model, be it one model or an ensemble of several."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from abnet.tokenizer import SymbolIds
+
+
+class Rows(Protocol):
+    """What a model keeps of a batch's sources: only the model itself looks into it."""
+
+    def select(self, sentences: Tensor) -> Rows:
+        """The rows of some sentences only; sentences: (K,) indices."""
+
+
+class SourceReader(Protocol):
+    """Reads sources; what it knows of them goes back to it as it came, hence `Any`."""
+
+    target_symbols: SymbolIds
+
+    def encode(self, source: Tensor) -> Any:
+        """Source ids (B, S) to states, and length logits where a length is predicted."""
+
+    def project(self, encoded: Any) -> Rows:
+        """What all passes or steps read of the source; encoded: from `encode`."""
+
+
+class Predictor(SourceReader, Protocol):
+    """Predicts any positions of targets; see `abnet.model.AbNet` for the shapes."""
+
+    def decode(self, target: Tensor, memory: Any, predict: Tensor) -> Tensor:
+        """Logits of the positions to predict; memory: from `project`."""

@@ -1,0 +1,190 @@
+"""Several models that decode as one: their probabilities averaged at each pass or step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from abnet.checkpoint import load_checkpoint
+from abnet.config import AbNetConfig
+from abnet.decoder import DecoderState, Memory
+from abnet.encoder import EncoderOutput
+from abnet.errors import AbNetError
+from abnet.length import LengthBeam, length_beam
+from abnet.model import AbNet
+from abnet.tokenizer import Tokenizer
+
+
+class Memories(NamedTuple):
+    """The source as each model's decoder reads it."""
+
+    parts: tuple[Memory, ...]
+
+    def select(self, sentences: Tensor) -> Memories:
+        """The rows of some sentences only; sentences: (K,) indices."""
+        return Memories(tuple(part.select(sentences) for part in self.parts))
+
+
+class States(NamedTuple):
+    """What each model's causal decoder remembers of the tokens so far."""
+
+    parts: tuple[DecoderState, ...]
+
+    def select(self, rows: Tensor) -> None:
+        """Keeps the given hypotheses, in this order; rows: (K,) indices."""
+        for part in self.parts:
+            part.select(rows)
+
+
+class Ensemble:
+    """Systems of one way of decoding and one pair of vocabularies; all else may differ.
+
+    Its "logits" are the logarithm of the mean of the models' probabilities: the mean of their whole
+    distributions, over all pieces and all lengths. What must not be predicted is banned after that,
+    by the decoding, which makes the rest sum to one again. So a model that has left little to what
+    is allowed has as little to say. Legend: B sentences, C candidates a sentence, V vocabulary.
+
+    Args:
+        models: in evaluation mode, made by `AbNet.from_pretrained` or `load_checkpoint`.
+
+    Attributes:
+        models: the same.
+        config: of the first model. Of its fields only `objective` is that of all models.
+        source_symbols, target_symbols: special ids of the two vocabularies.
+        source_tokenizer, target_tokenizer: of the first model.
+
+    Raises:
+        AbNetError: there are no models, they have no tokenizers, or vocabularies or ways of
+            decoding differ.
+    """
+
+    def __init__(self, models: Sequence[AbNet]) -> None:
+        if not models:
+            raise AbNetError("`models` must hold at least one model, but is empty instead.")
+        first, *others = models
+        for other in others:
+            check_vocabularies("All models of an ensemble", first, other)
+            if other.config.objective != first.config.objective:
+                raise AbNetError(
+                    "All models of an ensemble must decode in one way, but are of the objectives "
+                    f"{first.config.objective} and {other.config.objective} instead. An "
+                    "autoregressive model can rerank what a parallel one translates."
+                )
+        self.models = tuple(models)
+        self.config: AbNetConfig = first.config
+        self.source_symbols = first.source_symbols
+        self.target_symbols = first.target_symbols
+        self.source_tokenizer, self.target_tokenizer = _tokenizers(first)
+
+    @property
+    def max_source_positions(self) -> int:
+        """The longest source that all models take, in tokens, [SEP] included."""
+        return min(model.max_source_positions for model in self.models)
+
+    @property
+    def max_target_positions(self) -> int:
+        """The longest target that all models can give, in tokens, [SEP] included."""
+        return min(model.max_target_positions for model in self.models)
+
+    def eval(self) -> Ensemble:
+        """Puts all models in evaluation mode."""
+        for model in self.models:
+            model.eval()
+        return self
+
+    def to(self, device: torch.device) -> Ensemble:
+        """Moves all models."""
+        for model in self.models:
+            model.to(device)
+        return self
+
+    def encode(self, source: Tensor) -> tuple[EncoderOutput, ...]:
+        """source: (B, S) ids; see `AbNet.encode`."""
+        return tuple(model.encode(source) for model in self.models)
+
+    def predict_length(self, encoded: Sequence[EncoderOutput], candidates: int) -> LengthBeam:
+        """The most probable lengths by the mean of the models' probabilities, (B, C) each.
+
+        Raises:
+            AbNetError: the systems predict none, or there are fewer lengths than candidates.
+        """
+        logits = [m.length_logits(one) for m, one in zip(self.models, encoded, strict=True)]
+        longest = self.max_target_positions
+        mean = self._log_mean(one.float().log_softmax(1)[:, : longest + 1] for one in logits)
+        return length_beam(mean, candidates, longest)
+
+    def project(self, encoded: Sequence[EncoderOutput]) -> Memories:
+        """See `AbNet.project`."""
+        pairs = zip(self.models, encoded, strict=True)
+        return Memories(tuple(model.project(one) for model, one in pairs))
+
+    def decode(self, target: Tensor, memory: Memories, predict: Tensor) -> Tensor:
+        """Log-probabilities (chosen positions, V); see `AbNet.decode`."""
+        pairs = zip(self.models, memory.parts, strict=True)
+        return self._word_mean(model.decode(target, one, predict) for model, one in pairs)
+
+    def new_state(self) -> States:
+        """What `step` remembers, of no tokens yet."""
+        return States(tuple(model.new_state() for model in self.models))
+
+    def step(self, tokens: Tensor, memory: Memories, state: States) -> Tensor:
+        """Log-probabilities of the next token, (B*C, V); see `AbNet.step`."""
+        triples = zip(self.models, memory.parts, state.parts, strict=True)
+        return self._word_mean(model.step(tokens, one, past) for model, one, past in triples)
+
+    def _word_mean(self, logits: Iterable[Tensor]) -> Tensor:
+        """(N, V), V being the pieces: an embedding table may have spare rows, another one not."""
+        pieces = len(self.target_tokenizer.vocabulary)
+        return self._log_mean(one.float().log_softmax(1)[:, :pieces] for one in logits)
+
+    def _log_mean(self, log_probs: Iterable[Tensor]) -> Tensor:
+        """Logarithm of the mean of probabilities; one model's after the other are in memory."""
+        return reduce(torch.logaddexp, log_probs) - math.log(len(self.models))
+
+
+def load_system(
+    path: str | Path | Sequence[str | Path], overrides: Mapping[str, Any] | None = None
+) -> AbNet | Ensemble:
+    """Loads one checkpoint, or several as an ensemble.
+
+    Args:
+        path: of a checkpoint, or of each.
+        overrides: see `load_checkpoint`; for each.
+
+    Raises:
+        AbNetError: see `load_checkpoint` and `Ensemble`.
+    """
+    paths = [path] if isinstance(path, str | Path) else path
+    models = [load_checkpoint(one, overrides) for one in paths]
+    return models[0] if len(models) == 1 else Ensemble(models)
+
+
+def check_vocabularies(who: str, one: AbNet | Ensemble, other: AbNet | Ensemble) -> None:
+    """Holds the vocabularies of two systems against each other, source and target.
+
+    Args:
+        who: must have them the same; begins the message.
+
+    Raises:
+        AbNetError: they differ, or a system was built from parts, without tokenizers.
+    """
+    pairs = zip(("source", "target"), _tokenizers(one), _tokenizers(other), strict=True)
+    for side, ours, theirs in pairs:
+        if ours.vocab_hash != theirs.vocab_hash:
+            raise AbNetError(
+                f"{who} must have the same {side} vocabulary, but {ours.name!r} has "
+                f"{len(ours.vocabulary)} pieces ({ours.vocab_hash[:19]}) and {theirs.name!r} "
+                f"{len(theirs.vocabulary)} ({theirs.vocab_hash[:19]})."
+            )
+
+
+def _tokenizers(model: AbNet | Ensemble) -> tuple[Tokenizer, Tokenizer]:
+    if model.source_tokenizer is None or model.target_tokenizer is None:
+        raise AbNetError("Each model must have tokenizers: make it with `AbNet.from_pretrained`.")
+    return model.source_tokenizer, model.target_tokenizer

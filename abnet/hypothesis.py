@@ -1,0 +1,27 @@
+"""What every way of decoding returns."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Hypothesis(NamedTuple):
+    """One translation, on the CPU.
+
+    Attributes:
+        tokens: (L,) ids, with the final [SEP] where it was predicted.
+        token_scores: (L,) log-probability of each token when it was last predicted.
+        length_score: log-probability of the length; 0 where none is predicted.
+        score: what the hypotheses of a sentence are ranked by; see the options of the decoding.
+        passes: decoder passes (Mask-Predict) or steps (beam search) that it took.
+        history: (L,) filled prediction of each pass; empty unless asked for.
+    """
+
+    tokens: Tensor
+    token_scores: Tensor
+    length_score: float
+    score: float
+    passes: int
+    history: list[Tensor]

@@ -1,0 +1,1 @@
+"""Training data that a model wrote: distillation and back-translation."""

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# The paper's ablation on IWSLT14 De-En: adapters on either side, and in the top layers only.
+#
+#   scripts/reproduce/table3b.sh [OPTION...]
+#
+#   scripts/reproduce/table3b.sh --toy       tries it on a tiny corpus, in minutes
+#   scripts/reproduce/table3b.sh --help      lists the options
+#
+# Prepares, trains with the paper's settings, decodes, scores, and prints the paper's figures beside
+# ours; writes benchmarks/results/paper-*.json. The same command goes on where it was stopped.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/paper.sh"
+paper table3b "$@"

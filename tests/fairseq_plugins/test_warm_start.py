@@ -1,0 +1,46 @@
+"""`--warm-start` through fairseq's commands, with BERT-Fused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from abnet.checkpoint import read_checkpoint
+from abnet.errors import AbNetError
+from tests.conftest import TinyBerts
+from tests.fairseq_plugins.commands import lines, run, train
+from tests.fairseq_plugins.conftest import Corpus
+
+SMALL = (
+    *("--transformer-dim", "16", "--transformer-ffn-dim", "32", "--transformer-heads", "4"),
+    *("--transformer-encoder-layers", "2", "--transformer-decoder-layers", "2"),
+    *("--criterion", "autoregressive_lm", "--max-update", "1"),
+)
+
+
+def test_a_run_starts_from_a_transformer_goes_on_and_translates_without_it(
+    corpus: Corpus, tiny_berts: TinyBerts, tmp_path: Path
+) -> None:
+    plain, fused = tmp_path / "plain", tmp_path / "fused"
+    train(corpus.data_bin, plain, tiny_berts, "--arch", "transformer_base", *SMALL)
+    start = plain / "checkpoint_last.pt"
+    system = ("--arch", "bert_fused", *SMALL, "--warm-start", start, "--drop-net", "0.5")
+    output = train(corpus.data_bin, fused, tiny_berts, *system, "--lr", "0")
+    assert f"warm start from {start}: " in output
+    ours = read_checkpoint(fused / "checkpoint_last.pt")
+    assert ours.config.warm_start == str(start)
+    assert ours.config.drop_net == 0.5
+    theirs = read_checkpoint(start).weights
+    assert all(ours.weights[name].equal(weight) for name, weight in theirs.items())
+    assert not any(name.startswith("encoder.bert.") for name in ours.weights)
+
+    start.unlink()
+    arguments = ("--path", fused / "checkpoint_last.pt", "--cpu", "--num-workers", 0)
+    assert len(lines(run("generate", corpus.data_bin, *arguments, "--beam", 2), "H")) == 13
+    output = train(corpus.data_bin, fused, tiny_berts, *system, "--max-update", 2)
+    assert "`--warm-start` is ignored: training goes on from" in output
+    assert "warm start from" not in output
+
+    with pytest.raises(AbNetError, match=f"There is no checkpoint '{start}'"):
+        train(corpus.data_bin, tmp_path / "new", tiny_berts, *system)

@@ -1,0 +1,102 @@
+"""Every system at toy size."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+
+from abnet.config import AbNetConfig
+from abnet.model import AbNet
+from abnet.objective import Pairs
+from abnet.systems import SYSTEMS
+from tests.batches import batch
+from tests.tiny import ENGLISH, GERMAN
+
+
+class Toys(NamedTuple):
+    """Folders of random models: two BERTs of different widths, and a GPT-2.
+
+    `teacher` is the checkpoint of a small `abnet_fb`.
+    """
+
+    german: str
+    english: str
+    gpt: str
+    teacher: str = ""
+
+
+SMALL: dict[str, Any] = {
+    "encoder_adapter_dim": 8,
+    "transformer_encoder_layers": 2,
+    "transformer_decoder_layers": 2,
+    "transformer_dim": 16,
+    "transformer_ffn_dim": 32,
+    "transformer_heads": 4,
+    "transformer_dropout": 0.0,
+    "bert_dropout": 0.0,
+    "adapter_dropout": 0.0,
+    "drop_net": 0.0,
+    "length_classes": 48,
+}
+
+
+def small_options(name: str) -> dict[str, Any]:
+    """What makes a system of `abnet.systems` small, without dropout."""
+    options = SYSTEMS[name].options
+    fewer: dict[str, Any] = {
+        layers: 2
+        for layers in ("encoder_adapter_layers", "decoder_adapter_layers")
+        if options.get(layers)
+    }
+    if options.get("decoder_adapter_ffn_dim"):
+        fewer["decoder_adapter_ffn_dim"] = 8
+    return {**SMALL, **fewer}
+
+
+def berts_of(name: str, toys: Toys) -> tuple[str, str]:
+    """The source and target model of a system, German to English."""
+    system = SYSTEMS[name]
+    if system.both_berts:
+        return toys.german, toys.german
+    return toys.german, toys.gpt if system.target_bert else toys.english
+
+
+def needs(name: str, toys: Toys) -> dict[str, Any]:
+    """The options that name what a system needs to have been trained before it."""
+    return {"soft_teacher": toys.teacher} if SYSTEMS[name].soft_teacher else {}
+
+
+def small_config(name: str, toys: Toys, **changes: Any) -> AbNetConfig:
+    """A small system."""
+    source, target = berts_of(name, toys)
+    options = {**small_options(name), **needs(name, toys), **changes}
+    return AbNetConfig.from_preset(name, source_bert=source, target_bert=target, **options)
+
+
+def small_model(name: str, toys: Toys, **changes: Any) -> AbNet:
+    """The model of `small_config`, its new weights always the same."""
+    torch.manual_seed(3)
+    return AbNet.from_pretrained(small_config(name, toys, **changes))
+
+
+def lively_model(name: str, toys: Toys, **changes: Any) -> AbNet:
+    """The same with larger weights, so that all it reads shows, in evaluation mode."""
+    model = small_model(name, toys, **changes).eval()
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dim() == 2:
+            parameter.data *= 5
+    return model
+
+
+def small_pairs(model: AbNet) -> Pairs:
+    """Eight German sentences and their translations."""
+    source, target = model.source_tokenizer, model.target_tokenizer
+    assert source is not None
+    assert target is not None
+    return Pairs(
+        batch(source, GERMAN),
+        batch(target, ENGLISH),
+        len(source.vocabulary),
+        len(target.vocabulary),
+    )

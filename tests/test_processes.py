@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from abnet.processes import deaf_children
+
+# A process with a child that would wait for ever; the child writes its id when it is at work.
+PARENT = """
+import multiprocessing, os, sys, time
+from abnet.processes import end_with_parent
+
+def child(file):
+    end_with_parent()
+    with open(file, "w") as stream:
+        stream.write(str(os.getpid()))
+    time.sleep(600)
+
+if __name__ == "__main__":
+    process = multiprocessing.get_context("spawn").Process(target=child, args=(sys.argv[1],))
+    process.start()
+    process.join()
+"""
+
+
+@pytest.fixture(autouse=True)
+def hears_ctrl_c() -> Iterator[None]:
+    """A suite in the background ignores the signal, and so would its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def wait_until(happened: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def is_running(process: int) -> bool:
+    """Neither gone nor ended and not yet taken note of."""
+    try:
+        return ") Z " not in Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+
+
+def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    script, file = tmp_path / "parent.py", tmp_path / "child"
+    script.write_text(PARENT)
+    parent = subprocess.Popen([sys.executable, str(script), str(file)])
+    wait_until(lambda: file.exists() and file.read_text())
+    child = int(file.read_text())
+    assert is_running(child)
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not is_running(child))
+
+
+def sleep(connection: multiprocessing.connection.Connection) -> None:
+    connection.send("at work")
+    time.sleep(600)
+
+
+def start() -> tuple[multiprocessing.process.BaseProcess, str]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    with deaf_children():
+        process = context.Process(target=sleep, args=(theirs,), daemon=True)
+        process.start()
+    return process, ours.recv()
+
+
+def test_children_do_not_hear_ctrl_c_but_their_parent_does() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    process, said = start()
+    assert said == "at work"
+    assert signal.getsignal(signal.SIGINT) is before
+    os.kill(process.pid or 0, signal.SIGINT)
+    process.join(0.3)
+    assert process.is_alive()
+    process.kill()
+    process.join()
+
+
+def test_in_another_thread_children_are_as_usual() -> None:
+    found: list[tuple[multiprocessing.process.BaseProcess, str]] = []
+    thread = threading.Thread(target=lambda: found.append(start()))
+    thread.start()
+    thread.join()
+    ((process, said),) = found
+    assert said == "at work"
+    os.kill(process.pid or 0, signal.SIGINT)
+    process.join(60)
+    assert process.exitcode not in (None, 0)

@@ -1,0 +1,379 @@
+"""`abnet distill`, from the teacher's checkpoint to the folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from abnet.checkpoint import save_checkpoint
+from abnet.errors import AbNetError
+from abnet.mask_predict import DecodingOptions
+from abnet.model import AbNet
+from abnet.translated.files import Lines
+from abnet.translated.shards import Shards
+from abnet.translated.workers import ShardTranslator, Work
+from abnet.translator import InputReport, Translator
+from tests.translated.conftest import SOURCES, Folder, Outcome, write
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def command(checkpoint: str, train: str, output: Folder) -> list[str]:
+    return [
+        "distill", checkpoint, "--train", train, "--pair", "de-en", "--output", str(output.path),
+        "--shard-lines", "3", "--devices", "cpu", "--no-filter",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def expected(tiny_model: AbNet) -> list[str]:
+    """What the teacher says, all lines at once."""
+    found = Translator(tiny_model, "cpu").translate_n_best(
+        SOURCES, DecodingOptions(), report=InputReport()
+    )
+    return [translations[0].text for translations in found]
+
+
+def test_shards_are_the_teachers_translations(
+    run: Run, command: list[str], output: Folder, expected: list[str], checkpoint: str, train: str
+) -> None:
+    outcome = run(*command)
+    assert outcome.status == 0, outcome.errors
+    assert output.lines("de") == SOURCES
+    assert output.lines("en") == expected
+    assert output.times().keys() == {f"shard-0000{number}.txt" for number in range(1, 6)}
+    manifest = output.manifest
+    content = Path(checkpoint).read_bytes()
+    assert manifest["teacher"]["sha256"] == hashlib.sha256(content).hexdigest()
+    assert manifest["teacher"]["berts"].keys() == {"source", "target"}
+    assert manifest["teacher"]["decoding"] == dataclasses.asdict(DecodingOptions())
+    source = Path(f"{train}.de")
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    assert manifest["inputs"] == [{"file": str(source), "sha256": digest, "lines": 14}]
+    assert manifest["made_from"]["lines"] == 14
+    assert manifest["made_from"]["decoding"] == {}  # all as usual
+    assert [shard["lines"] for shard in manifest["shards"]] == [3, 3, 3, 3, 2]
+    assert [(shard["cut"], shard["unknown"]) for shard in manifest["shards"]] == [
+        (0, 0), (0, 0), (0, 0), (1, 1), (0, 0),
+    ]  # fmt: skip
+    result = manifest["result"]
+    assert (result["read"], result["pairs"], result["dropped"]) == (14, 14, {})
+    target = (output.path / "train.en").read_bytes()
+    assert result["files"]["train.en"] == hashlib.sha256(target).hexdigest()
+    assert manifest["filter"] is None
+    assert manifest["distilled"]["teacher"] == checkpoint
+    assert manifest["versions"]["torch"] == torch.__version__
+    assert "warning: 1 of 14 lines are longer than what the teacher takes" in outcome.errors
+    assert "warning: 1 of 14 lines are made of words that the teacher's" in outcome.errors
+    assert not output.leftovers()
+
+
+def test_only_missing_shards_are_translated(
+    run: Run, command: list[str], output: Folder, expected: list[str]
+) -> None:
+    assert run(*command).status == 0
+    before = output.times()
+    (output.path / "shards" / "shard-00002.txt").write_text("half")
+    (output.path / "shards" / "shard-00004.json").unlink()
+    outcome = run(*command)
+    assert "translating 2 shards of 5 in all" in outcome.errors
+    after = output.times()
+    assert {name for name in after if after[name] != before[name]} == {
+        "shard-00002.txt",
+        "shard-00004.txt",
+    }
+    assert output.lines("en") == expected
+    again = run(*command)
+    assert "translating" not in again.errors
+    assert output.times() == after
+
+
+def test_ctrl_c_keeps_finished_shards(
+    run: Run,
+    command: list[str],
+    output: Folder,
+    expected: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    original, calls = Translator.translate_n_best, []
+
+    def translate(self: Translator, lines: list[str], *more: Any, **named: Any) -> Any:
+        calls.append(lines)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(self, lines, *more, **named)
+
+    monkeypatch.setattr(Translator, "translate_n_best", translate)
+    assert run(*command).status == 130
+    before = output.times()
+    assert before.keys() == {"shard-00001.txt", "shard-00002.txt"}
+    assert output.result is None
+    assert not (output.path / "train.de").exists()
+    assert run(*command).status == 0
+    assert len(calls) == 6  # two, the interrupted one, and the missing three
+    assert before.items() <= output.times().items()
+    assert output.lines("en") == expected
+
+
+def test_parts_make_the_whole(
+    run: Run, command: list[str], output: Folder, expected: list[str]
+) -> None:
+    first = run(*command, "--part", "2/2")
+    assert first.status == 0
+    assert output.times().keys() == {"shard-00002.txt", "shard-00004.txt"}
+    assert "all shards of part 2/2 are done; 3 of other parts are missing" in first.errors
+    assert not (output.path / "train.en").exists()
+    second = run(*command, "--part", "1/2")
+    assert second.status == 0
+    assert output.lines("de") == SOURCES
+    assert output.lines("en") == expected
+
+
+@pytest.mark.slow
+def test_several_workers_make_what_one_does(
+    run: Run, command: list[str], output: Folder, expected: list[str]
+) -> None:
+    outcome = run(*command, "--workers", "2")
+    assert outcome.status == 0, outcome.errors
+    assert output.lines("en") == expected
+    assert not multiprocessing.active_children()
+
+
+def test_a_worker_that_is_killed(
+    run: Run, command: list[str], output: Folder, expected: list[str]
+) -> None:
+    assert run(*command, "--part", "1/2").status == 0
+    before = output.times()
+
+    def kill_one() -> None:
+        while not multiprocessing.active_children():
+            time.sleep(0.01)
+        os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    outcome = run(*command, "--workers", "2")
+    killer.join()
+    assert outcome.status == 2
+    assert "The process that had shard " in outcome.errors
+    assert "was ended by SIGKILL, perhaps for want of memory" in outcome.errors
+    assert before.items() <= output.times().items()
+    assert not multiprocessing.active_children()
+    assert run(*command).status == 0
+    assert output.lines("en") == expected
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_all_workers(command: list[str], output: Folder, train: str) -> None:
+    write(Path(f"{train}.de"), SOURCES * 40)
+    command[command.index("--shard-lines") + 1] = "1"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "abnet.cli", *command, "--workers", "2"],
+        stderr=subprocess.PIPE, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    deadline = time.monotonic() + 300
+    while not output.times() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in errors
+    assert output.times()
+    assert output.result is None
+
+
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
+def test_a_shard_that_fails_is_named(
+    run: Run, command: list[str], output: Folder, workers: str
+) -> None:
+    assert run(*command, "--part", "5/5").status == 0
+    (output.path / "shards" / "shard-00001.txt").mkdir()
+    outcome = run(*command, "--workers", workers)
+    assert outcome.status == 2
+    assert "Shard 1 (lines 1 to 3) could not be translated (IsADirectoryError" in outcome.errors
+    assert not output.leftovers()
+
+
+def test_other_settings_are_refused(
+    run: Run, command: list[str], output: Folder, train: str, checkpoint: str, tiny_model: AbNet
+) -> None:
+    assert run(*command).status == 0
+    before = output.times()
+    changes = [("decoding", ["--iterations", "3"]), ("shard_lines", ["--shard-lines", "4"])]
+    for name, change in changes:
+        outcome = run(*command, *change)
+        assert outcome.status == 2
+        assert f"holds what was made from something else: {name} (" in outcome.errors
+    write(Path(f"{train}.de"), SOURCES[:5])
+    assert "something else: inputs (" in run(*command).errors
+    write(Path(f"{train}.de"), SOURCES)
+    with torch.no_grad():
+        tiny_model.encoder.length.table.weight.add_(1.0)
+    save_checkpoint(checkpoint, tiny_model)
+    assert "something else: teacher (" in run(*command).errors
+    assert output.times() == before
+    assert run(*command, "--overwrite", "--shard-lines", "7", "--iterations", "1").status == 0
+    assert output.times().keys() == {"shard-00001.txt", "shard-00002.txt"}
+    assert output.manifest["teacher"]["decoding"]["iterations"] == 1
+
+
+def test_another_filter_or_name_needs_no_translation(
+    run: Run, command: list[str], output: Folder
+) -> None:
+    assert run(*command).status == 0
+    before = output.times()
+    command.remove("--no-filter")
+    outcome = run(*command, "--max-ratio", "50", "--max-repeats", "99", "--teacher-name", "tiny")
+    assert outcome.status == 0
+    assert output.times() == before
+    result = output.result
+    assert result["dropped"]["empty"] >= 1
+    assert (result["dropped"]["cut"], result["dropped"]["unknown"]) == (1, 1)
+    assert result["pairs"] == 14 - sum(result["dropped"].values())
+    assert output.manifest["filter"] == {
+        "max_ratio": 50.0, "max_repeats": 99, "drop_copies": False,
+    }  # fmt: skip
+    assert output.manifest["distilled"]["teacher"] == "tiny"
+    assert not {"", SOURCES[9], SOURCES[10]} & set(output.lines("de"))
+    assert len(output.lines("de")) == len(output.lines("en")) == result["pairs"]
+
+
+@pytest.fixture
+def adopt(train: str, output: Folder) -> list[str]:
+    """The command with translations of another program."""
+    write(Path(f"{train}.de"), ["ein Hund", "eine Katze", "zwei Frauen", "ein Mann"])
+    return ["distill", "--train", train, "--pair", "de-en", "--output", str(output.path)]
+
+
+def test_translations_of_another_program(
+    run: Run, adopt: list[str], output: Folder, tmp_path: Path
+) -> None:
+    parts = [write(tmp_path / "1", ["a dog", ""]), write(tmp_path / "2", ["two women", "Ein Mann"])]
+    told = ["--teacher-name", "transformer-big, beam 5", "--drop-copies"]
+    outcome = run(*adopt, "--translations", *parts, *told)
+    assert outcome.status == 0, outcome.errors
+    assert "2 pairs of 4; dropped: 1 copy, 1 empty" in outcome.errors
+    assert output.lines("de") == ["ein Hund", "zwei Frauen"]
+    assert output.lines("en") == ["a dog", "two women"]
+    assert output.manifest["distilled"] == {"teacher": "transformer-big, beam 5"}
+    digests = [hashlib.sha256(part.read_bytes()).hexdigest() for part in parts]
+    assert [one["sha256"] for one in output.manifest["teacher"]["translations"]] == digests
+    renamed = ["--teacher-name", "big", "--no-filter"]
+    assert run(*adopt, "--translations", *parts, *renamed).status == 0
+    assert output.manifest["teacher"]["name"] == output.manifest["distilled"]["teacher"] == "big"
+    assert output.lines("en") == ["a dog", "", "two women", "Ein Mann"]
+    parts[0].write_text("a dog\na cat\n")
+    assert "something else: translations" in run(*adopt, "--translations", *parts, *told).errors
+
+
+def test_logs_of_fairseq_generate(
+    run: Run, adopt: list[str], output: Folder, tmp_path: Path
+) -> None:
+    logs = [tmp_path / "0.out", tmp_path / "1.out"]
+    logs[0].write_text("D-2\t-0.1\ttwo women\nD-0\t-0.1\ta dog\nD-0\t-0.4\tdog\n")
+    logs[1].write_text("D-3\t-0.1\ta man\nD-1\t-0.1\ta cat\n")
+    outcome = run(*adopt, "--generate-output", *logs, "--teacher-name", "big")
+    assert outcome.status == 0, outcome.errors
+    assert output.lines("en") == ["a dog", "a cat", "two women", "a man"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "must have one of a checkpoint, --translations and --generate-output"),
+        (["x.pt", "--translations", "y"], "must have one of a checkpoint, --translations and"),
+        (["--translations", "one"], "`--teacher-name` must say which model made"),
+        (["--translations", "one", "--teacher-name", "x"], "one has 1 and "),
+        (["--translations", "none", "--teacher-name", "x"], "Cannot read none"),
+        (["no.pt"], "There is no checkpoint 'no.pt'"),
+        (["ok.safetensors", "--part", "3/2"], "`--part` must be I/N"),
+        (["ok.safetensors", "--shard-lines", "0"], "`--shard-lines` must be at least 1"),
+        (["ok.safetensors", "--batch-size", "0"], "`batch_size` must be at least 1"),
+        (["ok.safetensors", "--iterations", "0"], "`iterations` must be at least 1"),
+        (["ok.safetensors", "--max-ratio", "0"], "`max_ratio` must be at least 1"),
+        (
+            ["ok.safetensors", "--workers", "1", "--devices", "a,b"],
+            "`--workers` must be at least 2",
+        ),
+        (["ok.safetensors", "--pair", "de"], "`--pair` must be two languages"),
+        (
+            ["ok.safetensors", "--pair", "it-en"],
+            "`--train` must be what two files",
+        ),
+    ],
+)
+def test_arguments_that_cannot_be(
+    run: Run,
+    adopt: list[str],
+    checkpoint: str,
+    output: Folder,
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "one", ["a dog"])
+    shutil.copy(checkpoint, tmp_path / "ok.safetensors")
+    positional = [one for one in arguments[:1] if one.endswith((".pt", ".safetensors"))]
+    outcome = run("distill", *positional, *adopt[1:], *arguments[len(positional) :])
+    assert outcome.status == 2
+    assert re.search(message, outcome.errors), outcome.errors
+    assert not output.path.exists()
+
+
+def test_text_that_changes_on_the_way(checkpoint: str, train: str, tmp_path: Path) -> None:
+    shards = Shards(tmp_path / "shards", 15, 10)
+    lines = Lines((Path(f"{train}.de"),))
+    work = Work(Path(checkpoint), None, None, DecodingOptions(), 32, lines, shards)
+    with pytest.raises(AbNetError, match=r"shard 2 \(lines 11 to 15\) has 4 lines now"):
+        ShardTranslator(work, "cpu").translate(2)
+    with pytest.raises(AbNetError, match=r"shard 2 \(lines 11 to 15\) has 0 lines now"):
+        ShardTranslator(work._replace(lines=Lines(())), "cpu").translate(2)
+
+
+def test_a_shard_that_another_call_finished_is_left(
+    checkpoint: str, train: str, tmp_path: Path
+) -> None:
+    shards = Shards(tmp_path / "shards", 14, 10)
+    lines = Lines((Path(f"{train}.de"),))
+    work = Work(Path(checkpoint), None, None, DecodingOptions(), 32, lines, shards)
+    shards.save(1, ["theirs"] * 10, [], [], 0)
+    translator = ShardTranslator(work, "cpu")
+    assert [translator.translate(1), translator.translate(2)] == [10, 4]
+    assert shards.read(1) == ["theirs"] * 10
+    assert shards.missing() == []
+
+
+def test_a_device_that_cannot_be(run: Run, command: list[str]) -> None:
+    outcome = run(*command, "--devices", "nowhere")
+    assert outcome.status == 2
+    assert "`device` must be one that this torch can use, but is 'nowhere'" in outcome.errors
+
+
+def test_foreign_folders_stay(run: Run, command: list[str], output: Folder) -> None:
+    mine = write(output.path / "train.en", ["mine"])
+    outcome = run(*command, "--overwrite")
+    assert outcome.status == 2
+    assert f"but {output.path} has train.en and no manifest.json" in outcome.errors
+    (output.path / "manifest.json").write_text('{"made_from": {"pair": "de-en"}}')
+    outcome = run(*command, "--overwrite")
+    assert "is another command's" in outcome.errors
+    assert mine.read_text() == "mine\n"
