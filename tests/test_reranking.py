@@ -59,7 +59,9 @@ def test_scores_are_those_of_single_sentences(
     model: AbNet, judge: AbNet, weight: float, penalty: float
 ) -> None:
     source = source_of(model)
-    options = DecodingOptions(iterations=3, length_beam=5, n_best=3, length_penalty=penalty)
+    options = DecodingOptions(
+        iterations=3, length_beam=5, n_best=3, length_penalty=penalty, patience=1
+    )
     every = mask_predict(model, source, replace(options, n_best=5))
     found = decode(model, source, options, Reranker(judge, weight))
     moved, ends = 0, set()

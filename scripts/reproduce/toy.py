@@ -71,12 +71,16 @@ class Toy:
                 ),
             ),
             lambda: self._name_languages(languages),
-            self._bert("bert-de", "de"),
-            self._bert("bert-en", "en"),
-            self._bert("bert-both", *PAIR),
         ]
+        needed = {Path(option).name for row in rows for option in self.berts(row)}
         gpt = ("python", "-m", "scripts.reproduce.toy", str(self.text / "train.en"))
-        return [*made, Step("gpt-en", self.folder, (*gpt, str(self.folder / "gpt-en")))]
+        makers = {
+            "bert-de": self._bert("bert-de", "de"),
+            "bert-en": self._bert("bert-en", "en"),
+            "bert-both": self._bert("bert-both", *PAIR),
+            "gpt-en": Step("gpt-en", self.folder, (*gpt, str(self.folder / "gpt-en"))),
+        }
+        return [*made, *(step for name, step in makers.items() if name in needed)]
 
     def _bert(self, name: str, *languages: str) -> Step:
         texts = [str(self.text / f"train.{language}") for language in languages]

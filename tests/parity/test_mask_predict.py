@@ -123,7 +123,7 @@ def test_an_ensemble_equals_the_reference_loop(
 def test_sentences_stop_early_and_at_different_passes(lively_model: AbNet) -> None:
     assert lively_model.source_tokenizer is not None
     source = batch(lively_model.source_tokenizer, LINES)
-    results = mask_predict(lively_model, source, DecodingOptions(length_beam=1))
+    results = mask_predict(lively_model, source, DecodingOptions(length_beam=1, patience=1))
     passes = {hypotheses[0].passes for hypotheses in results}
     assert min(passes) < 10
     assert len(passes) > 1
