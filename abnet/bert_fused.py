@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from abnet.adapters import CrossAttention, KeysValues
 from abnet.backbone import Backbone
-from abnet.encoder import Encoder, EncoderOutput
+from abnet.encoder import Encoder, EncoderBesideBert, EncoderOutput
 from abnet.errors import AbNetError
 from abnet.length import LengthPredictor
 from abnet.tokenizer import SymbolIds
@@ -77,7 +77,7 @@ class BertAttention(nn.Module):
         return 0.0 if drawn >= 1.0 - self.drop_net / 2 else 0.5
 
 
-class FusedEncoder(Encoder):
+class FusedEncoder(EncoderBesideBert):
     """The encoder: `LN(x + (self-attention + BERT attention) / 2)`, then the feed-forward part.
 
     [LENGTH] is in the Transformer's sequence only; it attends to the BERT as the others do.
@@ -103,21 +103,10 @@ class FusedEncoder(Encoder):
         keep_cls: bool,
         bert: Encoder,
     ) -> None:
-        super().__init__(backbone, attentions, length, symbols, keep_cls)
+        super().__init__(backbone, attentions, length, symbols, keep_cls, bert)
         if backbone.halves is None:
             raise AbNetError("`backbone` must have layers that can be split, but has not.")
         self.halves = backbone.halves
-        self.bert = bert
-
-    @property
-    def max_positions(self) -> int:
-        """The longest source in tokens, [SEP] included, that Transformer and BERT can read."""
-        return min(super().max_positions, self.bert.max_positions)
-
-    @property
-    def bert_backbone(self) -> Backbone:
-        """The source BERT."""
-        return self.bert.backbone
 
     def forward(self, source: Tensor) -> EncoderOutput:
         """source: (B, S) ids, right-padded."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from abnet.backbone import Backbone
-from abnet.encoder import Encoder, EncoderOutput
+from abnet.encoder import Encoder, EncoderBesideBert, EncoderOutput
 from abnet.length import LengthPredictor
 from abnet.tokenizer import SymbolIds
 
@@ -49,7 +49,7 @@ class DynamicSwitch(nn.Module):
         return mixed
 
 
-class SwitchedEncoder(Encoder):
+class SwitchedEncoder(EncoderBesideBert):
     """The encoder: embeddings and BERT through the switch, then the layers of a Transformer.
 
     [LENGTH] stands in front of what comes out of the switch.
@@ -74,19 +74,8 @@ class SwitchedEncoder(Encoder):
     ) -> None:
         switch = DynamicSwitch(backbone.hidden_size, bert.backbone.hidden_size)
         adapters = nn.ModuleDict({"switch": switch})
-        super().__init__(backbone, adapters, length, symbols, keep_cls)
-        self.bert = bert
+        super().__init__(backbone, adapters, length, symbols, keep_cls, bert)
         self.distill = distill
-
-    @property
-    def max_positions(self) -> int:
-        """The longest source in tokens, [SEP] included, that Transformer and BERT can read."""
-        return min(super().max_positions, self.bert.max_positions)
-
-    @property
-    def bert_backbone(self) -> Backbone:
-        """The source BERT."""
-        return self.bert.backbone
 
     @property
     def switch(self) -> DynamicSwitch:

@@ -108,6 +108,41 @@ class Encoder(nn.Module):
         return EncoderOutput(hidden[:, 1:], padding, self.length(hidden[:, 0]))
 
 
+class EncoderBesideBert(Encoder):
+    """A Transformer that reads a BERT's states of the same source; what with, subclasses say.
+
+    Args:
+        backbone: the Transformer.
+        adapters: what reads the BERT.
+        length: the [LENGTH] vector and its head; `None` for none.
+        symbols: special ids of the source vocabulary.
+        keep_cls: put [CLS] in front, for Transformer and BERT.
+        bert: the BERT alone.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        adapters: nn.ModuleDict,
+        length: LengthPredictor | None,
+        symbols: SymbolIds,
+        keep_cls: bool,
+        bert: Encoder,
+    ) -> None:
+        super().__init__(backbone, adapters, length, symbols, keep_cls)
+        self.bert = bert
+
+    @property
+    def max_positions(self) -> int:
+        """The longest source in tokens, [SEP] included, that Transformer and BERT can read."""
+        return min(super().max_positions, self.bert.max_positions)
+
+    @property
+    def bert_backbone(self) -> Backbone:
+        """The source BERT."""
+        return self.bert.backbone
+
+
 def prepend_symbol(ids: Tensor, symbol: int) -> Tensor:
     """(B, L) ids -> (B, 1+L) ids with `symbol` in front."""
     return torch.cat([ids.new_full((ids.size(0), 1), symbol), ids], dim=1)

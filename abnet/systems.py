@@ -10,6 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+CRITERIA = {  # of the plugin, by objective
+    "conditional_masked_lm": "conditional_masked_lm",
+    "autoregressive": "autoregressive_lm",
+}
+
 
 @dataclass(frozen=True)
 class System:
@@ -36,6 +41,16 @@ class System:
     target_bert: str | None = None
     starts_from: str | None = None
     soft_teacher: str | None = None
+
+    @property
+    def objective(self) -> str:
+        """What it is trained for."""
+        return str(self.options.get("objective", "conditional_masked_lm"))
+
+    @property
+    def criterion(self) -> str:
+        """The plugin's criterion, `fairseq-train --criterion`."""
+        return CRITERIA[self.objective]
 
 
 _RELEASED: dict[str, Any] = {

@@ -13,6 +13,7 @@ import torch
 
 from abnet.config import AbNetConfig
 from abnet.errors import AbNetError
+from abnet.systems import CRITERIA
 from fairseq_plugins.command_line import check_whole
 
 logger = logging.getLogger(__name__)
@@ -28,10 +29,6 @@ SHAPELESS = (
     "objective",
     "transformer_heads",
 )
-CRITERIA = {  # of each objective
-    "conditional_masked_lm": "conditional_masked_lm",
-    "autoregressive": "autoregressive_lm",
-}
 DEFAULTS = {field.name: field.default for field in fields(AbNetConfig)}
 
 

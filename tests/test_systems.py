@@ -48,9 +48,7 @@ TRAINED = {
     "rnd2gpt": WHOLE,
     "rnd2rnd": WHOLE,
 }
-AUTOREGRESSIVE = [
-    name for name, system in SYSTEMS.items() if system.options.get("objective") == "autoregressive"
-]
+AUTOREGRESSIVE = [name for name, system in SYSTEMS.items() if system.objective == "autoregressive"]
 
 
 def loss(model: AbNet) -> torch.Tensor:

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from abnet.config import AbNetConfig
 from abnet.systems import SYSTEMS
 from benchmarks import quality, records
 from benchmarks.markdown import NOT_MEASURED, markdown_table
@@ -25,10 +24,6 @@ BACK_TRANSLATED = "_bt"  # behind the name of a corpus that has back-translation
 AVERAGE = "checkpoint_average.pt"
 TEACHER = "transformer_big"  # of the distilled WMT14
 WMT_BERTS = {"en": "bert-base-cased", "de": "bert-base-german-cased"}
-CRITERIA = {
-    "conditional_masked_lm": "conditional_masked_lm",
-    "autoregressive": "autoregressive_lm",
-}
 
 
 @dataclass(frozen=True)
@@ -45,14 +40,9 @@ class Paper:
     toy: Toy | None
     options: tuple[str, ...] = ()
 
-    def objective(self, row: Row) -> str:
-        """The objective of a row's system."""
-        options = SYSTEMS[row.system].options
-        return str(options.get("objective", AbNetConfig.objective))
-
     def is_distilled(self, row: Row) -> bool:
         """Parallel systems learn WMT14 from an autoregressive teacher, as in the paper."""
-        return row.corpus == "wmt14" and self.objective(row) == "conditional_masked_lm"
+        return row.corpus == "wmt14" and SYSTEMS[row.system].objective == "conditional_masked_lm"
 
     def teacher(self, row: Row) -> Row:
         """The row that makes a distilled row's training data."""
@@ -158,7 +148,7 @@ class Paper:
     def _training(self, row: Row, data: Path, folder: Path, *more: str) -> tuple[str, ...]:
         command = ("env", f"DATA={data}", f"SAVE={folder}")
         command += (_script("train", row.corpus.removesuffix(BACK_TRANSLATED)), row.pair)
-        command += ("--arch", row.system, "--criterion", CRITERIA[self.objective(row)])
+        command += ("--arch", row.system, "--criterion", SYSTEMS[row.system].criterion)
         command += (*more, *row.options)
         if self.toy is not None:
             command += self.toy.options(row)
@@ -186,7 +176,7 @@ class Paper:
         run, target = self.run(row), row.pair.partition("-")[2]
         training = quality.read_training(run, run / "train.log")
         found = quality.score_runs([run], self.data(row) / "raw" / f"test.{target}", str)
-        parallel = self.objective(row) == "conditional_masked_lm"
+        parallel = SYSTEMS[row.system].objective == "conditional_masked_lm"
         decoding = {"passes": 10, "length_beam": 4} if parallel else {"beam": 5}
         return {
             "kind": "quality",

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from abnet.config import AbNetConfig
-from abnet.systems import PRESETS
 from abnet.systems import SYSTEMS as SYSTEM_TABLE
 from scripts.reproduce.sizes import Size
 from scripts.reproduce.steps import Step, StepError
@@ -34,7 +32,6 @@ ARCHITECTURES = {  # of ours, in the plugin
 ABNETS = ("abnet", "abnet_fb", "abnet_sc")
 SYSTEMS = (*FAIRSEQ, *ARCHITECTURES)
 SHAPED_AS_ABNET = tuple(name for name, arch in ARCHITECTURES.items() if arch in ABNETS)
-CRITERIA = {"autoregressive": "autoregressive_lm"}  # of objectives, where it is not named so
 DIRECTIONS = ("de-en", "en-de")
 PASSES = 10
 LENGTH_BEAM = 4
@@ -164,7 +161,7 @@ class Multi30k:
             source, target = map(str, self.berts(system, direction))
             special = ["--task", "translation_abnet", "--arch", ARCHITECTURES[system]]
             special += ["--source-bert", source, "--target-bert", target]
-            special += ["--criterion", CRITERIA.get(objective_of(system), objective_of(system))]
+            special += ["--criterion", SYSTEM_TABLE[ARCHITECTURES[system]].criterion]
         elif system == "transformer":
             special = ["--task", "translation", "--arch", "transformer"]
             special += ["--criterion", "label_smoothed_cross_entropy", *rival]
@@ -248,7 +245,7 @@ def is_ours(system: str) -> bool:
 
 def objective_of(system: str) -> str:
     """The objective of a system of ours."""
-    return str(PRESETS[ARCHITECTURES[system]].get("objective", AbNetConfig.objective))
+    return SYSTEM_TABLE[ARCHITECTURES[system]].objective
 
 
 def start_of(system: str) -> str | None:

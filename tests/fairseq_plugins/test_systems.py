@@ -14,8 +14,6 @@ from tests.fairseq_plugins.commands import lines, logged, run
 from tests.fairseq_plugins.conftest import Corpus, sentence_pairs, write_corpus
 from tests.systems import Toys, berts_of, needs, small_options
 
-CRITERIA = {"autoregressive": "autoregressive_lm"}
-
 
 @pytest.fixture(scope="module")
 def corpora(toys: Toys, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Corpus]:
@@ -35,7 +33,6 @@ def test_from_training_to_a_translation(
 ) -> None:
     source, target = berts_of(name, toys)
     corpus = corpora[source, target]
-    objective = str(SYSTEMS[name].options.get("objective", "conditional_masked_lm"))
     small = [
         text
         for option, value in {**small_options(name), **needs(name, toys)}.items()
@@ -43,7 +40,7 @@ def test_from_training_to_a_translation(
     ]
     output = run(
         "train", corpus.data_bin, "--save-dir", tmp_path, "--cpu", "--num-workers", 0,
-        *("--arch", name, "--criterion", CRITERIA.get(objective, objective)),
+        *("--arch", name, "--criterion", SYSTEMS[name].criterion),
         *("--source-bert", source, "--target-bert", target, *small),
         *("--optimizer", "adam", "--lr", "0.001", "--max-tokens", 150, "--max-update", 3),
         *("--log-format", "simple", "--log-interval", 1, "--no-epoch-checkpoints"),
@@ -51,7 +48,7 @@ def test_from_training_to_a_translation(
     losses = logged(output, "train_inner", "loss")
     assert len(losses) == 3
     checkpoint = tmp_path / "checkpoint_last.pt"
-    parallel = objective == "conditional_masked_lm"
+    parallel = SYSTEMS[name].objective == "conditional_masked_lm"
     longest = () if parallel else ("--max-len-a", 2, "--max-len-b", 50)  # as the library has it
     options = ("--path", checkpoint, "--cpu", "--num-workers", 0, *longest)
     printed = run("generate", corpus.data_bin, *options)
