@@ -11,9 +11,10 @@ import torch
 from abnet.checkpoint import save_checkpoint
 from abnet.config import AbNetConfig
 from abnet.model import AbNet
+from scripts.reproduce.toy import make_gpt
 from tests.pretraining import WORDS
 from tests.systems import Toys, lively_model
-from tests.tiny import ENGLISH, GERMAN, make_bert, make_gpt
+from tests.tiny import ENGLISH, GERMAN, make_bert
 
 
 class TinyBerts(NamedTuple):
@@ -36,7 +37,9 @@ def tiny_berts(tmp_path_factory: pytest.TempPathFactory) -> TinyBerts:
 @pytest.fixture(scope="session")
 def tiny_gpt(tmp_path_factory: pytest.TempPathFactory) -> str:
     """An English GPT-2: 3 layers, 24 wide, 96 positions."""
-    return str(make_gpt(tmp_path_factory.mktemp("gpt") / "gpt-en", ENGLISH, seed=2))
+    folder = tmp_path_factory.mktemp("gpt") / "gpt-en"
+    make_gpt(ENGLISH, folder, hidden=24, layers=3, heads=4, positions=96, deviation=0.3, seed=2)
+    return str(folder)
 
 
 @pytest.fixture(scope="session")

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import tokenizers
 import torch
 import transformers
-from transformers import (
-    BertTokenizer,
-    GPT2Config,
-    GPT2LMHeadModel,
-    GPT2TokenizerFast,
-    PreTrainedModel,
-)
+from transformers import BertTokenizer, PreTrainedModel
 
 GERMAN = [
     "der kleine Hund läuft über die Wiese .",
@@ -52,26 +45,6 @@ def make_bert(folder: Path, text: list[str], seed: int, kind: str = "bert", **sh
     torch.manual_seed(seed)
     model = random_model(kind, len(pieces), **shape)
     model.save_pretrained(folder)
-    return folder
-
-
-def make_gpt(folder: Path, text: list[str], seed: int, hidden: int = 24) -> Path:
-    """Saves a random GPT-2 whose byte-level tokenizer has one special symbol, as GPT-2's own."""
-    end = "<|endoftext|>"
-    tokenizer = tokenizers.ByteLevelBPETokenizer()
-    tokenizer.train_from_iterator(
-        text, vocab_size=300, min_frequency=2, special_tokens=[end], show_progress=False
-    )
-    folder.mkdir(parents=True)
-    GPT2TokenizerFast(
-        tokenizer_object=tokenizer._tokenizer, bos_token=end, eos_token=end, unk_token=end
-    ).save_pretrained(folder)
-    torch.manual_seed(seed)
-    config = GPT2Config(
-        vocab_size=tokenizer.get_vocab_size(), n_embd=hidden, n_layer=3, n_head=4,
-        n_positions=96, initializer_range=0.3, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
-    GPT2LMHeadModel(config).save_pretrained(folder)
     return folder
 
 

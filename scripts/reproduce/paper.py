@@ -70,13 +70,9 @@ class Paper:
         first = (
             [] if start is None else [*self.before(start), self.train(start), self.average(start)]
         )
-        return [*first, *self.prepare(row)]
+        return [*first, *self.prepare(row), *self._teach(row)]
 
     def prepare(self, row: Row) -> list[Step]:
-        """All that a row's training needs: its data, and the teacher of soft labels."""
-        return [*self._prepare_data(row), *self._teach(row)]
-
-    def _prepare_data(self, row: Row) -> list[Step]:
         """Clean text, pieces and binary files, with the teacher's training before them."""
         data, system = self.data(row), SYSTEMS[row.system]
         berts: tuple[str, ...] = ()

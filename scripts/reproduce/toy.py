@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,8 +99,20 @@ class Toy:
                     path.write_bytes(german)
 
 
-def make_gpt(lines: Iterator[str], folder: Path) -> None:
-    """Saves a random GPT-2 of two layers with a byte-level tokenizer learned from the lines."""
+def make_gpt(
+    lines: Iterable[str],
+    folder: Path,
+    hidden: int = 16,
+    layers: int = 2,
+    heads: int = 2,
+    positions: int = 128,
+    deviation: float = 0.02,
+    seed: int = 1,
+) -> None:
+    """Saves a random GPT-2 with a byte-level tokenizer learned from the lines.
+
+    Its one special symbol is that of GPT-2 itself.
+    """
     import tokenizers
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
@@ -111,10 +123,10 @@ def make_gpt(lines: Iterator[str], folder: Path) -> None:
     GPT2TokenizerFast(
         tokenizer_object=tokenizer._tokenizer, bos_token=end, eos_token=end, unk_token=end
     ).save_pretrained(folder)
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     config = GPT2Config(
-        vocab_size=tokenizer.get_vocab_size(), n_embd=16, n_layer=2, n_head=2, n_positions=128,
-        bos_token_id=0, eos_token_id=0,
+        vocab_size=tokenizer.get_vocab_size(), n_embd=hidden, n_layer=layers, n_head=heads,
+        n_positions=positions, initializer_range=deviation, bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
     GPT2LMHeadModel(config).save_pretrained(folder)
 

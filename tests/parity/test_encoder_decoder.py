@@ -13,9 +13,10 @@ from abnet.config import AbNetConfig
 from abnet.masking import shift_targets
 from abnet.model import AbNet
 from abnet.objective import training_loss
+from scripts.reproduce.toy import make_gpt
 from tests.batches import batch
 from tests.systems import small_pairs
-from tests.tiny import ENGLISH, GERMAN, make_bert, make_gpt
+from tests.tiny import ENGLISH, GERMAN, make_bert
 
 STEPS = 60
 
@@ -138,7 +139,8 @@ def test_beam_search_is_theirs(
 
 def test_logits_with_a_gpt_are_theirs(wide_berts: tuple[str, str], tmp_path: Path) -> None:
     source, _ = wide_berts
-    target = str(make_gpt(tmp_path / "gpt", ENGLISH, seed=3, hidden=32))
+    target = str(tmp_path / "gpt")
+    make_gpt(ENGLISH, tmp_path / "gpt", hidden=32, layers=3, heads=4, deviation=0.3, seed=3)
     config = AbNetConfig.from_preset("bert2gpt", source_bert=source, target_bert=target)
     torch.manual_seed(6)
     ours = AbNet.from_pretrained(config).eval()

@@ -77,7 +77,7 @@ def test_bert_fused_starts_from_a_trained_transformer(tmp_path: Path) -> None:
 def test_a_teacher_of_soft_labels_is_trained_first_on_the_same_data(tmp_path: Path) -> None:
     work = Paper(tmp_path, None, ("--bf16",))
     student = of_system("bert_distilled", "iwslt14", "de-en")
-    prepare, train, average = work.prepare(student)
+    prepare, train, average = work.before(student)
     assert prepare.name == "prepare-iwslt14.de-en"
     assert {train.folder, average.folder} == {work.run(student) / "teacher"}
     command = " ".join(train.command)
