@@ -102,6 +102,8 @@ def factors(size: Size) -> list[Trial]:
         Trial("pre-training", "pre-training", "none", bert=words("--updates 1")),
         Trial("pre-training", "pre-training", "quarter", bert=words(f"--updates {few}")),
         Trial("pre-training", "pre-training", "double", bert=words(f"--updates {many}")),
+        Trial("masking", "masking", "decoder", bert=words("--masking decoder")),
+        Trial("masking", "mask-share", "0.4", bert=words("--mask-share 0.4")),
     ]
 
 
@@ -114,6 +116,7 @@ GROUPS = (
     "tuning",
     "together",
     "pre-training",
+    "masking",
 )
 
 
@@ -154,6 +157,14 @@ def _tuning(system: str, size: Size) -> list[Trial]:
     ]
     if system != "abnet":
         trials += _others(own, "tuning", "dropout", ("0", "0.1", "0.3"))
+    if system == "cmlm":
+        # BERT's initialisation and scaled words drown the positions, all that tells masks apart.
+        learned, small = ("--encoder-learned-pos", "--decoder-learned-pos"), ("--apply-bert-init",)
+        trials += [
+            Trial("tuning", "positions", "sinusoidal", without=learned),
+            Trial("tuning", "initialisation", "fairseq", without=small),
+            Trial("tuning", "both", "fairseq and sinusoidal", without=(*learned, *small)),
+        ]
     return [replace(trial, system=system) for trial in trials]
 
 

@@ -64,7 +64,7 @@ def test_the_commands_know_all_options(
             assert option[2:].replace("-", "_") in args, option
         for option in trial.bert[::2]:
             pretrain = parse([*work.pretrain("de").command, *trial.bert], monkeypatch)
-            assert str(vars(pretrain)[option[2:]]) == trial.bert[1]
+            assert str(vars(pretrain)[option[2:].replace("-", "_")]) == trial.bert[1]
 
 
 def test_names_are_files_of_their_own() -> None:
@@ -93,6 +93,9 @@ def test_the_script_and_its_errors(
     with pytest.raises(SystemExit):
         recipe.main([str(data), "--groups", "head,luck"])
     assert "must be of adapters, " in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        recipe.main([str(data), "--groups", "pre-training,masking", "--only", "masking,luck"])
+    assert "must be of pre-training, masking, mask-share, not" in capsys.readouterr().err
     (data / "valid.en").unlink()
     with pytest.raises(SystemExit):
         recipe.main([str(data)])
