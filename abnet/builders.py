@@ -19,6 +19,7 @@ from abnet.backbone import (
 from abnet.bert_fused import BertAttention, FusedCrossAttention, FusedEncoder
 from abnet.config import AbNetConfig
 from abnet.ct_nmt import SwitchedEncoder
+from abnet.ctc import FrameInput
 from abnet.decoder import Decoder
 from abnet.encoder import Encoder
 from abnet.errors import AbNetError
@@ -153,7 +154,12 @@ def build_decoder(config: AbNetConfig, backbones: Backbones, symbols: SymbolIds)
     adapters = nn.ModuleDict(
         {str(layer): make(config, backbones) for layer in _top_layers("decoder", count, backbone)}
     )
-    return Decoder(backbone, adapters, symbols, config.keep_cls and not causal, causal, inside)
+    frames = blank = None
+    if config.objective == "ctc":
+        frames = FrameInput(backbone.hidden_size, backbones.source.hidden_size)
+        blank = nn.Linear(backbone.hidden_size, 1)
+    keep_cls = config.keep_cls and not causal
+    return Decoder(backbone, adapters, symbols, keep_cls, causal, inside, frames, blank)
 
 
 def _adapter(config: AbNetConfig, backbones: Backbones) -> CrossAttentionAdapter:

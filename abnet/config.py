@@ -37,7 +37,8 @@ class AbNetConfig:
     """"bert": the target BERT (or GPT-2) with cross-attention; "transformer": one from scratch;
     "bert_fused": one from scratch whose layers also attend to the source BERT's output."""
     objective: str = "conditional_masked_lm"
-    """"conditional_masked_lm": all positions in parallel; "autoregressive": word by word."""
+    """"conditional_masked_lm": all positions in parallel, in a few passes; "autoregressive": word
+    by word; "ctc": in one pass, over more [MASK]s than there are words."""
     train: str = "adapters"
     """"adapters": and all that starts from random weights; "all": the BERTs as well."""
     source_weights: str = "pretrained"
@@ -113,6 +114,8 @@ class AbNetConfig:
     """Whether the model puts [CLS] in front of source and target (never masked, not counted)."""
     length_classes: int = 512
     """Rows of the length table: lengths 1 .. n-1 can be predicted, row 0 is [LENGTH] itself."""
+    frames_per_piece: int = 2
+    """CTC: how many [MASK]s the decoder gets for each piece of the source."""
     train_head: str = "none"
     """Of the target BERT's masked-LM head trains: "none", its "bias", or "transform" and bias."""
     mask_count: str = "uniform"
@@ -146,6 +149,7 @@ class AbNetConfig:
             ("decoder_adapter_ffn_dim", 0),
             ("decoder_adapter_heads", 1),
             ("length_classes", 2),
+            ("frames_per_piece", 1),
             ("transformer_encoder_layers", 1),
             ("transformer_decoder_layers", 1),
             ("transformer_dim", 1),
@@ -185,7 +189,7 @@ class AbNetConfig:
         for name, allowed in (
             ("encoder", ("bert", "transformer", "bert_fused", "ct_nmt")),
             ("decoder", ("bert", "transformer", "bert_fused")),
-            ("objective", ("conditional_masked_lm", "autoregressive")),
+            ("objective", ("conditional_masked_lm", "autoregressive", "ctc")),
             ("train", ("adapters", "all")),
             ("source_weights", ("pretrained", "random")),
             ("target_weights", ("pretrained", "random")),
@@ -206,6 +210,12 @@ class AbNetConfig:
                 "`correction` must be 0 for the autoregressive objective, which reveals no token "
                 f"that it predicts, but is {self.correction} instead."
             )
+        for name in ("label_smoothing", "correction", "r_drop", "soft_label_weight"):
+            if self.objective == "ctc" and getattr(self, name):
+                raise AbNetError(
+                    f"`{name}` must be 0 for the objective ctc, which does not know the word of a "
+                    f"position, but is {getattr(self, name)} instead."
+                )
         if self.share_bert and (
             self.source_bert != self.target_bert
             or (self.encoder, self.decoder) != ("bert", "bert")

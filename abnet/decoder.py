@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
 from abnet.adapters import CrossAttentionAdapter, KeysValues
 from abnet.backbone import Backbone, attention_bias, causal_bias
 from abnet.bert_fused import FusedCrossAttention, FusedKeysValues
+from abnet.ctc import FrameInput
 from abnet.encoder import EncoderOutput, prepend_symbol
 from abnet.errors import AbNetError
 from abnet.tokenizer import SymbolIds
@@ -24,16 +26,19 @@ class Memory(NamedTuple):
     Attributes:
         layers: layer index (as a string) to the keys and values of that layer's adapter.
         visible: (B, 1, 1, S) boolean, `False` at source padding.
+        spread: (B, S, H) what CTC's frames begin with; else `None`.
     """
 
     layers: dict[str, KeysValues | FusedKeysValues]
     visible: Tensor
+    spread: Tensor | None = None
 
     def select(self, sentences: Tensor) -> Memory:
         """The rows of some sentences only; sentences: (K,) indices."""
         return Memory(
             {index: source.select(sentences) for index, source in self.layers.items()},
             self.visible[sentences],
+            None if self.spread is None else self.spread[sentences],
         )
 
 
@@ -60,6 +65,8 @@ class Decoder(nn.Module):
         causal: no position sees what comes later.
         inside: the cross-attention stands between self-attention and feed-forward part of a layer,
             as in the Transformer, instead of behind it (Eq. 6).
+        frames: puts the source into the [MASK]s of CTC; `None` for other objectives.
+        blank: gives the logit of CTC's blank, which has the id of [MASK], from a state.
 
     Raises:
         AbNetError: the backbone has no output head, or its layers cannot be used so.
@@ -73,6 +80,8 @@ class Decoder(nn.Module):
         keep_cls: bool = False,
         causal: bool = False,
         inside: bool = False,
+        frames: FrameInput | None = None,
+        blank: nn.Linear | None = None,
     ) -> None:
         super().__init__()
         if backbone.lm_head is None:
@@ -94,6 +103,8 @@ class Decoder(nn.Module):
         self.keep_cls = keep_cls
         self.causal = causal
         self.inside = inside
+        self.frames = frames
+        self.blank = blank
 
     @property
     def max_positions(self) -> int:
@@ -109,6 +120,7 @@ class Decoder(nn.Module):
                 if isinstance(adapter, CrossAttentionAdapter | FusedCrossAttention)
             },
             ~encoded.padding[:, None, None, :],
+            None if self.frames is None else self.frames.project(encoded.memory),
         )
 
     def forward(self, target: Tensor, memory: Memory, predict: Tensor) -> Tensor:
@@ -126,7 +138,7 @@ class Decoder(nn.Module):
         """
         if self.keep_cls:
             target = prepend_symbol(target, self.symbols.cls)
-        hidden = self.backbone.embed(target)
+        hidden = self._spread_source(self.backbone.embed(target), target, memory)
         if self.causal:
             bias = causal_bias(target.size(1), hidden)  # padding, on the right, is hidden as well
         else:
@@ -134,7 +146,10 @@ class Decoder(nn.Module):
         hidden = self._layers(hidden, bias, memory, None)
         if self.keep_cls:
             hidden = hidden[:, 1:]
-        logits: Tensor = self.lm_head(hidden[predict])
+        hidden = hidden[predict]
+        logits: Tensor = self.lm_head(hidden)
+        if self.blank is not None:
+            logits[:, self.symbols.mask] = self.blank(hidden)[:, 0].to(logits.dtype)
         return logits
 
     def step(self, tokens: Tensor, memory: Memory, state: DecoderState) -> Tensor:
@@ -153,6 +168,16 @@ class Decoder(nn.Module):
         state.length += 1
         logits: Tensor = self.lm_head(hidden[:, 0])
         return logits
+
+    def _spread_source(self, embedded: Tensor, target: Tensor, memory: Memory) -> Tensor:
+        """Embeddings (B, T, H), of CTC's frames with the source in them."""
+        if self.frames is None or memory.spread is None:
+            return embedded
+        first = int(self.keep_cls)
+        sizes = memory.visible.flatten(1).sum(dim=1)
+        frames = target.eq(self.symbols.mask).sum(dim=1)
+        spread = self.frames(embedded[:, first:], memory.spread, sizes, frames)
+        return torch.cat([embedded[:, :first], spread], dim=1)
 
     def _layers(
         self, hidden: Tensor, bias: Tensor | None, memory: Memory, cache: DynamicCache | None

@@ -76,6 +76,11 @@ class Ensemble:
                     f"{first.config.objective} and {other.config.objective} instead. An "
                     "autoregressive model can rerank what a parallel one translates."
                 )
+            if other.config.frames_per_piece != first.config.frames_per_piece:
+                raise AbNetError(
+                    "All models of an ensemble must have the same `frames_per_piece`, but have "
+                    f"{first.config.frames_per_piece} and {other.config.frames_per_piece} instead."
+                )
         self.models = tuple(models)
         self.config: AbNetConfig = first.config
         self.source_symbols = first.source_symbols

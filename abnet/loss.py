@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from abnet.config import AbNetConfig
+from abnet.ctc import path_starts
 from abnet.errors import AbNetError
+from abnet.tokenizer import SymbolIds
 
 
 class LossParts(NamedTuple):
@@ -21,7 +23,9 @@ class LossParts(NamedTuple):
         word_loss, word_nll: sums over predicted tokens with and without label smoothing, in nats.
         length_nll: sum over sentences, in nats; 0 without a length to predict.
         masked, tokens, sentences: counts; `masked` is of predicted tokens.
-        words_right, lengths_right: how many predicted tokens / lengths the argmax gets right.
+        words_right, lengths_right: how many predicted tokens / lengths the argmax gets right; no
+            words are counted with CTC, whose length is that of the best path.
+        impossible: targets that CTC's frames have no room for; they are not in the loss.
     """
 
     loss: Tensor
@@ -34,6 +38,7 @@ class LossParts(NamedTuple):
     sentences: Tensor
     words_right: Tensor
     lengths_right: Tensor
+    impossible: Tensor | int = 0
 
 
 def sequence_loss(
@@ -111,6 +116,42 @@ def _length_loss(logits: Tensor | None, lengths: Tensor, longest: int) -> tuple[
         )
     right = logits.detach().argmax(dim=1).eq(lengths).sum()
     return F.cross_entropy(logits.float(), lengths, reduction="sum"), right
+
+
+def frame_loss(logits: Tensor, frames: Tensor, target: Tensor, symbols: SymbolIds) -> LossParts:
+    """CTC (Graves et al., ICML 2006): -log p of each target, summed over all ways to spread it.
+
+    Between two equal neighbours must stand a blank, so a target needs as many frames as it has
+    words and such neighbours. The blank has the id of [MASK], and the final [SEP] is no word.
+
+    Args:
+        logits: (B * F, V), at all frames.
+        frames: (B, F) ids, [MASK] in each frame, [PAD] behind the last.
+        target: (B, T) true ids, right-padded.
+        symbols: of the target.
+    """
+    words = symbols.words(target) & target.ne(symbols.sep)
+    lengths, sizes = words.sum(dim=1), frames.eq(symbols.mask).sum(dim=1)
+    log_probs = logits.view(*frames.shape, -1).float().log_softmax(dim=2)
+    losses = F.ctc_loss(
+        log_probs.transpose(0, 1), target, sizes, lengths, symbols.mask, "none", zero_infinity=True
+    )
+    loss, tokens = losses.sum(), lengths.sum()
+    equal = (target[:, 1:].eq(target[:, :-1]) & words[:, 1:]).sum(dim=1)
+    found = path_starts(log_probs.argmax(dim=2), frames, symbols).sum(dim=1)
+    return LossParts(
+        loss=loss,
+        sample_size=tokens,
+        word_loss=loss.detach(),
+        word_nll=loss.detach(),
+        length_nll=torch.zeros_like(loss),
+        masked=tokens,
+        tokens=tokens,
+        sentences=torch.tensor(target.size(0), device=target.device),
+        words_right=torch.zeros_like(tokens),
+        lengths_right=found.eq(lengths).sum(),
+        impossible=(lengths + equal).gt(sizes).sum(),
+    )
 
 
 def disagreement(first: Tensor, second: Tensor) -> Tensor:

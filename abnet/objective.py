@@ -11,8 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from abnet.config import AbNetConfig
+from abnet.ctc import make_frames
 from abnet.errors import AbNetError
-from abnet.loss import LossParts, disagreement, sequence_loss
+from abnet.loss import LossParts, disagreement, frame_loss, sequence_loss
 from abnet.masking import (
     MaskedTarget,
     corrupt_source,
@@ -41,9 +43,10 @@ def training_loss(
     """The loss of the model's own objective.
 
     "conditional_masked_lm" masks the targets and takes the loss at the masked tokens and of the
-    length; "autoregressive" predicts each token from those before it. Source noise, correction
-    (Huang et al., ICLR 2022; for masked targets), R-Drop (Liang et al., NeurIPS 2021), soft labels
-    and distillation are for training only. With R-Drop all sums are over both passes.
+    length; "autoregressive" predicts each token from those before it; "ctc" spreads the target's
+    words over frames in all ways. Source noise, correction (Huang et al., ICLR 2022; for masked
+    targets), R-Drop (Liang et al., NeurIPS 2021), soft labels and distillation are for training
+    only. With R-Drop all sums are over both passes.
 
     Args:
         model: whose config says what to do.
@@ -56,7 +59,13 @@ def training_loss(
         AbNetError: the config has soft labels, but the model no teacher.
     """
     config = model.config
-    source, target = pairs.source, pairs.target
+    target = pairs.target
+    if config.objective == "ctc":
+        source = _noisy_source(model, pairs, generator, training)
+        frames = make_frames(model, source)
+        output = forward(source, frames, torch.ones_like(frames, dtype=torch.bool))
+        parts = frame_loss(output.word_logits, frames, target, model.target_symbols)
+        return _with_distance(parts, output, config)
     if config.objective == "autoregressive":
         masked = shift_targets(target, model.target_symbols)
     else:
@@ -68,10 +77,7 @@ def training_loss(
             generator,
             config.mask_count,
         )
-    if training and config.source_noise > 0:
-        source = corrupt_source(
-            source, model.source_symbols, pairs.source_vocab, config.source_noise, generator
-        )
+    source = _noisy_source(model, pairs, generator, training)
     if training and config.correction > 0:
         guesses = _guess(model, source, target)
         masked = reveal_guesses(masked, target, guesses, config.correction, generator)
@@ -82,6 +88,14 @@ def training_loss(
         return _with_r_drop(model, forward, source, target, masked, labels)
     output = forward(source, masked.inputs, masked.chosen)
     return _loss(model, output, target, masked.chosen, labels)
+
+
+def _noisy_source(model: AbNet, pairs: Pairs, generator: torch.Generator, training: bool) -> Tensor:
+    """The sources, with noise in them while training if the config has it."""
+    share = model.config.source_noise
+    if not training or not share:
+        return pairs.source
+    return corrupt_source(pairs.source, model.source_symbols, pairs.source_vocab, share, generator)
 
 
 def _soft_labels(model: AbNet, pairs: Pairs, masked: MaskedTarget) -> SoftLabels:
@@ -138,8 +152,13 @@ def _loss(
         model.config,
         None if labels is None else labels.loss(output.word_logits),
     )
+    return _with_distance(parts, output, model.config)
+
+
+def _with_distance(parts: LossParts, output: AbNetOutput, config: AbNetConfig) -> LossParts:
+    """With the encoder's distance to a teacher's states, where there is one, as a share."""
     if output.distance is None:
         return parts
-    share = model.config.distillation_weight
+    share = config.distillation_weight
     distance = output.distance * parts.sample_size
     return parts._replace(loss=(1 - share) * parts.loss + share * distance)

@@ -59,13 +59,13 @@ class Reranker:
             options: how the model decodes, if that is known.
 
         Raises:
-            AbNetError: the model is autoregressive, has other vocabularies or longer translations,
-                or the options leave no choice.
+            AbNetError: the model predicts no lengths, has other vocabularies or longer
+                translations, or the options leave no choice.
         """
-        if model.config.objective == "autoregressive":
+        if model.config.objective != "conditional_masked_lm":
             raise AbNetError(
-                "`reranker` must be left out: this system is autoregressive, and a reranker "
-                "chooses among the lengths of a parallel one (Mask-Predict)."
+                "`reranker` must be left out: it chooses among the lengths of a parallel system "
+                f"(Mask-Predict), and this one is of the objective {model.config.objective}."
             )
         check_vocabularies("A model and its reranker", model, self.model)
         longest, positions = model.max_target_positions, self.model.max_target_positions

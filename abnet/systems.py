@@ -13,6 +13,7 @@ from typing import Any
 CRITERIA = {  # of the plugin, by objective
     "conditional_masked_lm": "conditional_masked_lm",
     "autoregressive": "autoregressive_lm",
+    "ctc": "ctc_lm",
 }
 
 
@@ -143,6 +144,11 @@ SYSTEMS: dict[str, System] = {
         "AB-Net",
         "AB-Net SC: the same shape from random weights (the paper's does not converge)",
         {**_IWSLT, "train": "all", **_RANDOM_SOURCE, **_RANDOM_TARGET},
+    ),
+    "abnet_ctc": System(
+        "AB-Net",
+        "AB-Net that translates in one pass: CTC over [MASK]s spread through the source",
+        {"decoder_adapter_ffn_dim": 2048, "objective": "ctc", "label_smoothing": 0.0},
     ),
     "abnet_enc": System(
         "one-sided",

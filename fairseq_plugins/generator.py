@@ -8,10 +8,12 @@ from dataclasses import fields
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from fairseq.dataclass.configs import GenerationConfig
 from torch import Tensor, nn
 
 from abnet.beam_search import BeamOptions
+from abnet.ctc import CtcOptions
 from abnet.decoding import Options, decode
 from abnet.ensemble import Ensemble
 from abnet.errors import AbNetError
@@ -39,9 +41,11 @@ PARALLEL_OPTIONS = COMMON_OPTIONS | {
     "print_step",
     "retain_iter_history",
 }
+ONE_PASS_OPTIONS = frozenset({"lenpen", "no_seed_provided", "sacrebleu"})
 BEAM_OPTIONS = COMMON_OPTIONS | {"beam", "max_len_a", "max_len_b", "unnormalized"}
 ADVICE = {
-    "beam": "--iter-decode-with-beam is the number of lengths to try",
+    "beam": "--iter-decode-with-beam is the number of lengths to try, --ctc-beam is for one pass",
+    "nbest": "it has one translation a sentence",
     "iter_decode_max_iter": "it predicts one word a step",
     "iter_decode_with_beam": "--beam is the number of hypotheses",
     "iter_decode_eos_penalty": "it is for models that insert and delete words",
@@ -89,6 +93,12 @@ def beam_options(given: Mapping[str, Any]) -> BeamOptions:
         max_length_offset=values["max_len_b"],
         n_best=values["nbest"],
     )
+
+
+def one_pass_options(given: Mapping[str, Any], beam: int) -> CtcOptions:
+    """Fairseq's generation options and the task's beam as those of CTC; see `decoding_options`."""
+    values = _supported(given, ONE_PASS_OPTIONS, "a one-pass system decodes")
+    return CtcOptions(beam, float(values["lenpen"]))
 
 
 def _supported(given: Mapping[str, Any], supported: frozenset[str], who: str) -> dict[str, Any]:
@@ -194,7 +204,7 @@ class Generator:
             decoded = decode(model, source[filled], self.options, reranker)
         remaining = iter(decoded)
         return [
-            [_as_fairseq(h) for h in next(remaining)] if has_words else [self._empty()]
+            [self._as_fairseq(h) for h in next(remaining)] if has_words else [self._empty()]
             for has_words in filled.tolist()
         ]
 
@@ -211,16 +221,21 @@ class Generator:
     def _empty(self) -> dict[str, Any]:
         """The translation of an empty line: [SEP] alone, certain, without a pass."""
         end = torch.tensor([self.target.sep])
-        return _as_fairseq(Hypothesis(end, torch.zeros(1), 0.0, 0.0, 0, []))
+        if isinstance(self.options, CtcOptions):
+            end = end[:0]  # it gets one as all of its translations
+        return self._as_fairseq(Hypothesis(end, torch.zeros(len(end)), 0.0, 0.0, 0, []))
 
-
-def _as_fairseq(hypothesis: Hypothesis) -> dict[str, Any]:
-    return {
-        "tokens": hypothesis.tokens,
-        "score": hypothesis.score,
-        "positional_scores": hypothesis.token_scores.clone(),  # fairseq rescales them in place
-        "alignment": None,
-        "attention": None,
-        "steps": hypothesis.passes,
-        "history": [{"tokens": tokens} for tokens in hypothesis.history],
-    }
+    def _as_fairseq(self, hypothesis: Hypothesis) -> dict[str, Any]:
+        """With a final [SEP] for one pass, which predicts none: fairseq dies of empty tensors."""
+        tokens, scores = hypothesis.tokens, hypothesis.token_scores
+        if isinstance(self.options, CtcOptions):
+            tokens, scores = F.pad(tokens, (0, 1), value=self.target.sep), F.pad(scores, (0, 1))
+        return {
+            "tokens": tokens,
+            "score": hypothesis.score,
+            "positional_scores": scores.clone(),  # fairseq rescales them in place
+            "alignment": None,
+            "attention": None,
+            "steps": hypothesis.passes,
+            "history": [{"tokens": tokens} for tokens in hypothesis.history],
+        }

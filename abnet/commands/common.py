@@ -47,7 +47,7 @@ def split_pair(text: str) -> tuple[str, str]:
     return source, target
 
 
-DECODING = (  # options that are fields of DecodingOptions or BeamOptions
+DECODING = (  # options that are fields of DecodingOptions, BeamOptions or CtcOptions
     "iterations",
     "length_beam",
     "length_weight",
@@ -65,7 +65,7 @@ def add_decoding_options(parser: argparse._ActionsContainer) -> None:
 
     None has a default here: what is given must have a meaning for the system at hand.
     """
-    parallel, stepwise = "parallel systems: ", "autoregressive systems: "
+    parallel = "parallel systems: "
     parser.add_argument(
         "--iterations", type=int, help=f"{parallel}decoder passes at most (default: 10)"
     )
@@ -91,7 +91,12 @@ def add_decoding_options(parser: argparse._ActionsContainer) -> None:
         metavar="N",
         help=f"{parallel}stop when a translation repeats N times in a row (default: 2)",
     )
-    parser.add_argument("--beam", type=int, help=f"{stepwise}hypotheses a line (default: 5)")
+    parser.add_argument(
+        "--beam",
+        type=int,
+        help="autoregressive systems: hypotheses a line (default: 5); one-pass systems: prefixes "
+        "kept in a search (default: 1, no search)",
+    )
     parser.add_argument(
         "--length-penalty", type=float, help="1, the default: by mean log-probability"
     )

@@ -1,9 +1,9 @@
-"""The losses of the two objectives as fairseq criterions."""
+"""The losses of the three objectives as fairseq criterions."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ from abnet.masking import batch_generator
 from abnet.objective import Pairs, training_loss
 from abnet.tokenizer import SymbolIds
 
+Total = Callable[[str], float]  # of what was logged under a name
+Weighted = tuple[str, float, float]  # a name, a sum, and the count to divide it by
 TRAINING, VALIDATION = 1, 0  # two streams of random numbers
 
 
@@ -36,9 +38,6 @@ class ConditionalMaskedLm(FairseqCriterion):
     depend on the sentences alone, the source stays clean, and of a target that is too long for the
     model the beginning counts.
     """
-
-    ACCURACY = "masked_accuracy"  # what it is called in the log
-    PREDICTS_LENGTH = True
 
     def __init__(self, task: FairseqTask) -> None:
         super().__init__(task)
@@ -74,16 +73,19 @@ class ConditionalMaskedLm(FairseqCriterion):
         values = [
             ("loss", total("loss") / math.log(2), size),
             ("nll_loss", total("nll_loss") / math.log(2), masked),
-            (cls.ACCURACY, 100 * total("words_right"), masked),
+            *cls._accuracies(total, masked, sentences),
         ]
-        if cls.PREDICTS_LENGTH:
-            values += [
-                ("length_loss", total("length_loss") / math.log(2), sentences),
-                ("length_accuracy", 100 * total("lengths_right"), sentences),
-            ]
         for name, value, weight in values:
             metrics.log_scalar(name, value / weight if weight else 0.0, weight, round=3)
         metrics.log_derived("ppl", lambda meters: get_perplexity(meters["nll_loss"].avg))
+
+    @classmethod
+    def _accuracies(cls, total: Total, words: float, sentences: float) -> list[Weighted]:
+        return [
+            ("masked_accuracy", 100 * total("words_right"), words),
+            ("length_loss", total("length_loss") / math.log(2), sentences),
+            ("length_accuracy", 100 * total("lengths_right"), sentences),
+        ]
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
@@ -95,8 +97,25 @@ class ConditionalMaskedLm(FairseqCriterion):
 class AutoregressiveLm(ConditionalMaskedLm):
     """Each token of a target from those before it; nothing is drawn and no length predicted."""
 
-    ACCURACY = "accuracy"
-    PREDICTS_LENGTH = False
+    @classmethod
+    def _accuracies(cls, total: Total, words: float, sentences: float) -> list[Weighted]:
+        return [("accuracy", 100 * total("words_right"), words)]
+
+
+@register_criterion("ctc_lm", dataclass=ConditionalMaskedLmConfig)
+class CtcLm(ConditionalMaskedLm):
+    """A target in one pass (CTC); nothing is drawn but noise in the source.
+
+    Logs how often the best path has the length of the target, and how many targets, in per cent,
+    are `impossible`: the frames have no room for them, and they teach nothing.
+    """
+
+    @classmethod
+    def _accuracies(cls, total: Total, words: float, sentences: float) -> list[Weighted]:
+        return [
+            ("length_accuracy", 100 * total("lengths_right"), sentences),
+            ("impossible", 100 * total("impossible"), sentences),
+        ]
 
 
 def cut_targets(target: Tensor, longest: int, symbols: SymbolIds) -> Tensor:
@@ -117,6 +136,7 @@ def _sums_to_log(parts: LossParts, sample: Mapping[str, Any]) -> dict[str, Any]:
         "words_right": parts.words_right,
         "lengths_right": parts.lengths_right,
         "masked": parts.masked,
+        "impossible": parts.impossible,
         "ntokens": parts.tokens,
         "nsentences": parts.sentences,
         "sample_size": parts.sample_size,

@@ -20,6 +20,7 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from omegaconf import II, DictConfig
 from torch import Tensor, nn
 
+from abnet.ctc import CtcOptions
 from abnet.decoding import Options
 from abnet.ensemble import Ensemble
 from abnet.errors import AbNetError
@@ -33,7 +34,13 @@ from fairseq_plugins.command_line import check_files, read_standard_input_as_fil
 from fairseq_plugins.dataset import PairDataset, load_pairs
 from fairseq_plugins.dictionary import BertDictionary, SourceDictionary, check_vocabulary
 from fairseq_plugins.evaluation import bleu_counts, log_bleu
-from fairseq_plugins.generator import Generator, Systems, beam_options, decoding_options
+from fairseq_plugins.generator import (
+    Generator,
+    Systems,
+    beam_options,
+    decoding_options,
+    one_pass_options,
+)
 from fairseq_plugins.models.abnet_model import AbNetModel
 
 logger = logging.getLogger(__name__)
@@ -66,6 +73,10 @@ class TranslationAbNetConfig(TranslationConfig):
             "help": "the share that --iter-decode-with-external-reranker has of a candidate's "
             "score, the rest is the model's own (default: 1)"
         },
+    )
+    ctc_beam: int = dataclasses.field(
+        default=CtcOptions.beam,
+        metadata={"help": "one-pass systems: prefixes kept in the search; 1 takes the best path"},
     )
     seed: int = II("common.seed")
     post_process: Optional[str] = II("common_eval.post_process")  # noqa: UP045
@@ -281,11 +292,16 @@ class TranslationAbNetTask(TranslationTask):
             name: self.cfg[f"iter_decode_{name}"]
             for name in ("length_weight", "ban_repeats", "repredict", "patience")
         }
-        if abnet.config.objective == "autoregressive":
+        objective = abnet.config.objective
+        if objective != "ctc" and self.cfg.ctc_beam != CtcOptions.beam:
+            raise AbNetError("`--ctc-beam` must be left out: the system is not of one pass (ctc).")
+        if objective != "conditional_masked_lm":
             for name, value in own.items():
                 if value != getattr(DecodingOptions, name):
                     flag = "--iter-decode-" + name.replace("_", "-")
-                    raise AbNetError(f"`{flag}` must be left out: the system is autoregressive.")
+                    raise AbNetError(f"`{flag}` must be left out: the system is {objective}.")
+            if objective == "ctc":
+                return one_pass_options(given, self.cfg.ctc_beam)
             return beam_options(given)
         options = dataclasses.replace(decoding_options(given), **own)
         check_beam(options.length_beam, abnet.config.length_classes, abnet.max_target_positions)

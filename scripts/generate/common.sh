@@ -22,12 +22,13 @@ generate() {
     shift 2
     abnet average "$run" --last "${LAST:-10}" --output "$run/checkpoint_average.pt"
     local decoding=(--iter-decode-max-iter 10 --iter-decode-with-beam 4)
-    if [[ "$(objective_of "$run/checkpoint_average.pt")" == autoregressive ]]; then
-        decoding=(--beam 5)
-    fi
+    case "$(objective_of "$run/checkpoint_average.pt")" in
+        autoregressive) decoding=(--beam 5) ;;
+        ctc) decoding=() ;;
+    esac
     fairseq-generate "$data" --user-dir "$root/fairseq_plugins" --task translation_abnet \
         --path "$run/checkpoint_average.pt" --gen-subset test --max-tokens 4096 \
-        "${decoding[@]}" --results-path "$run" "$@"
+        ${decoding[@]+"${decoding[@]}"} --results-path "$run" "$@"
     abnet evaluate --generate-output "$run/generate-test.txt" \
         --data "$data" --references "$data/raw/test.$target" --language "$target" --tokenized \
         ${score_options[@]+"${score_options[@]}"}

@@ -158,6 +158,8 @@ def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) ->
         found |= quality.describe_pretraining(work.berts(system, direction))
     if system == "transformer" or (ours and objective_of(system) == "autoregressive"):
         return {**found, "beam": BEAM}
+    if ours and objective_of(system) == "ctc":
+        return {**found, "passes": 1}
     found |= {"passes": PASSES, "length_beam": LENGTH_BEAM}
     if ours:
         found["decoding_options"] = " ".join(work.size.kept_decoding)

@@ -26,6 +26,13 @@ TEACHER = "transformer_big"  # of the distilled WMT14
 WMT_BERTS = {"en": "bert-base-cased", "de": "bert-base-german-cased"}
 
 
+DECODING = {  # of scripts/generate, by objective
+    "conditional_masked_lm": {"passes": 10, "length_beam": 4},
+    "autoregressive": {"beam": 5},
+    "ctc": {"passes": 1},
+}
+
+
 @dataclass(frozen=True)
 class Paper:
     """The steps of any row.
@@ -42,7 +49,7 @@ class Paper:
 
     def is_distilled(self, row: Row) -> bool:
         """Parallel systems learn WMT14 from an autoregressive teacher, as in the paper."""
-        return row.corpus == "wmt14" and SYSTEMS[row.system].objective == "conditional_masked_lm"
+        return row.corpus == "wmt14" and SYSTEMS[row.system].objective != "autoregressive"
 
     def teacher(self, row: Row) -> Row:
         """The row that makes a distilled row's training data."""
@@ -172,8 +179,6 @@ class Paper:
         run, target = self.run(row), row.pair.partition("-")[2]
         training = quality.read_training(run, run / "train.log")
         found = quality.score_runs([run], self.data(row) / "raw" / f"test.{target}", str)
-        parallel = SYSTEMS[row.system].objective == "conditional_masked_lm"
-        decoding = {"passes": 10, "length_beam": 4} if parallel else {"beam": 5}
         return {
             "kind": "quality",
             "system": row.system,
@@ -185,7 +190,7 @@ class Paper:
             **({"teacher": TEACHER} if self.is_distilled(row) else {}),
             "seeds": [1],
             **found,
-            **decoding,
+            **DECODING[SYSTEMS[row.system].objective],
             "trained_parameters": training.trained_parameters,
             "total_parameters": training.total_parameters,
             "updates": training.updates,

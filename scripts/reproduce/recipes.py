@@ -23,13 +23,14 @@ ARCHITECTURES = {  # of ours, in the plugin
     "abnet_no_decoder_adapters": "abnet",
     "abnet_fb": "abnet_fb",
     "abnet_sc": "abnet_sc",
+    "abnet_ctc": "abnet_ctc",
     "abnet_enc": "abnet_enc",
     "abnet_enc_ar": "abnet_enc_ar",
     "mask_predict": "mask_predict",
     "bert_fused_nat": "bert_fused_nat",
     "bert2bert": "bert2bert",
 }
-ABNETS = ("abnet", "abnet_fb", "abnet_sc")
+ABNETS = ("abnet", "abnet_fb", "abnet_sc", "abnet_ctc")
 SYSTEMS = (*FAIRSEQ, *ARCHITECTURES)
 SHAPED_AS_ABNET = tuple(name for name, arch in ARCHITECTURES.items() if arch in ABNETS)
 DIRECTIONS = ("de-en", "en-de")
@@ -233,6 +234,8 @@ class Multi30k:
         """How a system of ours decodes; `is_searched` with what was found to help."""
         if objective_of(system) == "autoregressive":
             return ["--beam", str(BEAM)]
+        if objective_of(system) == "ctc":
+            return []
         passes = ["--iter-decode-max-iter", str(PASSES)]
         passes += ["--iter-decode-with-beam", str(LENGTH_BEAM)]
         return [*passes, *(self.size.kept_decoding if is_searched else ())]

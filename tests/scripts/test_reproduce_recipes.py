@@ -106,6 +106,8 @@ def test_decodings(work: Multi30k, system: str, monkeypatch: pytest.MonkeyPatch)
     assert args.required_batch_size_multiple == 1
     if system == "transformer" or (is_ours(system) and objective_of(system) == "autoregressive"):
         assert args.beam == 5
+    elif system == "abnet_ctc":
+        assert args.ctc_beam == 1
     elif is_ours(system):
         assert args.iter_decode_max_iter == PASSES
     else:

@@ -1,0 +1,208 @@
+"""One pass: the decoder fills frames, and repeats and blanks fall out (CTC, Graves et al. 2006).
+
+The frames are [MASK]s, more of them than the translation has tokens; a frame that stays [MASK] is
+CTC's blank. Legend: B sentences, S source positions, F frames, T target positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from abnet.config import AbNetConfig
+from abnet.decodable import Predictor
+from abnet.errors import AbNetError
+from abnet.hypothesis import Hypothesis
+from abnet.tokenizer import SymbolIds
+
+PREFIX_TOKENS = 20  # how many of a frame's tokens the prefix search looks at
+FIRST_LABEL = 0x10000  # of Unicode; any range without gaps would do
+
+
+class FrameInput(nn.Module):
+    """Spreads the source through the frames: each starts with what the encoder says of its piece.
+
+    Frame i of n stands for source position `i * s // n`, s being the sentence's source tokens. The
+    projection starts at zero, so that the decoder begins with plain [MASK]s.
+
+    Args:
+        width: H of the target BERT.
+        memory_width: M of the encoder.
+    """
+
+    def __init__(self, width: int, memory_width: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(memory_width, width, bias=False)
+        nn.init.zeros_(self.projection.weight)
+
+    def project(self, memory: Tensor) -> Tensor:
+        """(B, S, M) states of the encoder -> (B, S, H)."""
+        projected: Tensor = self.projection(memory)
+        return projected
+
+    def forward(self, embedded: Tensor, projected: Tensor, sizes: Tensor, frames: Tensor) -> Tensor:
+        """Embeddings of the frames with their part of the source.
+
+        Args:
+            embedded: (B, F, H).
+            projected: (B, S, H), from `project`.
+            sizes: (B,) source tokens of each sentence.
+            frames: (B,) frames of each sentence.
+        """
+        positions = torch.arange(embedded.size(1), device=embedded.device)
+        places = positions * sizes[:, None] // frames.clamp(min=1)[:, None]
+        places = places.minimum(sizes[:, None] - 1)  # behind the last frame
+        index = places[:, :, None].expand(-1, -1, projected.size(2))
+        return embedded + projected.gather(1, index)
+
+
+class FrameModel(Predictor, Protocol):
+    """What CTC needs of a model; see `abnet.model.AbNet` for the shapes."""
+
+    config: AbNetConfig
+    source_symbols: SymbolIds
+
+    @property
+    def max_target_positions(self) -> int:
+        """The most frames."""
+
+
+def make_frames(model: FrameModel, source: Tensor) -> Tensor:
+    """What the decoder reads: [MASK] in each frame, [PAD] behind the last.
+
+    Args:
+        model: whose `config.frames_per_piece` says how many a source token, [SEP] counted, gives.
+        source: (B, S) ids, right-padded.
+
+    Returns:
+        (B, F) ids.
+    """
+    symbols = model.target_symbols
+    counts = model.source_symbols.words(source).sum(dim=1) * model.config.frames_per_piece
+    counts = counts.clamp(max=model.max_target_positions)
+    inside = torch.arange(int(counts.max()), device=source.device) < counts[:, None]
+    return torch.where(inside, symbols.mask, symbols.pad)
+
+
+def path_starts(path: Tensor, frames: Tensor, symbols: SymbolIds) -> Tensor:
+    """Where a token begins when repeats and blanks are taken out of a path.
+
+    Args:
+        path: (B, F) ids.
+        frames: (B, F) ids, see `make_frames`.
+
+    Returns:
+        (B, F) boolean.
+    """
+    path = path.masked_fill(frames.ne(symbols.mask), symbols.mask)
+    before = F.pad(path, (1, 0), value=symbols.mask)[:, :-1]
+    return path.ne(symbols.mask) & path.ne(before)
+
+
+@dataclass(frozen=True)
+class CtcOptions:
+    """How to decode.
+
+    Raises:
+        AbNetError: a value is outside of what its field allows.
+    """
+
+    beam: int = 1
+    """1 takes the most probable token of each frame. More keeps so many beginnings of translations
+    and adds up all ways to spread each over the frames (prefix beam search)."""
+    length_penalty: float = 1.0
+    """a of the score `log p / L ** a`."""
+    n_best: int = 1
+    """There is one translation a sentence."""
+
+    def __post_init__(self) -> None:
+        if self.beam < 1:
+            raise AbNetError(f"`beam` must be at least 1, but is {self.beam} instead.")
+        if self.n_best != 1:
+            raise AbNetError(
+                f"`n_best` must be 1 for a system of one pass, but is {self.n_best} instead."
+            )
+
+
+@torch.inference_mode()
+def ctc_decode(model: FrameModel, source: Tensor, options: CtcOptions) -> list[list[Hypothesis]]:
+    """Translates a batch with one call of the decoder.
+
+    [PAD], [CLS] and [SEP] are never predicted.
+
+    Args:
+        model: in evaluation mode.
+        source: (B, S) ids, right-padded.
+        options: how to decode.
+
+    Returns:
+        For each sentence its one hypothesis. Its score is made of the probability of the best path,
+        or, with a beam, of all paths; `token_scores` has each token's log-probability in its best
+        frame.
+
+    Raises:
+        AbNetError: a beam is asked for without `fast-ctc-decode`.
+    """
+    symbols = model.target_symbols
+    memory = model.project(model.encode(source))
+    frames = make_frames(model, source)
+    logits = model.decode(frames, memory, torch.ones_like(frames, dtype=torch.bool)).float()
+    logits[:, sorted({symbols.pad, symbols.cls, symbols.sep} - {symbols.mask})] = -torch.inf
+    log_probs = logits.view(*frames.shape, -1).log_softmax(dim=2)
+    if options.beam == 1:
+        paths = _best_paths(log_probs, frames, symbols)
+    else:
+        paths = _prefix_search(log_probs, frames, symbols, options.beam)
+    return [
+        [path._replace(score=path.score / max(len(path.tokens), 1) ** options.length_penalty)]
+        for path in paths
+    ]
+
+
+def _best_paths(log_probs: Tensor, frames: Tensor, symbols: SymbolIds) -> list[Hypothesis]:
+    """The most probable token of each frame, repeats and blanks taken out; score: log p."""
+    best, tokens = log_probs.max(dim=2)
+    filled = frames.eq(symbols.mask)
+    best, spoken = best.masked_fill(~filled, 0.0), tokens.ne(symbols.mask) & filled
+    starts = path_starts(tokens, frames, symbols)
+    # Run 0 takes up the blanks.
+    run = starts.cumsum(dim=1).masked_fill(~spoken, 0)
+    of_run = torch.full_like(best, -torch.inf)
+    of_run = F.pad(of_run, (1, 0)).scatter_reduce(1, run, best, "amax")
+    rows = zip(*(part.cpu() for part in (tokens, starts, of_run, best.sum(dim=1))), strict=True)
+    return [
+        Hypothesis(of[start], runs[1 : 1 + int(start.sum())], 0.0, float(total), 1, [])
+        for of, start, runs, total in rows
+    ]
+
+
+def _prefix_search(
+    log_probs: Tensor, frames: Tensor, symbols: SymbolIds, beam: int
+) -> list[Hypothesis]:
+    """Beam search over prefixes among each frame's most probable tokens; score: log p."""
+    try:
+        from fast_ctc_decode import beam_search
+    except ImportError as error:
+        raise AbNetError(
+            "`beam` must be 1 without `pip install 'ab-net[ctc]'`, which searches prefixes, but "
+            f"is {beam} instead."
+        ) from error
+    found = []
+    counts = frames.eq(symbols.mask).sum(dim=1).tolist()
+    for of_sentence, count in zip(log_probs.cpu(), counts, strict=True):
+        own = of_sentence[:count]
+        likely = own.topk(min(PREFIX_TOKENS, own.size(1)), dim=1).indices.unique()
+        # The library writes labels into a string: a character each, the blank's in front.
+        ids = [symbols.mask, *(id for id in likely.tolist() if id != symbols.mask)]
+        alphabet = [chr(FIRST_LABEL + place) for place in range(len(ids))]
+        labels, places = beam_search(own[:, ids].exp().numpy(), alphabet, beam)
+        tokens = torch.tensor([ids[ord(label) - FIRST_LABEL] for label in labels], dtype=torch.long)
+        scores = own[torch.tensor(places, dtype=torch.long), tokens]
+        sizes = torch.tensor([count]), torch.tensor([len(tokens)])
+        total = -F.ctc_loss(own, tokens, *sizes, blank=symbols.mask, reduction="sum")
+        found.append(Hypothesis(tokens, scores, 0.0, float(total), 1, []))
+    return found

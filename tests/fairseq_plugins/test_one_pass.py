@@ -1,0 +1,83 @@
+"""A one-pass system through fairseq's commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from abnet.checkpoint import load_checkpoint
+from abnet.ctc import CtcOptions
+from abnet.errors import AbNetError
+from abnet.translator import Translator
+from tests.conftest import TinyBerts
+from tests.fairseq_plugins.commands import lines, logged, run, train
+from tests.fairseq_plugins.conftest import EMPTY, OVERLONG, UNKNOWN, Corpus, Trained
+
+SYSTEM = ("--arch", "abnet_ctc", "--criterion", "ctc_lm", "--decoder-adapter-ffn-dim", "32")
+
+
+@pytest.fixture(scope="module")
+def one_pass(
+    corpus: Corpus, tiny_berts: TinyBerts, tmp_path_factory: pytest.TempPathFactory
+) -> Trained:
+    """AB-Net with CTC after a few updates: for long, later ones give blanks alone."""
+    folder = tmp_path_factory.mktemp("ctc")
+    output = train(
+        corpus.data_bin, folder, tiny_berts, *SYSTEM,
+        *("--max-update", 12, "--lr", "0.001", "--adapter-init", "released"),
+        "--no-epoch-checkpoints",
+    )  # fmt: skip
+    return Trained(folder, folder / "checkpoint_last.pt", output)
+
+
+def generate(corpus: Corpus, trained: Trained, *arguments: object) -> str:
+    return run(
+        "generate",
+        *(corpus.data_bin, "--path", trained.checkpoint, "--cpu", "--num-workers", 0),
+        *arguments,
+    )
+
+
+def test_it_learns_and_logs_what_has_no_room(one_pass: Trained) -> None:
+    losses = logged(one_pass.output, "train_inner", "nll_loss")
+    assert losses[-1] < losses[0] - 0.5
+    assert 0 <= logged(one_pass.output, "valid", "impossible")[-1] < 100
+    assert logged(one_pass.output, "valid", "length_accuracy")
+    assert not logged(one_pass.output, "valid", "masked_accuracy")
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_generate_gives_what_the_library_gives(
+    corpus: Corpus, one_pass: Trained, beam: int
+) -> None:
+    output = generate(corpus, one_pass, "--ctc-beam", beam, "--lenpen", 0.5)
+    found = lines(output, "H")
+    assert sorted(found) == list(range(13))
+    translator = Translator(load_checkpoint(one_pass.checkpoint), "cpu")
+    sources = (corpus.raw / "test.de").read_text(encoding="utf-8").splitlines()
+    expected = translator.translate_n_best(sources, CtcOptions(beam, length_penalty=0.5))
+    for row, hypotheses in found.items():
+        if row not in (EMPTY, OVERLONG, UNKNOWN):
+            assert hypotheses == [" ".join(expected[row][0].pieces)]
+    assert len({tuple(hypotheses) for hypotheses in found.values()}) > 3
+
+
+def test_options_of_others_are_refused(corpus: Corpus, one_pass: Trained, trained: Trained) -> None:
+    for system, flags, message in (
+        (one_pass, ("--iter-decode-with-beam", 3), "with-beam` must be left out, a one-pass sys"),
+        (one_pass, ("--nbest", 2), "--nbest` must be left out.*one translation a sentence"),
+        (one_pass, ("--beam", 3), "--beam` must be left out.*--ctc-beam"),
+        (one_pass, ("--iter-decode-ban-repeats",), "ban-repeats` must be left out: the system is"),
+        (one_pass, ("--ctc-beam", 0), "`beam` must be at least 1, but is 0"),
+        (trained, ("--ctc-beam", 3), "`--ctc-beam` must be left out: the system is not of one"),
+    ):
+        with pytest.raises(AbNetError, match=message):
+            generate(corpus, system, *flags)
+
+
+def test_the_criterion_must_be_its_own(
+    corpus: Corpus, tiny_berts: TinyBerts, tmp_path: Path
+) -> None:
+    with pytest.raises(AbNetError, match="`--criterion` must be ctc_lm for this model"):
+        train(corpus.data_bin, tmp_path, tiny_berts, "--arch", "abnet_ctc")

@@ -1,0 +1,285 @@
+"""One-pass decoding, against sums over all paths written out."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from itertools import groupby, product
+
+import pytest
+import torch
+from torch import Tensor
+
+from abnet.beam_search import BeamOptions
+from abnet.config import AbNetConfig
+from abnet.ctc import CtcOptions, FrameInput, ctc_decode, make_frames, path_starts
+from abnet.decoding import decode, options_for
+from abnet.ensemble import Ensemble
+from abnet.errors import AbNetError
+from abnet.loss import frame_loss
+from abnet.model import AbNet
+from abnet.objective import training_loss
+from abnet.reranking import Reranker
+from abnet.tokenizer import SymbolIds
+from tests.systems import Toys, lively_model, small_config, small_model, small_pairs
+
+SYMBOLS = SymbolIds(pad=0, unk=1, cls=2, sep=3, mask=4)
+FIRST, SECOND = 5, 6  # the words of a vocabulary of seven
+VOCABULARY = 7
+
+
+def collapse(path: tuple[int, ...]) -> tuple[int, ...]:
+    """Repeats first, then blanks."""
+    return tuple(token for token, _ in groupby(path) if token != SYMBOLS.mask)
+
+
+def all_labelings(probabilities: Tensor) -> dict[tuple[int, ...], float]:
+    """What each sequence of tokens has over all paths; probabilities: (F, V)."""
+    found: dict[tuple[int, ...], float] = defaultdict(float)
+    for path in product(range(probabilities.size(1)), repeat=probabilities.size(0)):
+        chances = [float(probabilities[frame, token]) for frame, token in enumerate(path)]
+        found[collapse(path)] += float(torch.tensor(chances, dtype=torch.float64).prod())
+    return found
+
+
+def frames_of(*counts: int) -> Tensor:
+    longest = max(counts)
+    return torch.tensor(
+        [[SYMBOLS.mask] * count + [SYMBOLS.pad] * (longest - count) for count in counts]
+    )
+
+
+class Fixed:
+    """A model whose logits are given: (B, F, V) for sources of `counts` frames."""
+
+    def __init__(self, logits: Tensor, frames: Tensor, config: AbNetConfig) -> None:
+        self.logits = logits
+        self.frames = frames
+        self.config = config
+        self.source_symbols = self.target_symbols = SYMBOLS
+        self.max_target_positions = 50
+        self.calls = 0
+
+    def source(self) -> Tensor:
+        """As many tokens as there are frames, with one frame a piece."""
+        return torch.where(self.frames.eq(SYMBOLS.mask), FIRST, SYMBOLS.pad)
+
+    def encode(self, source: Tensor) -> Tensor:
+        return source
+
+    def project(self, encoded: Tensor) -> Tensor:
+        return encoded
+
+    def decode(self, target: Tensor, memory: Tensor, predict: Tensor) -> Tensor:
+        self.calls += 1
+        assert target.equal(self.frames)
+        return self.logits[predict].clone()
+
+
+def fixed(logits: Tensor, frames: Tensor) -> Fixed:
+    config = AbNetConfig(
+        "de", "en", objective="ctc", label_smoothing=0.0, frames_per_piece=1
+    )  # fmt: skip
+    return Fixed(logits, frames, config)
+
+
+def log_probs_as_decoded(logits: Tensor) -> Tensor:
+    """Without the symbols that are never predicted."""
+    logits = logits.clone()
+    logits[..., [SYMBOLS.pad, SYMBOLS.cls, SYMBOLS.sep]] = -torch.inf
+    return logits.log_softmax(dim=-1)
+
+
+def test_the_loss_is_minus_the_log_of_the_sum_over_all_paths() -> None:
+    torch.manual_seed(1)
+    frames = frames_of(4, 3)
+    logits = torch.randn(2, 4, VOCABULARY)
+    target = torch.tensor(
+        [[FIRST, FIRST, SYMBOLS.sep, SYMBOLS.pad], [SECOND, FIRST, SECOND, SYMBOLS.sep]]
+    )
+    parts = frame_loss(logits.view(-1, VOCABULARY), frames, target, SYMBOLS)
+    probabilities = logits.double().softmax(dim=2)
+    first = all_labelings(probabilities[0])[FIRST, FIRST]
+    second = all_labelings(probabilities[1, :3])[SECOND, FIRST, SECOND]
+    expected = -torch.tensor([first, second]).log().sum()
+    torch.testing.assert_close(parts.loss, expected, rtol=1e-5, atol=1e-5)
+    assert (parts.sample_size, parts.tokens, parts.sentences) == (5, 5, 2)
+    assert parts.impossible == 0
+
+
+def test_targets_without_room_are_counted_and_left_out() -> None:
+    frames = frames_of(2, 2, 2)
+    logits = torch.zeros(3, 2, VOCABULARY)
+    words = [[FIRST, SECOND, FIRST], [FIRST, FIRST, SYMBOLS.sep], [FIRST, SECOND, SYMBOLS.sep]]
+    target = torch.tensor([[*row, SYMBOLS.sep][:4] for row in words])
+    target[1:, 3] = SYMBOLS.pad
+    parts = frame_loss(logits.view(-1, VOCABULARY), frames, target, SYMBOLS)
+    assert parts.impossible == 2  # three words; two equal ones that need a blank between them
+    assert float(parts.loss) == pytest.approx(2 * float(torch.tensor(7.0).log()))
+
+
+def test_the_best_path_is_that_of_a_plain_loop() -> None:
+    torch.manual_seed(2)
+    frames = frames_of(9, 6, 1)
+    model = fixed(2 * torch.randn(3, 9, VOCABULARY), frames)
+    log_probs = log_probs_as_decoded(model.logits)
+    found = ctc_decode(model, model.source(), CtcOptions(length_penalty=0.5))
+    for row, count in enumerate((9, 6, 1)):
+        path = log_probs[row, :count].argmax(dim=1).tolist()
+        best = log_probs[row, :count].max(dim=1).values
+        scores, at = [], 0
+        for token, run in groupby(path):
+            length = len(list(run))
+            if token != SYMBOLS.mask:
+                scores.append(float(best[at : at + length].max()))
+            at += length
+        [hypothesis] = found[row]
+        assert tuple(hypothesis.tokens.tolist()) == collapse(tuple(path))
+        assert hypothesis.token_scores.tolist() == pytest.approx(scores)
+        score = float(best.sum()) / max(len(scores), 1) ** 0.5
+        assert hypothesis.score == pytest.approx(score, rel=1e-5)
+        assert hypothesis.passes == 1
+    assert model.calls == 1
+
+
+def test_a_wide_prefix_search_finds_the_most_probable_sequence() -> None:
+    torch.manual_seed(3)
+    better = 0
+    for _ in range(20):
+        model = fixed(torch.randn(1, 4, VOCABULARY), frames_of(4))
+        labelings = all_labelings(log_probs_as_decoded(model.logits)[0].double().exp())
+        best = max(labelings, key=lambda tokens: labelings[tokens])
+        [[hypothesis]] = ctc_decode(model, model.source(), CtcOptions(beam=200, length_penalty=0))
+        assert tuple(hypothesis.tokens.tolist()) == best
+        assert hypothesis.score == pytest.approx(float(torch.tensor(labelings[best]).log()), 1e-4)
+        [[path]] = ctc_decode(model, model.source(), CtcOptions())
+        better += tuple(path.tokens.tolist()) != best
+    assert better > 3  # the best path is often another sequence
+
+
+def test_the_prefix_search_of_many_frames_keeps_its_precision() -> None:
+    torch.manual_seed(4)
+    frames = frames_of(48, 30)
+    model = fixed(3 * torch.randn(2, 48, VOCABULARY), frames)
+    wide = ctc_decode(model, model.source(), CtcOptions(beam=16, length_penalty=0))
+    narrow = ctc_decode(model, model.source(), CtcOptions(length_penalty=0))
+    for [many], [one], count in zip(wide, narrow, (48, 30), strict=True):
+        own = log_probs_as_decoded(model.logits)[int(count == 30)][:count]
+        total = -torch.nn.functional.ctc_loss(
+            own, many.tokens, torch.tensor([count]), torch.tensor([len(many.tokens)]),
+            SYMBOLS.mask, "sum",
+        )  # fmt: skip
+        assert many.score == pytest.approx(float(total), rel=1e-5)
+        assert many.score > one.score  # a sum over paths, the best path's among them or better
+
+
+def test_what_must_not_be_predicted_is_not() -> None:
+    logits = torch.zeros(1, 3, VOCABULARY)
+    logits[..., [SYMBOLS.pad, SYMBOLS.cls, SYMBOLS.sep]] = 9.0
+    logits[..., SECOND] = 1.0
+    model = fixed(logits, frames_of(3))
+    for beam in (1, 4):
+        [[hypothesis]] = ctc_decode(model, model.source(), CtcOptions(beam))
+        assert hypothesis.tokens.tolist() == [SECOND]
+
+
+def test_where_tokens_start() -> None:
+    path = torch.tensor([[5, 5, 4, 5, 6, 6], [4, 6, 6, 5, 5, 5]])
+    starts = path_starts(path, frames_of(6, 4), SYMBOLS)
+    assert starts.int().tolist() == [[1, 0, 0, 1, 1, 0], [0, 1, 0, 1, 0, 0]]
+
+
+def test_frames_are_spread_through_the_source() -> None:
+    layer = FrameInput(2, 3)
+    memory = torch.randn(2, 3, 3)
+    embedded = torch.randn(2, 6, 2)
+    sizes, frames = torch.tensor([3, 2]), torch.tensor([6, 5])
+    assert layer(embedded, layer.project(memory), sizes, frames).equal(embedded)  # at first
+    torch.nn.init.normal_(layer.projection.weight)
+    projected = layer.project(memory)
+    found = layer(embedded, projected, sizes, frames)
+    for row, places in enumerate(([0, 0, 1, 1, 2, 2], [0, 0, 0, 1, 1])):
+        for frame, place in enumerate(places):
+            expected = embedded[row, frame] + projected[row, place]
+            torch.testing.assert_close(found[row, frame], expected)
+
+
+@pytest.mark.parametrize("keep_cls", [False, True])
+def test_padding_changes_nothing(toys: Toys, keep_cls: bool) -> None:
+    model = lively_model("abnet_ctc", toys, keep_cls=keep_cls)
+    source = small_pairs(model).source
+    together = ctc_decode(model, source, CtcOptions())
+    for row, [hypothesis] in zip(source, together, strict=True):
+        alone = row[: int(row.ne(model.source_symbols.pad).sum())][None]
+        [[single]] = ctc_decode(model, alone, CtcOptions())
+        assert single.tokens.equal(hypothesis.tokens)
+        assert single.score == pytest.approx(hypothesis.score, rel=1e-4)
+
+
+def test_there_are_never_more_frames_than_positions(toys: Toys) -> None:
+    model = small_model("abnet_ctc", toys, frames_per_piece=9)
+    source = small_pairs(model).source
+    counts = make_frames(model, source).eq(model.target_symbols.mask).sum(dim=1)
+    pieces = source.ne(model.source_symbols.pad).sum(dim=1)
+    assert counts.equal((9 * pieces).clamp(max=model.max_target_positions))
+    assert int(counts.max()) == model.max_target_positions < int(9 * pieces.max())
+
+
+def test_it_learns_to_translate(toys: Toys) -> None:
+    model = small_model("abnet_ctc", toys, train="all")
+    pairs = small_pairs(model)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(150):
+        parts = training_loss(model, model.train(), pairs, torch.Generator(), training=True)
+        optimizer.zero_grad()
+        (parts.loss / parts.sample_size).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    found = ctc_decode(model.eval(), pairs.source, CtcOptions())
+    symbols = model.target_symbols
+    for row, [hypothesis] in zip(pairs.target, found, strict=True):
+        words = [id for id in row.tolist() if id not in (symbols.pad, symbols.sep)]
+        assert hypothesis.tokens.tolist() == words
+
+
+def test_two_equal_models_are_an_ensemble_that_says_the_same(toys: Toys) -> None:
+    model = lively_model("abnet_ctc", toys)
+    source = small_pairs(model).source
+    both = decode(Ensemble([model, model]), source, CtcOptions())
+    for [one], [two] in zip(decode(model, source, CtcOptions()), both, strict=True):
+        assert one.tokens.equal(two.tokens)
+        assert one.score == pytest.approx(two.score, rel=1e-4)
+    with pytest.raises(AbNetError, match="same `frames_per_piece`, but have 2 and 3"):
+        Ensemble([model, lively_model("abnet_ctc", toys, frames_per_piece=3)])
+
+
+def test_options(toys: Toys) -> None:
+    config = small_config("abnet_ctc", toys)
+    assert options_for(config, {"beam": 3, "iterations": None}) == CtcOptions(beam=3)
+    with pytest.raises(AbNetError, match=r"`iterations` must be left out: this system is decoded"):
+        options_for(config, {"iterations": 4})
+    with pytest.raises(AbNetError, match="`beam` must be at least 1, but is 0"):
+        CtcOptions(beam=0)
+    with pytest.raises(AbNetError, match="`n_best` must be 1 for a system of one pass, but is 2"):
+        CtcOptions(n_best=2)
+    model = AbNet.from_pretrained(config).eval()
+    with pytest.raises(AbNetError, match=r"must be CtcOptions for a system that is decoded in one"):
+        decode(model, small_pairs(model).source, BeamOptions())
+    with pytest.raises(AbNetError, match=r"`reranker` must be left out: .* objective ctc"):
+        Reranker(small_model("abnet_causal", toys)).check(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("label_smoothing", 0.1), ("correction", 0.3), ("r_drop", 1.0), ("soft_label_weight", 0.5)],
+)
+def test_what_has_no_meaning_is_refused(toys: Toys, name: str, value: float) -> None:
+    with pytest.raises(AbNetError, match=f"`{name}` must be 0 for the objective ctc"):
+        small_config("abnet_ctc", toys, **{name: value})
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fast_ctc_decode", None)
+    model = fixed(torch.zeros(1, 2, VOCABULARY), frames_of(2))
+    with pytest.raises(AbNetError, match=r"`beam` must be 1 without `pip install 'ab-net\[ctc\]'`"):
+        ctc_decode(model, model.source(), CtcOptions(beam=2))
