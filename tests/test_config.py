@@ -44,8 +44,8 @@ def test_a_config_survives_a_round_trip_among_foreign_keys() -> None:
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_presets_are_valid_and_can_be_overridden(preset: str) -> None:
-    config = AbNetConfig.from_preset(preset, source_bert="a", target_bert="a", label_smoothing=0.2)
-    assert config.label_smoothing == 0.2
+    config = AbNetConfig.from_preset(preset, source_bert="a", target_bert="a", adapter_dropout=0.2)
+    assert config.adapter_dropout == 0.2
     for name, value in PRESETS[preset].items():
         assert getattr(config, name) == value
 
