@@ -44,7 +44,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="LIST",
         help=f"of {','.join(GROUPS)}, or all (default: all on a GPU, else {','.join(ON_CPU)})",
     )
-    parser.add_argument("--only", metavar="LIST", help="factors of these groups; default: all")
+    parser.add_argument(
+        "--only", metavar="LIST", help="of these groups, factors or FACTOR-VALUEs; default: all"
+    )
     parser.add_argument("--document", type=Path, help="default: docs/recipe.md")
     return parser
 
@@ -64,11 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     work = Multi30k.at(args.data, args.out or ROOT / "checkpoints" / f"multi30k-{args.size}", size)
     chosen = [trial for trial in factors(size) if trial.group in groups]
     if args.only:
-        known = list(dict.fromkeys(trial.factor for trial in chosen))
+        known = list(dict.fromkeys(name for t in chosen for name in (t.factor, t.name)))
         wanted = set(args.only.split(","))
         if not wanted <= set(known):
             parser.error(f"argument --only: must be of {', '.join(known)}, not {args.only!r}")
-        chosen = [trial for trial in chosen if trial.factor in wanted]
+        chosen = [trial for trial in chosen if wanted & {trial.factor, trial.name}]
     systems = {trial.system for trial in chosen}
     trials = [trial for trial in baselines() if trial.system in systems] + chosen
     results = args.results or records.RESULTS

@@ -95,7 +95,7 @@ def test_the_script_and_its_errors(
     assert "must be of adapters, " in capsys.readouterr().err
     with pytest.raises(SystemExit):
         recipe.main([str(data), "--groups", "pre-training,masking", "--only", "masking,luck"])
-    assert "must be of pre-training, masking, mask-share, not" in capsys.readouterr().err
+    assert "must be of pre-training, pre-training-none, " in capsys.readouterr().err
     (data / "valid.en").unlink()
     with pytest.raises(SystemExit):
         recipe.main([str(data)])
