@@ -19,11 +19,11 @@ from abnet.backbone import (
 from abnet.bert_fused import BertAttention, FusedCrossAttention, FusedEncoder
 from abnet.config import AbNetConfig
 from abnet.ct_nmt import SwitchedEncoder
-from abnet.ctc import FrameInput
 from abnet.decoder import Decoder
 from abnet.encoder import Encoder
 from abnet.errors import AbNetError
 from abnet.length import LengthPredictor
+from abnet.spread import SourceSpread
 from abnet.tokenizer import SymbolIds
 
 INITIAL_DEVIATION = 0.02  # of weights that are new inside a Transformer's layer, as BERT's
@@ -154,12 +154,13 @@ def build_decoder(config: AbNetConfig, backbones: Backbones, symbols: SymbolIds)
     adapters = nn.ModuleDict(
         {str(layer): make(config, backbones) for layer in _top_layers("decoder", count, backbone)}
     )
-    frames = blank = None
+    spread = blank = None
+    if config.spread_source:
+        spread = SourceSpread(backbone.hidden_size, backbones.source.hidden_size)
     if config.objective == "ctc":
-        frames = FrameInput(backbone.hidden_size, backbones.source.hidden_size)
         blank = nn.Linear(backbone.hidden_size, 1)
     keep_cls = config.keep_cls and not causal
-    return Decoder(backbone, adapters, symbols, keep_cls, causal, inside, frames, blank)
+    return Decoder(backbone, adapters, symbols, keep_cls, causal, inside, spread, blank)
 
 
 def _adapter(config: AbNetConfig, backbones: Backbones) -> CrossAttentionAdapter:

@@ -114,6 +114,9 @@ class AbNetConfig:
     """Whether the model puts [CLS] in front of source and target (never masked, not counted)."""
     length_classes: int = 512
     """Rows of the length table: lengths 1 .. n-1 can be predicted, row 0 is [LENGTH] itself."""
+    spread_source: bool = False
+    """Target positions begin with the encoder's state at the same share of the source, through a
+    trained projection; for parallel systems."""
     frames_per_piece: int = 2
     """CTC: how many [MASK]s the decoder gets for each piece of the source."""
     train_head: str = "none"
@@ -209,6 +212,11 @@ class AbNetConfig:
             raise AbNetError(
                 "`correction` must be 0 for the autoregressive objective, which reveals no token "
                 f"that it predicts, but is {self.correction} instead."
+            )
+        if self.objective == "autoregressive" and self.spread_source:
+            raise AbNetError(
+                "`spread_source` must be left out for the autoregressive objective, which does not "
+                "know how long the target will be."
             )
         for name in ("label_smoothing", "correction", "r_drop", "soft_label_weight"):
             if self.objective == "ctc" and getattr(self, name):

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from abnet.config import AbNetConfig
 from abnet.decodable import Predictor
@@ -21,43 +21,6 @@ from abnet.tokenizer import SymbolIds
 
 PREFIX_TOKENS = 20  # how many of a frame's tokens the prefix search looks at
 FIRST_LABEL = 0x10000  # of Unicode; any range without gaps would do
-
-
-class FrameInput(nn.Module):
-    """Spreads the source through the frames: each starts with what the encoder says of its piece.
-
-    Frame i of n stands for source position `i * s // n`, s being the sentence's source tokens. The
-    projection starts at zero, so that the decoder begins with plain [MASK]s.
-
-    Args:
-        width: H of the target BERT.
-        memory_width: M of the encoder.
-    """
-
-    def __init__(self, width: int, memory_width: int) -> None:
-        super().__init__()
-        self.projection = nn.Linear(memory_width, width, bias=False)
-        nn.init.zeros_(self.projection.weight)
-
-    def project(self, memory: Tensor) -> Tensor:
-        """(B, S, M) states of the encoder -> (B, S, H)."""
-        projected: Tensor = self.projection(memory)
-        return projected
-
-    def forward(self, embedded: Tensor, projected: Tensor, sizes: Tensor, frames: Tensor) -> Tensor:
-        """Embeddings of the frames with their part of the source.
-
-        Args:
-            embedded: (B, F, H).
-            projected: (B, S, H), from `project`.
-            sizes: (B,) source tokens of each sentence.
-            frames: (B,) frames of each sentence.
-        """
-        positions = torch.arange(embedded.size(1), device=embedded.device)
-        places = positions * sizes[:, None] // frames.clamp(min=1)[:, None]
-        places = places.minimum(sizes[:, None] - 1)  # behind the last frame
-        index = places[:, :, None].expand(-1, -1, projected.size(2))
-        return embedded + projected.gather(1, index)
 
 
 class FrameModel(Predictor, Protocol):

@@ -14,9 +14,9 @@ from transformers import DynamicCache
 from abnet.adapters import CrossAttentionAdapter, KeysValues
 from abnet.backbone import Backbone, attention_bias, causal_bias
 from abnet.bert_fused import FusedCrossAttention, FusedKeysValues
-from abnet.ctc import FrameInput
 from abnet.encoder import EncoderOutput, prepend_symbol
 from abnet.errors import AbNetError
+from abnet.spread import SourceSpread
 from abnet.tokenizer import SymbolIds
 
 
@@ -26,7 +26,7 @@ class Memory(NamedTuple):
     Attributes:
         layers: layer index (as a string) to the keys and values of that layer's adapter.
         visible: (B, 1, 1, S) boolean, `False` at source padding.
-        spread: (B, S, H) what CTC's frames begin with; else `None`.
+        spread: (B, S, H) the source as `SourceSpread` adds it to the target; else `None`.
     """
 
     layers: dict[str, KeysValues | FusedKeysValues]
@@ -65,7 +65,7 @@ class Decoder(nn.Module):
         causal: no position sees what comes later.
         inside: the cross-attention stands between self-attention and feed-forward part of a layer,
             as in the Transformer, instead of behind it (Eq. 6).
-        frames: puts the source into the [MASK]s of CTC; `None` for other objectives.
+        spread: adds the source to the target's embeddings; `None` for not.
         blank: gives the logit of CTC's blank, which has the id of [MASK], from a state.
 
     Raises:
@@ -80,7 +80,7 @@ class Decoder(nn.Module):
         keep_cls: bool = False,
         causal: bool = False,
         inside: bool = False,
-        frames: FrameInput | None = None,
+        spread: SourceSpread | None = None,
         blank: nn.Linear | None = None,
     ) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class Decoder(nn.Module):
         self.keep_cls = keep_cls
         self.causal = causal
         self.inside = inside
-        self.frames = frames
+        self.spread = spread
         self.blank = blank
 
     @property
@@ -120,7 +120,7 @@ class Decoder(nn.Module):
                 if isinstance(adapter, CrossAttentionAdapter | FusedCrossAttention)
             },
             ~encoded.padding[:, None, None, :],
-            None if self.frames is None else self.frames.project(encoded.memory),
+            None if self.spread is None else self.spread.project(encoded.memory),
         )
 
     def forward(self, target: Tensor, memory: Memory, predict: Tensor) -> Tensor:
@@ -136,9 +136,10 @@ class Decoder(nn.Module):
         Returns:
             (number of chosen positions, V), in row-major order of `predict`.
         """
+        counts = self.symbols.words(target).sum(dim=1)
         if self.keep_cls:
             target = prepend_symbol(target, self.symbols.cls)
-        hidden = self._spread_source(self.backbone.embed(target), target, memory)
+        hidden = self._spread_source(self.backbone.embed(target), counts, memory)
         if self.causal:
             bias = causal_bias(target.size(1), hidden)  # padding, on the right, is hidden as well
         else:
@@ -169,14 +170,13 @@ class Decoder(nn.Module):
         logits: Tensor = self.lm_head(hidden[:, 0])
         return logits
 
-    def _spread_source(self, embedded: Tensor, target: Tensor, memory: Memory) -> Tensor:
-        """Embeddings (B, T, H), of CTC's frames with the source in them."""
-        if self.frames is None or memory.spread is None:
+    def _spread_source(self, embedded: Tensor, counts: Tensor, memory: Memory) -> Tensor:
+        """Embeddings (B*C, T, H) of `counts` (B*C,) tokens each, with the source in them."""
+        if self.spread is None or memory.spread is None:
             return embedded
         first = int(self.keep_cls)
         sizes = memory.visible.flatten(1).sum(dim=1)
-        frames = target.eq(self.symbols.mask).sum(dim=1)
-        spread = self.frames(embedded[:, first:], memory.spread, sizes, frames)
+        spread = self.spread(embedded[:, first:], memory.spread, sizes, counts)
         return torch.cat([embedded[:, :first], spread], dim=1)
 
     def _layers(

@@ -148,7 +148,12 @@ SYSTEMS: dict[str, System] = {
     "abnet_ctc": System(
         "AB-Net",
         "AB-Net that translates in one pass: CTC over [MASK]s spread through the source",
-        {"decoder_adapter_ffn_dim": 2048, "objective": "ctc", "label_smoothing": 0.0},
+        {
+            "decoder_adapter_ffn_dim": 2048,
+            "objective": "ctc",
+            "spread_source": True,
+            "label_smoothing": 0.0,
+        },
     ),
     "abnet_enc": System(
         "one-sided",

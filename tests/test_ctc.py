@@ -12,7 +12,7 @@ from torch import Tensor
 
 from abnet.beam_search import BeamOptions
 from abnet.config import AbNetConfig
-from abnet.ctc import CtcOptions, FrameInput, ctc_decode, make_frames, path_starts
+from abnet.ctc import CtcOptions, ctc_decode, make_frames, path_starts
 from abnet.decoding import decode, options_for
 from abnet.ensemble import Ensemble
 from abnet.errors import AbNetError
@@ -187,21 +187,6 @@ def test_where_tokens_start() -> None:
     path = torch.tensor([[5, 5, 4, 5, 6, 6], [4, 6, 6, 5, 5, 5]])
     starts = path_starts(path, frames_of(6, 4), SYMBOLS)
     assert starts.int().tolist() == [[1, 0, 0, 1, 1, 0], [0, 1, 0, 1, 0, 0]]
-
-
-def test_frames_are_spread_through_the_source() -> None:
-    layer = FrameInput(2, 3)
-    memory = torch.randn(2, 3, 3)
-    embedded = torch.randn(2, 6, 2)
-    sizes, frames = torch.tensor([3, 2]), torch.tensor([6, 5])
-    assert layer(embedded, layer.project(memory), sizes, frames).equal(embedded)  # at first
-    torch.nn.init.normal_(layer.projection.weight)
-    projected = layer.project(memory)
-    found = layer(embedded, projected, sizes, frames)
-    for row, places in enumerate(([0, 0, 1, 1, 2, 2], [0, 0, 0, 1, 1])):
-        for frame, place in enumerate(places):
-            expected = embedded[row, frame] + projected[row, place]
-            torch.testing.assert_close(found[row, frame], expected)
 
 
 @pytest.mark.parametrize("keep_cls", [False, True])

@@ -30,7 +30,7 @@ TRAINED = {
     "abnet_fb": {*ADAPTERS, LENGTH, SOURCE, TARGET},
     "abnet_sc": {*ADAPTERS, LENGTH, SOURCE, TARGET},
     "abnet_enc": {*ADAPTERS, LENGTH, TARGET},
-    "abnet_ctc": {*ADAPTERS, "decoder.frames.", "decoder.blank."},
+    "abnet_ctc": {*ADAPTERS, "decoder.spread.", "decoder.blank."},
     "abnet_enc_ar": {*ADAPTERS, TARGET},
     "abnet_causal": ADAPTERS,
     "transformer_base": WHOLE,
