@@ -71,6 +71,7 @@ def factors(size: Size) -> list[Trial]:
         *_others(size.abnet, "adapters", "adapter-dropout", ("0", "0.1")),
         *_others(size.abnet, "adapters", "bert-dropout", ("0", "0.1")),
         *_trials("adapters", "encoder-dim", {"96": "--encoder-adapter-dim 96"}),
+        *_trials("adapters", "spread-source", {"yes": "--spread-source"}),
         Trial("symbols", "cls", "left-out", without=("--keep-cls",)),
         *_trials("objective", "target-noise", {"bert": "--target-noise bert"}),
         *_trials("objective", "source-noise", {"0.1": "--source-noise 0.1"}),
@@ -158,12 +159,11 @@ def _tuning(system: str, size: Size) -> list[Trial]:
     if system != "abnet":
         trials += _others(own, "tuning", "dropout", ("0", "0.1", "0.3"))
     if system == "cmlm":
-        # BERT's initialisation and scaled words drown the positions, all that tells masks apart.
-        learned, small = ("--encoder-learned-pos", "--decoder-learned-pos"), ("--apply-bert-init",)
+        learned, small = "--encoder-learned-pos --decoder-learned-pos", "--apply-bert-init"
         trials += [
-            Trial("tuning", "positions", "sinusoidal", without=learned),
-            Trial("tuning", "initialisation", "fairseq", without=small),
-            Trial("tuning", "both", "fairseq and sinusoidal", without=(*learned, *small)),
+            Trial("tuning", "positions", "learned", words(learned)),
+            Trial("tuning", "initialisation", "BERT", words(small)),
+            Trial("tuning", "both", "learned and BERT", words(f"{learned} {small}")),
         ]
     return [replace(trial, system=system) for trial in trials]
 

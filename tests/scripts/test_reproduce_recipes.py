@@ -95,7 +95,7 @@ def test_trainings(
         assert 0 < args.encoder_adapter_layers == args.decoder_adapter_layers
     if system == "cmlm":
         assert args.noise == "random_mask"
-        assert args.apply_bert_init
+        assert not args.apply_bert_init
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
