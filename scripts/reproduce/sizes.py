@@ -2,7 +2,7 @@
 
 Budgets are counted in updates. At the CPU size each system trains for about 50 minutes on one
 thread of an AMD EPYC (7003 series), with another training beside it: 2.2 updates a second of AB-Net
-and of the Transformer, 1.5 of the CMLM. Small batches are on purpose: at this scale the number of
+and of the Transformer, 1.5 of the CMLM and of AB-Net with CTC. Small batches are on purpose: at this scale the number of
 updates matters more than that of tokens.
 The rivals are Transformer-Tiny, which is the best size known for Multi30k (Wu et al., ACL 2021:
 41.0 tokenized BLEU En-De), and AB-Net trains no more weights than they do: 2.9 against 3.0 million.
@@ -27,6 +27,7 @@ class Size:
         bert: of `abnet pretrain`, for a new BERT.
         minilm_head: of `abnet pretrain`, for the head of the real English encoder.
         abnet: of `fairseq-train`, for AB-Net: the paper's recipe, from which a search departs.
+        ctc: of `fairseq-train`, for AB-Net with CTC, behind those of AB-Net.
         rivals: of `fairseq-train`, for the Transformer and the CMLM: their shape and batches.
         scratch: of `fairseq-train`, for what is from scratch in systems of ours: as the rivals.
         transformer: of `fairseq-train`, for the Transformer.
@@ -42,6 +43,7 @@ class Size:
     bert: tuple[str, ...]
     minilm_head: tuple[str, ...]
     abnet: tuple[str, ...]
+    ctc: tuple[str, ...]
     rivals: tuple[str, ...]
     scratch: tuple[str, ...]
     transformer: tuple[str, ...]
@@ -57,7 +59,7 @@ class Size:
         """The options of `fairseq-train` that are a system's own."""
         if system in ("transformer", "cmlm"):
             return (*self.rivals, *(self.transformer if system == "transformer" else self.cmlm))
-        return self.abnet
+        return (*self.abnet, *self.ctc) if system == "abnet_ctc" else self.abnet
 
 
 SIZES = {
@@ -74,6 +76,7 @@ SIZES = {
             "--warmup-updates 500 --total-num-update 7000 --max-update 7000 "
             "--save-interval-updates 200"
         ),
+        ctc=words("--total-num-update 4400 --max-update 4400 --save-interval-updates 100"),
         rivals=words(
             "--encoder-layers 4 --decoder-layers 4 --encoder-embed-dim 128 "
             "--decoder-embed-dim 128 --encoder-ffn-embed-dim 256 --decoder-ffn-embed-dim 256 "
@@ -115,6 +118,7 @@ SIZES = {
             "--warmup-updates 1000 --total-num-update 12000 --max-update 12000 "
             "--save-interval-updates 300 --fp16"
         ),
+        ctc=(),
         rivals=words(
             "--encoder-layers 4 --decoder-layers 4 --encoder-embed-dim 128 "
             "--decoder-embed-dim 128 --encoder-ffn-embed-dim 256 --decoder-ffn-embed-dim 256 "
@@ -152,6 +156,7 @@ SIZES = {
             "--total-num-update 16 "
             "--max-update 16 --save-interval-updates 1"
         ),
+        ctc=(),
         rivals=words(
             "--encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 32 --decoder-embed-dim 32 "
             "--encoder-ffn-embed-dim 64 --decoder-ffn-embed-dim 64 --encoder-attention-heads 2 "
