@@ -2,8 +2,8 @@
 
 Budgets are counted in updates. At the CPU size each system trains for about 50 minutes on one
 thread of an AMD EPYC (7003 series), with another training beside it: 2.2 updates a second of AB-Net
-and of the Transformer, 1.5 of the CMLM and of AB-Net with CTC. Small batches are on purpose: at this scale the number of
-updates matters more than that of tokens.
+and of the Transformer, 1.5 of the CMLM and of AB-Net with CTC. Small batches are on purpose: at
+this scale the number of updates matters more than that of tokens.
 The rivals are Transformer-Tiny, which is the best size known for Multi30k (Wu et al., ACL 2021:
 41.0 tokenized BLEU En-De), and AB-Net trains no more weights than they do: 2.9 against 3.0 million.
 """
