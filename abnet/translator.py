@@ -246,6 +246,11 @@ def _batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
 
 
 def usable_device(device: str | torch.device | None) -> torch.device:
+    """The device of a name; by default the GPU if there is one.
+
+    Raises:
+        AbNetError: this torch cannot use it.
+    """
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -103,9 +103,7 @@ class Rates:
         return time.perf_counter() - start
 
 
-def _multiplier(
-    shape: Product, dtype: torch.dtype, device: torch.device
-) -> Callable[[], Tensor]:
+def _multiplier(shape: Product, dtype: torch.dtype, device: torch.device) -> Callable[[], Tensor]:
     """A function that does a product of this shape."""
     if dtype == torch.int8:
         left = torch.ones(shape.rows, shape.inner, dtype=dtype, device=device)

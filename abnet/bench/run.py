@@ -82,6 +82,10 @@ class Bench:
         stamps: fields of every result, `run` and `size` among them.
         write: takes the name and the fields of each result.
         say: takes what a reader should know.
+        begun: when the minutes of the plan began, as `time.monotonic` has it; by default now.
+
+    Raises:
+        AbNetError: the largest batch is asked for on a CPU.
     """
 
     def __init__(
@@ -93,6 +97,7 @@ class Bench:
         stamps: dict[str, Any],
         write: Callable[[str, dict[str, Any]], None],
         say: Callable[[str], None] = print,
+        begun: float | None = None,
     ) -> None:
         if LARGEST in plan.batches and materials.device.type != "cuda":
             raise AbNetError("`batches` must be numbers on a CPU: the largest is found on a GPU.")
@@ -103,15 +108,16 @@ class Bench:
         self.stamps = stamps
         self.write = write
         self.say = say
+        self.begun = time.monotonic() if begun is None else begun
         self.forced = materials.checkpoint is None
         self.device = materials.device
         self.missing: set[str] = set()
+        self.rates: dict[int, Rates] = {}  # by number of threads
         self.grown: dict[str, int] = {}  # by engines with an allocator of their own
         self.written = 0
 
     def run(self) -> int:
         """Measures all cells and returns how many results were written."""
-        start = time.monotonic()
         threads = self.plan.threads if self.device.type == "cpu" else self.plan.threads[:1]
         groups = [(count, batch) for count in threads for batch in self.plan.batches]
         before = torch.get_num_threads()
@@ -121,7 +127,7 @@ class Bench:
                 self.materials.threads = count
                 until = None
                 if self.plan.minutes is not None:
-                    left = start + 60 * self.plan.minutes - time.monotonic()
+                    left = self.begun + 60 * self.plan.minutes - time.monotonic()
                     until = time.monotonic() + left / (len(groups) - number)
                 self._measure_group(batch, until)
         finally:
@@ -141,7 +147,7 @@ class Bench:
             if row.name in self.missing:
                 continue
             name = f"{row.name}, batch {size}, {self._threads()}"
-            if until is not None and time.monotonic() + promised > until:
+            if until is not None and time.monotonic() + promised >= until:
                 self.say(f"skipped: {name}: no time left of its share of --minutes")
                 continue
             try:
@@ -171,7 +177,7 @@ class Bench:
             cell.times.add_round(cell.engine, cell.batches, self.forced)
             if size == LARGEST:
                 cell.engine.release()
-        rates = Rates(self.device)
+        rates = self.rates.setdefault(self.materials.threads, Rates(self.device))
         for cell in cells:
             self._write(cell, size, rates)
 

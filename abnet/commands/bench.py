@@ -31,11 +31,15 @@ More = Callable[["torch.device"], "list[Row]"]
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.epilog = DESCRIPTION_OF_OUTPUT
-    text = parser.add_argument_group("text")
-    text.add_argument("--source", type=Path, required=True, metavar="FILE", help="raw text")
-    text.add_argument("--target", type=Path, required=True, metavar="FILE", help="references")
-    text.add_argument("--input", metavar="NAME", help="of the text (default: the file's)")
+    parser.add_argument("--source", type=Path, required=True, metavar="FILE", help="raw text")
+    parser.add_argument("--target", type=Path, required=True, metavar="FILE", help="references")
+    parser.add_argument("--input", metavar="NAME", help="of the text (default: the file's)")
     parser.add_argument("--results", type=Path, required=True, metavar="FOLDER", help="to write to")
+    add_options(parser)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What is measured and how, but for the text and where results go."""
     parser.add_argument("--size", help="tiny, small or base (default: base on a GPU, else small)")
     parser.add_argument("--device", help="torch device (default: the GPU if there is one)")
     parser.add_argument(
@@ -80,6 +84,7 @@ def bench(
     Raises:
         AbNetError: a value is not allowed, or nothing is left to measure.
     """
+    begun = time.monotonic()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # or it takes all cores
     import torch
     from transformers.utils import logging
@@ -123,7 +128,7 @@ def bench(
         count = Bench(
             rows, materials, text, plan, fields,
             lambda name, result: put(result, args.results / f"{name}.json"),
-            lambda line: print(line, flush=True),
+            lambda line: print(line, flush=True), begun,
         ).run()  # fmt: skip
     print(f"{count} results in {args.results}")
     return 0

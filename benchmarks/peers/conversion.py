@@ -13,7 +13,7 @@ from benchmarks.peers.models import first_model, parts_of, task_of
 
 
 def convert(materials: Materials, compute_type: str, system: str) -> tuple[Path, Parts]:
-    """fairseq's weights as CTranslate2 reads them.
+    """A model of fairseq as CTranslate2 reads them.
 
     Its `FairseqConverter` reads checkpoints; these models are in memory, so what it does with one
     is done here, with its own functions.

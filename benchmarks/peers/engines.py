@@ -37,9 +37,7 @@ class _FairseqEngine:
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Ids of fairseq's dictionary with the end."""
         eos = self.task.source_dictionary.eos()
-        return [
-            [*(id + self.shift for id in ids), eos] for ids in self.source.encode_batch(lines)
-        ]
+        return [[*(id + self.shift for id in ids), eos] for ids in self.source.encode_batch(lines)]
 
     def sample(self, encoded: list[list[int]]) -> dict[str, Any]:
         """A batch as fairseq's translation task has it, padded on the left."""

@@ -24,7 +24,7 @@ SHALLOW = "transformer_deep_shallow"
 
 
 def task_of(materials: Materials) -> TranslationTask:
-    """fairseq's task on dictionaries whose id of a piece is ours + 4."""
+    """The translation task on dictionaries whose id of a piece is ours + 4."""
 
     def make() -> TranslationTask:
         dictionaries = []
