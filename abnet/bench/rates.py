@@ -113,7 +113,7 @@ def _multiplier(shape: Product, dtype: torch.dtype, device: torch.device) -> Cal
     if shape.weight:
         a, b = (torch.ones(size, dtype=dtype, device=device) for size in sizes)
         return lambda: torch.mm(a, b)
-    c, d = (torch.ones((shape.count, *size), dtype=dtype, device=device) for size in sizes)
+    c, d = (torch.ones((shape.times, *size), dtype=dtype, device=device) for size in sizes)
     return lambda: torch.bmm(c, d)
 
 
@@ -123,10 +123,10 @@ def _rounded(product: Product, dtype: torch.dtype) -> Product:
     if product.weight:
         if dtype == torch.int8:
             rows = max(rows, INT8_LEAST)
-        return product._replace(rows=rows, count=1)
+        return product._replace(rows=rows, times=1)
     inner, columns = _power(product.inner), _power(product.columns)
     most = max(LARGEST // max(rows * inner, inner * columns, rows * columns), 1)
-    return Product(rows, inner, columns, min(_power(product.count), most), weight=False)
+    return Product(rows, inner, columns, min(_power(product.times), most), weight=False)
 
 
 def _power(number: int) -> int:

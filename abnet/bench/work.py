@@ -17,23 +17,23 @@ Linear = tuple[int, int]  # width in, width out
 
 
 class Product(NamedTuple):
-    """`count` products of a (rows, inner) with an (inner, columns) matrix.
+    """`times` products of a (rows, inner) with an (inner, columns) matrix.
 
     Attributes:
         weight: whether the second matrix is a weight, which has to be read for each product;
-            otherwise it was computed, and the `count` products are done as one batch.
+            otherwise it was computed, and the `times` products are done as one batch.
     """
 
     rows: int
     inner: int
     columns: int
-    count: int = 1
+    times: int = 1
     weight: bool = True
 
     @property
     def multiply_adds(self) -> int:
-        """Of all `count`."""
-        return self.rows * self.inner * self.columns * self.count
+        """Of all `times`."""
+        return self.rows * self.inner * self.columns * self.times
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,8 @@ def gather(products: Iterable[Product]) -> list[Product]:
     """Equal products as one, with the sum of their counts."""
     counts: Counter[Product] = Counter()
     for product in products:
-        counts[product._replace(count=1)] += product.count
-    return [product._replace(count=count) for product, count in counts.items()]
+        counts[product._replace(times=1)] += product.times
+    return [product._replace(times=times) for product, times in counts.items()]
 
 
 def multiply_adds(products: Iterable[Product]) -> int:
@@ -154,4 +154,4 @@ def multiply_adds(products: Iterable[Product]) -> int:
 
 def weights_read(products: Iterable[Product]) -> int:
     """Values of weights that have to be read, once a product."""
-    return sum(p.inner * p.columns * p.count for p in products if p.weight)
+    return sum(p.inner * p.columns * p.times for p in products if p.weight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -28,7 +29,7 @@ def convert(materials: Materials, compute_type: str, system: str) -> tuple[Path,
         raise AbNetError(
             "CTranslate2 is not installed: `pip install ab-net[bench]` brings it."
         ) from None
-    made = first_model(materials, system)
+    made = deepcopy(first_model(materials, system))  # it quantizes weights where they are
     folder = Path(materials.folder) / f"{system}-{compute_type}"
     if not folder.exists():
         spec = TransformerSpec.from_config(

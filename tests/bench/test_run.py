@@ -90,8 +90,8 @@ def test_systems_take_turns_and_every_cell_is_written(
     results, _ = bench([row("a", log), row("b", log)], materials, plan)
     assert torch.get_num_threads() == before
     half = log[: len(log) // 2]
-    warm = ["a"] * 3 + ["b"] * 3  # the longest one first, then all
-    turns = ["a", "a", "b", "b"] + ["b", "b", "a", "a"] + ["a", "a", "b", "b"]
+    warm = list("aaabbb")  # the longest one first, then all
+    turns = list("aabbbbaaaabb")
     assert half == warm + turns
     assert sorted(results) == [
         f"speed-cpu-tiny-x-{name}-b2-t{threads}" for name in "ab" for threads in (1, 2)
@@ -113,16 +113,16 @@ def test_what_does_not_fit_the_minutes_is_said(
     monkeypatch.setattr("abnet.bench.run.time", clock)
     rows = [row(name, log, partial(clock.spend, 1.0)) for name in ("b", "d")]
     rows.insert(1, row("slow", log, partial(clock.spend, 10.0)))
-    plan = Plan(batches=(1, 2), threads=(1,), repeats=5, count=1, minutes=2)
+    plan = Plan(batches=(1, 2), threads=(1,), repeats=5, count=1, minutes=1.5)
     results, said = bench(rows, materials, plan)
-    # 60 s for batch 1: b takes 2 + 5 and slow 20, so that its 50 are too many, d has 2 + 5; then
-    # 84 s are left, which suffice no better.
+    # 45 s for batch 1: b takes 2 + 5 and slow 20, so that its 50 are too many, d has 2 + 5; then
+    # 56 s are left, too few again.
     assert [name[-7:] for name in results] == ["b-b1-t1", "d-b1-t1", "b-b2-t1", "d-b2-t1"]
     assert [line for line in said if line.startswith("skipped")] == [
         f"skipped: slow, batch {size}, 1 thread: needs about 50 s, more than its share of --minutes"
         for size in (1, 2)
     ]
-    results, said = bench(rows, materials, plan, begun=clock.now - 120)
+    results, said = bench(rows, materials, plan, begun=clock.now - 90)
     assert not results
     assert said[0] == "skipped: b, batch 1, 1 thread: no time left of its share of --minutes"
 

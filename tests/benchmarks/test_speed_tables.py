@@ -47,9 +47,11 @@ def test_ratios_are_to_peers_of_the_same_run_batch_and_threads() -> None:
     assert alone[7:9] == ["-", "-"]
     run = [row[4] + row[6] for row in table if row[2] == "1"][1:]
     assert run == [  # the fastest first
-        "Transformer (ctranslate2)int8", "Transformer (ctranslate2)float32", "AB-Net (abnet)float32",
+        "Transformer (ctranslate2)int8",
+        "Transformer (ctranslate2)float32",
+        "AB-Net (abnet)float32",
         "Transformer (fairseq)float32",
-    ]  # fmt: skip
+    ]
 
 
 def test_gpus_have_times_and_the_largest_batches_are_compared_by_throughput() -> None:
