@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from abnet.bench.inputs import Text
+from abnet.checkpoint import save_checkpoint
 from abnet.cli import main
+from abnet.mask_predict import DecodingOptions, mask_predict
+from abnet.model import AbNet
+from abnet.translator import Translator
 from benchmarks import records
 from tests.tiny import ENGLISH, GERMAN
 
@@ -42,12 +47,31 @@ def test_our_cells_are_written_as_proper_results(
     for result in results:
         assert (result["input"], result["size"], result["device_kind"]) == ("test", "tiny", "cpu")
         assert result["peer"] == (result["engine"] == "transformers")
-        assert 0 < result["floor_s"]
+        assert result["floor_s"] > 0
         assert result["median_s"] <= result["with_tokenization_s"]
         assert result["median_s"] <= result["p95_s"]
         assert str(tmp_path) not in json.dumps(result)
     passes = {result["row"]: result["passes"] for result in results}
     assert (passes["abnet-1-float32"], passes["abnet-10-float32"]) == (1, 10)
+
+
+def test_a_checkpoint_decides_its_lengths_itself(
+    command: list[str], tiny_model: AbNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("abnet.bench.rates.ENOUGH", 1e-5)
+    save_checkpoint(tmp_path / "own.safetensors", tiny_model)
+    more = ["--checkpoint", str(tmp_path / "own.safetensors"), "--rows", "abnet", "--batches", "8"]
+    assert main([*command, *more]) == 0
+    results = {result["row"]: result for result in records.read_all(tmp_path / "results")}
+    assert list(results) == ["abnet-1-float32", "abnet-10-float32", "abnet-4-float32"]
+    translator = Translator(tiny_model)
+    sides = (translator.source_tokenizer, translator.target_tokenizer)
+    (batch,) = Text.of("x", GERMAN, ENGLISH, sides, 56).batches(8, 1)  # that of the run
+    source = translator.collate(translator.source_tokenizer.encode_batch(batch.lines))
+    options = DecodingOptions(iterations=1)
+    written = sum(best.tokens.numel() for (best,) in mask_predict(tiny_model, source, options))
+    result = results["abnet-1-float32"]
+    assert result["tokens_per_s"] / result["sentences_per_s"] == pytest.approx(written / 8)
 
 
 @pytest.mark.parametrize(
