@@ -73,7 +73,7 @@ def test_the_cmlm_does_ten_passes_around_the_length(materials: Materials) -> Non
 def test_ctranslate2_finds_what_fairseq_finds(system: str, beam: int, materials: Materials) -> None:
     """The same hypotheses, and the same probabilities of each word and of the end.
 
-    Which one of the beam is the best is not compared: where a length limit ends them, fairseq counts
+    Which one of the beam is best is not compared: where a length limit ends them, fairseq counts
     the end's probability and CTranslate2 does not; and while the end is forbidden, CTranslate2
     shares its probability out among the words.
     """
