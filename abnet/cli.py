@@ -21,6 +21,7 @@ COMMANDS = (
     "translate",
     "evaluate",
     "average",
+    "bench",
 )
 
 

@@ -91,7 +91,7 @@ class Translator:
             raise AbNetError("`model` must have tokenizers: make it with `AbNet.from_pretrained`.")
         self.source_tokenizer: Tokenizer = model.source_tokenizer
         self.target_tokenizer: Tokenizer = model.target_tokenizer
-        self.device = _usable_device(device)
+        self.device = usable_device(device)
         self.model: AbNet | Ensemble = model.eval().to(self.device)
         self.reranker = reranker
         if reranker is not None:
@@ -121,7 +121,7 @@ class Translator:
             AbNetError: see `load_checkpoint`, `Ensemble` and `Reranker`; or the device cannot be
                 used.
         """
-        device = _usable_device(device)
+        device = usable_device(device)
         overrides = {"source_bert": source_bert, "target_bert": target_bert}
         given = {name: value for name, value in overrides.items() if value is not None}
         chooser = None
@@ -245,7 +245,12 @@ def _batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
         start += max(size, 1)
 
 
-def _usable_device(device: str | torch.device | None) -> torch.device:
+def usable_device(device: str | torch.device | None) -> torch.device:
+    """The device of a name; by default the GPU if there is one.
+
+    Raises:
+        AbNetError: this torch cannot use it.
+    """
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

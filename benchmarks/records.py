@@ -7,12 +7,10 @@ A field that was not measured is absent. README and documents show tables that
 from __future__ import annotations
 
 import json
-import os
-import platform
-import subprocess
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from abnet.bench.machine import commit, device_name, processor_name, versions, write_result
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -30,13 +28,28 @@ REQUIRED = {
         "signature", "length_right", "length_ratio", "repeats", "mean_passes", "device", "command",
         "versions", "commit",
     },
-    "speed": {"system", "peer", "engine", "device", "batch", "median_s", "run"},
+    "speed": {
+        "row", "system", "peer", "engine", "decoding", "precision", "device", "device_kind",
+        "threads", "batch", "largest", "size", "input", "passes", "repeats", "median_s", "p95_s",
+        "with_tokenization_s", "sentences_per_s", "tokens_per_s", "run", "command", "versions",
+        "commit",
+    },
     "training": {"system", "device", "step_s"},
 }  # fmt: skip
 """The fields that each kind of result always has."""
 
-PACKAGES = ("abnet", "torch", "transformers", "fairseq", "sacrebleu")
-_DISTRIBUTIONS = {"abnet": "ab-net", "fairseq": "ve-fairseq"}
+PACKAGES = {
+    "abnet": "ab-net",
+    "torch": "torch",
+    "transformers": "transformers",
+    "fairseq": "ve-fairseq",
+    "sacrebleu": "sacrebleu",
+    "ctranslate2": "ctranslate2",
+}
+"""What a result names the version of, where it is installed: names and distributions."""
+
+__all__ = ["PACKAGES", "REQUIRED", "RESULTS", "check", "device_name", "processor_name"]
+__all__ += ["read_all", "stamps", "write"]
 
 
 def check(record: dict[str, Any]) -> dict[str, Any]:
@@ -88,42 +101,9 @@ def read_all(folder: Path = RESULTS) -> list[dict[str, Any]]:
 
 def write(record: dict[str, Any], path: Path) -> None:
     """Checks a result and writes it, replacing an older file as a whole."""
-    text = json.dumps(check(record), indent=2, ensure_ascii=False) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    write_result(check(record), path)
 
 
 def stamps() -> dict[str, Any]:
     """What every result says of where it was made: versions and commit."""
-    versions = {name: version(_DISTRIBUTIONS.get(name, name)) for name in PACKAGES}
-    return {"versions": {"python": platform.python_version(), **versions}, "commit": _commit()}
-
-
-def device_name() -> str:
-    """The GPU as torch reports it, or else the processor."""
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else processor_name()
-
-
-def processor_name() -> str:
-    """The processor as it calls itself, and how many cores are to be had."""
-    lines = _lines(Path("/proc/cpuinfo"))
-    names = {line.partition(":")[2].strip() for line in lines if line.startswith("model name")}
-    return f"{' / '.join(sorted(names)) or platform.machine()}, {os.cpu_count()} cores"
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-
-
-def _commit() -> str:
-    """The commit of the source tree, with "-dirty" if tracked files differ from it."""
-    here = Path(__file__).parent
-    told = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--match="],
-        cwd=here, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return told.stdout.strip() or "unknown"
+    return {"versions": versions(PACKAGES), "commit": commit(Path(__file__).parent)}

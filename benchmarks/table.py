@@ -20,6 +20,7 @@ from typing import Any
 from benchmarks.markdown import NOT_MEASURED, markdown_table
 from benchmarks.recipe_tables import decoding_table, recipe_table
 from benchmarks.records import RESULTS, read_all
+from benchmarks.speed_tables import speed_table
 
 README = Path(__file__).parents[1] / "README.md"
 SYSTEMS = {
@@ -76,6 +77,7 @@ TABLES: dict[str, Callable[[Sequence[dict[str, Any]], str], str]] = {
     "results": quality_table,
     "recipe": recipe_table,
     "decoding": decoding_table,
+    "speed": speed_table,
 }
 
 

@@ -13,6 +13,7 @@ from abnet.checkpoint import CheckpointContents, write_checkpoint
 from abnet.model import AbNet
 from abnet.shapes import SHAPES
 from abnet.systems import PRESETS, SYSTEMS
+from benchmarks import bench
 from scripts.reproduce import multi30k, paper
 from tests.commands import PARSERS, ROOT, check_script, parse, split_line
 
@@ -50,6 +51,8 @@ def check_arguments(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None
     """A script's arguments, by the parser of the command that they end up with."""
     script, arguments = Path(command[0]), command[1:]
     match script.parent.name:
+        case "scripts" if script.stem == "bench":
+            bench.build_parser().parse_args(arguments)
         case "prepare":
             prepared = ["abnet", "prepare", script.stem, "--pair", *arguments, *PREPARING]
             parse(prepared, monkeypatch)

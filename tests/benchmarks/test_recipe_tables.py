@@ -70,5 +70,7 @@ def test_without_results_and_of_no_known_kind() -> None:
     text = table.renew(document, [])
     assert "No search on x yet." in text
     assert "No decoding on x yet." in text
-    with pytest.raises(ValueError, match=r"one of \['decoding', 'recipe', 'results'\], but is 'y'"):
+    with pytest.raises(
+        ValueError, match=r"one of \['decoding', 'recipe', 'results', 'speed'\], but is 'y'"
+    ):
         table.renew("<!-- y: x -->\n<!-- end of y -->", [])

@@ -66,6 +66,6 @@ def test_a_document_without_markers_is_refused() -> None:
         table.renew("no table here", [])
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/recipe.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/recipe.md", "docs/speed.md"])
 def test_documents_show_the_results_of_the_project(document: str) -> None:
     assert table.main(["--document", str(ROOT / document), "--check"]) == 0

@@ -1,0 +1,1 @@
+"""How fast systems translate: ours and others', timed in turn in one run."""

@@ -1,0 +1,227 @@
+"""Our systems: each way of decoding them is a row of `rows`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from abnet.bench.engine import (
+    Materials,
+    Output,
+    Row,
+    forced_lengths,
+    module_bytes,
+    release_torch,
+)
+from abnet.bench.work import Parts, Product, gather, linears
+from abnet.checkpoint import load_checkpoint
+from abnet.config import AbNetConfig
+from abnet.decoder import Memory
+from abnet.encoder import Encoder, EncoderOutput
+from abnet.length import LengthBeam
+from abnet.mask_predict import DecodingOptions, mask_predict
+from abnet.model import AbNet
+from abnet.tokenizer import Tokenizer
+from abnet.translator import Translator
+
+
+def rows(device: torch.device, checkpoint: str | None = None) -> list[Row]:
+    """Our rows on a device. A new way of decoding is a new line of the table below.
+
+    Args:
+        device: GPUs also get half precision.
+        checkpoint: of an AB-Net, instead of random weights; then there is no AB-Net-Enc.
+    """
+    table = [  # system, passes, length beam
+        ("abnet", 1, 4),
+        ("abnet", 4, 4),
+        ("abnet", 10, 4),
+        ("abnet_enc", 10, 4),
+    ]
+    precisions = ["float32"] if device.type == "cpu" else ["bfloat16", "float32"]
+    found = []
+    for precision in precisions:
+        for system, passes, beam in table:
+            if checkpoint is not None and system != "abnet":
+                continue
+            options = DecodingOptions(
+                iterations=passes, length_beam=beam, force_max_iterations=True
+            )
+            found.append(
+                Row(
+                    name=f"{system}-{passes}-{precision}",
+                    system=system,
+                    peer=False,
+                    engine="abnet",
+                    decoding=f"{passes} pass{'es' if passes > 1 else ''}, length beam {beam}",
+                    precision=precision,
+                    build=partial(_build, system=system, precision=precision, options=options),
+                )
+            )
+    return found
+
+
+def _build(
+    materials: Materials, system: str, precision: str, options: DecodingOptions
+) -> MaskPredictEngine:
+    """An engine; rows of one system and precision share the model."""
+    model = materials.shared(
+        f"{system} {precision}", lambda: _make_model(materials, system, precision)
+    )
+    return MaskPredictEngine(model, materials.device, options)
+
+
+def _make_model(materials: Materials, system: str, precision: str) -> AbNet:
+    """A model of the size, or the checkpoint's."""
+    if materials.checkpoint is not None:
+        model = load_checkpoint(materials.checkpoint)
+    else:
+        size = materials.size
+        source, target = materials.tokenizers
+        config = AbNetConfig.from_preset(
+            "abnet_wmt_en_de" if system == "abnet" else system,
+            source_bert=source.name,
+            target_bert=target.name,
+            source_weights="random",
+            target_weights="random",
+            encoder_adapter_dim=size.adapter_dim,
+            adapter_init="released",
+            transformer_decoder_layers=size.transformer.layers,
+            transformer_dim=size.transformer.width,
+            transformer_ffn_dim=size.transformer.ffn_dim,
+            transformer_heads=size.transformer.heads,
+        )
+        model = AbNet.from_pretrained(config)
+    return model.eval().to(materials.device, getattr(torch, precision))
+
+
+class Watched:
+    """A model whose lengths may be given, and that notes the shapes of its passes.
+
+    Args:
+        model: that decodes.
+        length: of the reference in tokens; `None` for the model's own lengths.
+    """
+
+    def __init__(self, model: AbNet, length: int | None) -> None:
+        self.model = model
+        self.length = length
+        self.target_symbols = model.target_symbols
+        self.noting = False
+        self.passes = 0
+        self.shapes: list[tuple[int, int, int, int, int]] = []
+
+    def encode(self, source: Tensor) -> EncoderOutput:
+        """See `AbNet.encode`."""
+        return self.model.encode(source)
+
+    def project(self, encoded: EncoderOutput) -> Memory:
+        """See `AbNet.project`."""
+        return self.model.project(encoded)
+
+    def predict_length(self, encoded: EncoderOutput, candidates: int) -> LengthBeam:
+        """The given lengths; what the model predicts is computed all the same."""
+        found = self.model.predict_length(encoded, candidates)
+        if self.length is None:
+            return found
+        most = self.model.max_target_positions
+        given = [min(length, most) for length in forced_lengths(self.length, candidates)]
+        return LengthBeam(torch.tensor(given).expand_as(found.lengths).to(found.lengths), found[1])
+
+    def decode(self, target: Tensor, memory: Memory, predict: Tensor) -> Tensor:
+        """See `AbNet.decode`."""
+        self.passes += 1
+        if self.noting:
+            sentences, source = memory.visible.size(0), memory.visible.size(-1)
+            copies, length = target.size(0) // sentences, target.size(1)
+            self.shapes.append((sentences, copies, length, source, int(predict.sum())))
+        return self.model.decode(target, memory, predict)
+
+
+class MaskPredictEngine:
+    """AB-Net or AB-Net-Enc with Mask-Predict."""
+
+    in_torch = True
+
+    def __init__(self, model: AbNet, device: torch.device, options: DecodingOptions) -> None:
+        self.translator = Translator(model, device)  # for its way from text to ids
+        self.model = model
+        self.device = device
+        self.options = options
+        self.weight_bytes = module_bytes(model)
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Ids of each line."""
+        encoded = self.translator.source_tokenizer.encode_batch(lines)
+        return [ids[: self.translator.max_pieces] for ids in encoded]
+
+    def decode(self, encoded: list[list[int]], length: int | None) -> Output:
+        """Translates a batch; see `Engine.decode`."""
+        return self._decode(encoded, Watched(self.model, length))
+
+    def _decode(self, encoded: list[list[int]], watched: Watched) -> Output:
+        source = self.translator.collate(encoded)
+        found = mask_predict(watched, source, self.options)
+        sentences = [hypotheses[0].tokens for hypotheses in found]
+        return Output(sentences, [tokens.numel() for tokens in sentences], watched.passes)
+
+    def join(self, output: Output) -> list[str]:
+        """Raw text."""
+        target: Tokenizer = self.translator.target_tokenizer
+        return [target.decode(tokens.tolist()) for tokens in output.sentences]
+
+    def work(self, encoded: list[list[int]], length: int | None) -> list[Product] | None:
+        """Decodes, and counts what was done, padding included."""
+        if type(self.model.encoder) is not Encoder:
+            return None  # reads another model besides
+        watched = Watched(self.model, length)
+        watched.noting = True
+        self._decode(encoded, watched)
+        parts = parts_of(self.model)
+        batch = len(encoded)
+        longest = max(map(len, encoded)) + 1 + int(self.model.config.keep_cls)
+        products = parts.encode(batch, longest + 1)  # with [LENGTH]
+        products.append(Product(batch, parts.encoder_width, self.model.config.length_classes))
+        products += parts.project_source(batch, longest)
+        added = int(self.model.config.keep_cls)
+        for sentences, copies, targets, source, predicted in watched.shapes:
+            seen = targets + added
+            products += parts.decode(sentences, copies, seen, seen, source, predicted)
+        return gather(products)
+
+    def release(self) -> None:
+        """See `Engine.release`."""
+        release_torch(self.device)
+
+
+def parts_of(model: AbNet) -> Parts:
+    """What a system of one BERT or Transformer a side computes with."""
+    encoder, decoder = model.encoder, model.decoder
+    adapters: Any = decoder.adapters
+
+    def is_projection(name: str) -> bool:
+        return name.rpartition(".")[2] in ("k_proj", "v_proj")
+
+    head = linears(decoder.lm_head)
+    width = decoder.backbone.hidden_size
+    return Parts(
+        encoder=(*linears(encoder.backbone.layers), *linears(encoder.adapters)),
+        encoder_layers=len(encoder.backbone.layers),
+        encoder_heads=encoder.backbone.num_heads,
+        encoder_width=encoder.backbone.hidden_size,
+        project=tuple(linears(adapters, is_projection)),
+        decoder=(
+            *linears(decoder.backbone.layers),
+            *linears(adapters, lambda name: not is_projection(name)),
+        ),
+        decoder_layers=len(decoder.backbone.layers),
+        decoder_heads=decoder.backbone.num_heads,
+        decoder_width=width,
+        cross_layers=len(adapters),
+        cross_heads=next((a.attention.heads for a in adapters.values()), 1),
+        head=tuple(head) or ((width, decoder.backbone.vocab_size),),  # tied: no layer of its own
+    )

@@ -1,0 +1,134 @@
+"""The floor: how fast this machine can do the matrix work of a translation at best."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from abnet.bench.work import Product, weights_read
+
+ENOUGH = 0.004  # seconds of work that make a measurement
+TRIES = 3  # of which the fastest counts
+LARGEST = 1 << 24  # values of a matrix to measure with; a larger one is no faster
+INT8_LEAST = 32  # rows that int8 products on a GPU want
+
+
+class Rates:
+    """Rates of matrix products and of memory, each measured when it is first asked for.
+
+    Rows and computed columns are rounded to powers of two, so that few shapes have to be measured;
+    the inner width and the columns of weights are kept as they are. On a GPU the products are
+    recorded in a CUDA graph, so that no launch is part of a rate.
+
+    Args:
+        device: to measure on; with as many threads as torch has now.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._seconds: dict[tuple[Product, torch.dtype], float] = {}
+        self._bandwidths: dict[int, float] = {}
+
+    def floor(self, products: Sequence[Product], dtype: torch.dtype, model_bytes: int) -> float:
+        """Seconds that the products take at least.
+
+        The larger one of: their multiply-adds over the rates of products of their shapes; and the
+        bytes of the weights that they read over the bandwidth.
+
+        Args:
+            products: of a translation.
+            dtype: of its weights.
+            model_bytes: of all weights, a working set that may fit a cache.
+        """
+        computing = sum(p.multiply_adds * self.seconds(p, dtype) for p in products)
+        size = torch.empty(0, dtype=dtype).element_size()
+        return max(computing, weights_read(products) * size / self.bandwidth(model_bytes))
+
+    def seconds(self, product: Product, dtype: torch.dtype) -> float:
+        """Of one multiply-add in a product of this shape."""
+        if dtype == torch.int8 and not product.weight:
+            dtype = torch.float32  # as int8 engines have it
+        shape = _rounded(product, dtype)
+        if (shape, dtype) not in self._seconds:
+            spent = self._measure(_multiplier(shape, dtype, self.device))
+            self._seconds[shape, dtype] = spent / shape.multiply_adds
+        return self._seconds[shape, dtype]
+
+    def bandwidth(self, working_set: int) -> float:
+        """Bytes a second, reading so many bytes (rounded to a power of two) again and again."""
+        size = _power(max(working_set, 1 << 16))
+        if size not in self._bandwidths:
+            values = torch.ones(size // 4, device=self.device)
+            self._bandwidths[size] = size / self._measure(lambda: values.sum())
+        return self._bandwidths[size]
+
+    def _measure(self, work: Callable[[], object]) -> float:
+        """Seconds of one call at best."""
+        repeats = 1
+        while True:
+            spent = self._time(work, repeats)
+            if spent >= ENOUGH or repeats >= 1 << 14:
+                again = [self._time(work, repeats) for _ in range(TRIES - 1)]
+                return min(spent, *again) / repeats
+            repeats *= 4
+
+    def _time(self, work: Callable[[], object], repeats: int) -> float:
+        """Seconds of so many calls."""
+        with torch.inference_mode():
+            work()  # whatever is done only once
+            if self.device.type == "cuda":
+                return self._time_graph(work, repeats)
+            start = time.perf_counter()
+            for _ in range(repeats):
+                work()
+            return time.perf_counter() - start
+
+    def _time_graph(self, work: Callable[[], object], repeats: int) -> float:
+        recorded = min(repeats, 64)
+        torch.cuda.synchronize(self.device)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            for _ in range(recorded):
+                work()
+        graph.replay()
+        torch.cuda.synchronize(self.device)
+        start = time.perf_counter()
+        for _ in range(repeats // recorded):
+            graph.replay()
+        torch.cuda.synchronize(self.device)
+        return time.perf_counter() - start
+
+
+def _multiplier(shape: Product, dtype: torch.dtype, device: torch.device) -> Callable[[], Tensor]:
+    """A function that does a product of this shape."""
+    if dtype == torch.int8:
+        left = torch.ones(shape.rows, shape.inner, dtype=dtype, device=device)
+        right = torch.ones(shape.columns, shape.inner, dtype=dtype, device=device).t()
+        return lambda: torch._int_mm(left, right)  # the one int8 product that torch has
+    sizes = ((shape.rows, shape.inner), (shape.inner, shape.columns))
+    if shape.weight:
+        a, b = (torch.ones(size, dtype=dtype, device=device) for size in sizes)
+        return lambda: torch.mm(a, b)
+    c, d = (torch.ones((shape.times, *size), dtype=dtype, device=device) for size in sizes)
+    return lambda: torch.bmm(c, d)
+
+
+def _rounded(product: Product, dtype: torch.dtype) -> Product:
+    """The shape that is measured in place of a product's."""
+    rows = min(_power(product.rows), max(LARGEST // max(product.inner, product.columns), 1))
+    if product.weight:
+        if dtype == torch.int8:
+            rows = max(rows, INT8_LEAST)
+        return product._replace(rows=rows, times=1)
+    inner, columns = _power(product.inner), _power(product.columns)
+    most = max(LARGEST // max(rows * inner, inner * columns, rows * columns), 1)
+    return Product(rows, inner, columns, min(_power(product.times), most), weight=False)
+
+
+def _power(number: int) -> int:
+    """The power of two next to a number, by ratio."""
+    return 1 << round(math.log2(max(number, 1)))

@@ -1,0 +1,100 @@
+"""The tables of docs/speed.md: how fast each system is beside named peers of the same run."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks.markdown import NOT_MEASURED, markdown_table
+
+Row = dict[str, Any]
+NAMES = {
+    "abnet": "AB-Net",
+    "abnet_enc": "AB-Net-Enc",
+    "transformer": "Transformer",
+    "transformer_deep_shallow": "Transformer, deep encoder, shallow decoder",
+    "cmlm": "CMLM",
+    "bert2bert": "BERT2BERT",
+}
+
+
+def speed_table(records: Sequence[Row], dataset: str) -> str:
+    """Ratios to fairseq's Transformer with beam 5, and to the same in CTranslate2, fastest first.
+
+    Latencies are compared where systems have the same batch, sentences a second where each has the
+    largest that fits. Absolute times are those of GPUs only.
+    """
+    rows = [r for r in records if r["kind"] == "speed" and r["input"] == dataset]
+    if not rows:
+        return f"No speed on {dataset} yet.\n"
+    sides: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        sides[_side(row)].append(row)
+    rows.sort(key=lambda row: (*_order(row), -row["sentences_per_s"]))
+    columns: dict[str, Callable[[Row], str]] = {
+        "device": lambda row: str(row["device"]),
+        "size": lambda row: str(row["size"]),
+        "threads": lambda row: str(row["threads"]) if row["device_kind"] == "cpu" else NOT_MEASURED,
+        "batch": lambda row: f"{row['batch']}{' (largest)' if row['largest'] else ''}",
+        "system": lambda row: f"{NAMES.get(row['system'], row['system'])} ({row['engine']})",
+        "decoding": lambda row: str(row["decoding"]),
+        "weights": lambda row: str(row["precision"]),
+        "times fairseq's Transformer, beam 5": lambda row: _ratio(
+            row, _peer(sides[_side(row)], "fairseq")
+        ),
+        "times CTranslate2's, beam 5": lambda row: _ratio(
+            row, _peer(sides[_side(row)], "ctranslate2")
+        ),
+        "share of the floor's speed, %": lambda row: _number(row, "floor_share", 100, ".0f"),
+        "passes": lambda row: f"{row['passes']:.1f}",
+        "peak memory, MB": lambda row: _number(row, "peak_memory_bytes", 1e-6, ".0f"),
+        "text to text / ids to ids": lambda row: (
+            f"{row['with_tokenization_s'] / row['median_s']:.2f}"
+        ),
+    }
+    if any(row["device_kind"] == "cuda" for row in rows):
+        columns["median, ms"] = lambda row: _on_gpu(row, 1000 * row["median_s"])
+        columns["95 %, ms"] = lambda row: _on_gpu(row, 1000 * row["p95_s"])
+        columns["sentences/s"] = lambda row: _on_gpu(row, row["sentences_per_s"])
+    return markdown_table(columns, rows)
+
+
+def _side(row: Row) -> tuple[Any, ...]:
+    """What rows must share to be compared."""
+    batch = "largest" if row["largest"] else row["batch"]
+    return row["run"], row["device"], row["size"], row["threads"], batch
+
+
+def _order(row: Row) -> tuple[Any, ...]:
+    place = (row["largest"], row["batch"] if not row["largest"] else 0)
+    return row["device"], row["size"], row["run"], row["threads"], *place
+
+
+def _peer(side: Sequence[Row], engine: str) -> Row | None:
+    """The fastest Transformer of an engine with beam 5."""
+    peers = [
+        row
+        for row in side
+        if (row["system"], row["engine"], row["decoding"]) == ("transformer", engine, "beam 5")
+    ]
+    return max(peers, key=lambda row: row["sentences_per_s"], default=None)
+
+
+def _ratio(row: Row, peer: Row | None) -> str:
+    """How many times as fast."""
+    if peer is None:
+        return NOT_MEASURED
+    if row["largest"]:
+        ratio = row["sentences_per_s"] / peer["sentences_per_s"]
+    else:
+        ratio = peer["median_s"] / row["median_s"]
+    return f"{ratio:.2f}"
+
+
+def _number(row: Row, name: str, factor: float, form: str) -> str:
+    return format(factor * row[name], form) if name in row else NOT_MEASURED
+
+
+def _on_gpu(row: Row, value: float) -> str:
+    return f"{value:.1f}" if row["device_kind"] == "cuda" else NOT_MEASURED

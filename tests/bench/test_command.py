@@ -1,0 +1,93 @@
+"""`abnet bench` from end to end, without fairseq's systems."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from abnet.bench.inputs import Text
+from abnet.checkpoint import save_checkpoint
+from abnet.cli import main
+from abnet.mask_predict import DecodingOptions, mask_predict
+from abnet.model import AbNet
+from abnet.translator import Translator
+from benchmarks import records
+from tests.tiny import ENGLISH, GERMAN
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    for name, lines in (("test.de", GERMAN), ("test.en", ENGLISH)):
+        (tmp_path / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    sides = ["--source", str(tmp_path / "test.de"), "--target", str(tmp_path / "test.en")]
+    quick = ["--size", "tiny", "--device", "cpu", "--repeats", "1", "--count", "1"]
+    return ["bench", *sides, *quick, "--threads", "1", "--results", str(tmp_path / "results")]
+
+
+def test_our_cells_are_written_as_proper_results(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("abnet.bench.rates.ENOUGH", 1e-5)
+    assert (
+        main([*command, "--batches", "1,2", "--rows", "abnet-1,bert2bert-transformers-beam1"]) == 0
+    )
+    assert capsys.readouterr().out.splitlines()[-1].startswith("6 results in")
+    results = records.read_all(tmp_path / "results")
+    assert sorted((r["row"], r["batch"]) for r in results) == [
+        (name, batch)
+        for name in ("abnet-1-float32", "abnet-10-float32", "bert2bert-transformers-beam1-float32")
+        for batch in (1, 2)
+    ]
+    assert len({result["run"] for result in results}) == 1
+    for result in results:
+        assert (result["input"], result["size"], result["device_kind"]) == ("test", "tiny", "cpu")
+        assert result["peer"] == (result["engine"] == "transformers")
+        assert result["floor_s"] > 0
+        assert result["median_s"] <= result["with_tokenization_s"]
+        assert result["median_s"] <= result["p95_s"]
+        assert str(tmp_path) not in json.dumps(result)
+    passes = {result["row"]: result["passes"] for result in results}
+    assert (passes["abnet-1-float32"], passes["abnet-10-float32"]) == (1, 10)
+
+
+def test_a_checkpoint_decides_its_lengths_itself(
+    command: list[str], tiny_model: AbNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("abnet.bench.rates.ENOUGH", 1e-5)
+    save_checkpoint(tmp_path / "own.safetensors", tiny_model)
+    more = ["--checkpoint", str(tmp_path / "own.safetensors"), "--rows", "abnet", "--batches", "8"]
+    assert main([*command, *more]) == 0
+    results = {result["row"]: result for result in records.read_all(tmp_path / "results")}
+    assert list(results) == ["abnet-1-float32", "abnet-10-float32", "abnet-4-float32"]
+    translator = Translator(tiny_model)
+    sides = (translator.source_tokenizer, translator.target_tokenizer)
+    (batch,) = Text.of("x", GERMAN, ENGLISH, sides, 56).batches(8, 1)  # that of the run
+    source = translator.collate(translator.source_tokenizer.encode_batch(batch.lines))
+    options = DecodingOptions(iterations=1)
+    written = sum(best.tokens.numel() for (best,) in mask_predict(tiny_model, source, options))
+    result = results["abnet-1-float32"]
+    assert result["tokens_per_s"] / result["sentences_per_s"] == pytest.approx(written / 8)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--size", "huge"], "`--size` must be one of ['base', 'small', 'tiny'], but is 'huge'"),
+        (["--batches", "1,many"], "`--batches` must be numbers with commas between them, but has"),
+        (["--threads", "x"], "`--threads` must be numbers with commas between them, but has 'x'"),
+        (["--rows", "nothing"], "`--rows` must name one of abnet-1-float32, "),
+        (["--batches", "largest"], "`batches` must be numbers on a CPU"),
+        (["--ctranslate2", "nowhere"], "`--ctranslate2` must be a folder that a converter"),
+        (["--checkpoint", "nowhere.pt"], "There is no checkpoint 'nowhere.pt'"),
+    ],
+)
+def test_errors_say_what_to_do(
+    command: list[str], more: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, *more]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,68 @@
+"""Our engines and transformers': lengths, passes and text."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from abnet.bench import ctranslate, huggingface, ours
+from abnet.bench.engine import Materials, forced_lengths
+from abnet.errors import AbNetError
+from tests.bench.making import LINES
+from tests.tiny import GERMAN
+
+
+def test_the_candidates_are_around_the_reference() -> None:
+    assert forced_lengths(10, 4) == [8, 9, 10, 11]
+    assert forced_lengths(10, 1) == [10]
+    assert forced_lengths(1, 4) == [1, 1, 1, 2]
+
+
+def test_our_rows_share_a_model_and_do_all_their_passes(
+    materials: Materials, cpu: torch.device
+) -> None:
+    rows = ours.rows(cpu)
+    assert [row.name for row in rows] == [
+        f"{name}-float32" for name in ("abnet-1", "abnet-4", "abnet-10", "abnet_enc-10")
+    ]
+    engines = [row.build(materials) for row in rows]
+    assert engines[0].model is engines[2].model  # type: ignore[attr-defined]
+    for engine, passes in zip(engines, (1, 4, 10, 10), strict=True):
+        output = engine.decode(engine.encode(LINES), 9)
+        assert output.passes == passes
+        assert set(output.lengths) <= {7, 8, 9, 10}
+        texts = engine.join(output)
+        assert len(texts) == len(LINES)
+        assert all("[" not in text.replace("[unused", "") for text in texts)
+
+
+def test_the_given_lengths_are_those_decoded(materials: Materials, cpu: torch.device) -> None:
+    engine = ours.rows(cpu)[0].build(materials)
+    watched = ours.Watched(engine.model, 9)  # type: ignore[attr-defined]
+    encoded = watched.encode(torch.tensor([[7, 8, 3], [9, 3, 0]]))
+    assert watched.predict_length(encoded, 4).lengths.tolist() == [[7, 8, 9, 10]] * 2
+    free = ours.Watched(engine.model, None)  # type: ignore[attr-defined]
+    expected = engine.model.predict_length(encoded, 4).lengths  # type: ignore[attr-defined]
+    assert free.predict_length(encoded, 4).lengths.tolist() == expected.tolist()
+
+
+def test_gpus_get_half_precision(materials: Materials) -> None:
+    rows = ours.rows(torch.device("cuda"))
+    assert [row.dtype for row in rows] == [torch.bfloat16] * 4 + [torch.float32] * 4
+    engine = rows[1].build(materials)  # bfloat16 works on a CPU as well
+    assert set(engine.decode(engine.encode(LINES), 9).lengths) <= {7, 8, 9, 10}
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_generate_writes_the_length(at: int, materials: Materials, cpu: torch.device) -> None:
+    engine = huggingface.rows(cpu)[at].build(materials)
+    output = engine.decode(engine.encode(GERMAN[:2]), 7)
+    assert (output.lengths, output.passes) == ([7, 7], 7)
+    assert len(engine.join(output)) == 2
+    free = engine.decode(engine.encode(GERMAN[:2]), None)
+    assert free.passes >= max(free.lengths)
+
+
+def test_a_folder_must_be_of_ctranslate2(tmp_path: object, cpu: torch.device) -> None:
+    with pytest.raises(AbNetError, match=r"with a model\.bin, but .* has none"):
+        ctranslate.folder_rows(tmp_path, cpu)  # type: ignore[arg-type]

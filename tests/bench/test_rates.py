@@ -1,0 +1,50 @@
+"""The floor."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from abnet.bench.rates import Rates
+from abnet.bench.work import Product
+
+WORK = [Product(10, 20, 30, 2), Product(4, 8, 4, 6, weight=False)]
+
+
+class Known(Rates):
+    """Rates that are given."""
+
+    bytes_a_second = 1e6
+
+    def seconds(self, product: Product, dtype: torch.dtype) -> float:
+        return 1e-6 if product.weight else 1e-5
+
+    def bandwidth(self, working_set: int) -> float:
+        return self.bytes_a_second
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(torch.float32, 4), (torch.bfloat16, 2)])
+def test_the_larger_of_work_and_bytes_counts(dtype: torch.dtype, size: int) -> None:
+    rates = Known(torch.device("cpu"))
+    computing = 12000 * 1e-6 + 768 * 1e-5
+    assert rates.floor(WORK, dtype, 1) == pytest.approx(computing)
+    rates.bytes_a_second = 1e3
+    assert rates.floor(WORK, dtype, 1) == pytest.approx(1200 * size / 1e3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8])
+def test_rates_are_measured_once_a_rounded_shape(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("abnet.bench.rates.ENOUGH", 1e-5)
+    rates = Rates(torch.device("cpu"))
+    first = rates.seconds(Product(40, 16, 24), dtype)
+    assert 0 < first < 1
+    assert rates.seconds(Product(33, 16, 24, 7), dtype) == first
+    ((shape, kind),) = rates._seconds
+    assert (shape, kind) == (Product(32, 16, 24), dtype)
+    rates.seconds(Product(1, 8, 5, 6, weight=False), dtype)
+    assert (Product(1, 8, 4, 8, False), torch.float32 if dtype == torch.int8 else dtype) in (
+        rates._seconds
+    )
+    assert rates.bandwidth(1 << 16) > 0

@@ -1,0 +1,72 @@
+"""The tables of docs/speed.md: ratios to peers of the same run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks import records
+from benchmarks.speed_tables import speed_table
+
+
+def speed(**changes: Any) -> dict[str, Any]:
+    record = {
+        "kind": "speed", "row": "abnet-10-float32", "system": "abnet", "peer": False,
+        "engine": "abnet", "decoding": "10 passes, length beam 4", "precision": "float32",
+        "device": "CPU", "device_kind": "cpu", "threads": 1, "batch": 1, "largest": False,
+        "size": "small", "input": "multi30k", "passes": 10, "repeats": 5, "batches": 6,
+        "median_s": 0.25, "p95_s": 0.5, "with_tokenization_s": 0.3, "sentences_per_s": 3.0,
+        "tokens_per_s": 60.0, "run": "r1", "command": "scripts/bench.sh DIR",
+        "versions": {"torch": "2.13.0"}, "commit": "abc",
+    }  # fmt: skip
+    return records.check({**record, **changes})
+
+
+FAIRSEQ = {"system": "transformer", "engine": "fairseq", "peer": True, "decoding": "beam 5"}
+CTRANSLATE2 = {**FAIRSEQ, "engine": "ctranslate2"}
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.split("|")[1:-1]]
+
+
+def test_ratios_are_to_peers_of_the_same_run_batch_and_threads() -> None:
+    rows = [
+        speed(floor_share=0.256, peak_memory_bytes=12_300_000),
+        speed(**FAIRSEQ, median_s=1.0, sentences_per_s=1.0),
+        speed(**CTRANSLATE2, median_s=0.125, sentences_per_s=6.0),
+        speed(**CTRANSLATE2, median_s=0.1, sentences_per_s=8.0, precision="int8"),
+        speed(**FAIRSEQ, median_s=9.0, sentences_per_s=0.1, run="r0"),
+        speed(threads=2, median_s=0.2),
+    ]
+    lines = speed_table(rows, "multi30k").splitlines()
+    assert "ms" not in lines[0]  # absolute times only from a GPU
+    table = [cells(line) for line in lines[2:]]
+    (ours,) = (row for row in table if row[4] == "AB-Net (abnet)" and row[2] == "1")
+    assert ours[7:] == ["4.00", "0.40", "26", "10.0", "12", "1.20"]
+    (alone,) = (row for row in table if row[2] == "2")
+    assert alone[7:9] == ["-", "-"]
+    run = [row[4] + row[6] for row in table if row[2] == "1"][1:]
+    assert run == [  # the fastest first
+        "Transformer (ctranslate2)int8",
+        "Transformer (ctranslate2)float32",
+        "AB-Net (abnet)float32",
+        "Transformer (fairseq)float32",
+    ]
+
+
+def test_gpus_have_times_and_the_largest_batches_are_compared_by_throughput() -> None:
+    gpu = {"device": "H100", "device_kind": "cuda", "size": "base", "largest": True}
+    rows = [
+        speed(**gpu, batch=512, sentences_per_s=600.0, median_s=1.0),
+        speed(**gpu, **FAIRSEQ, batch=256, sentences_per_s=400.0, median_s=0.5),
+    ]
+    lines = speed_table(rows, "multi30k").splitlines()
+    assert cells(lines[0])[-3:] == ["median, ms", "95 %, ms", "sentences/s"]
+    first = cells(lines[2])
+    assert first[2:4] == ["-", "512 (largest)"]
+    assert first[7] == "1.50"
+    assert first[-3:] == ["1000.0", "500.0", "600.0"]
+
+
+def test_other_inputs_stay_out() -> None:
+    assert speed_table([speed()], "newstest2013") == "No speed on newstest2013 yet.\n"
