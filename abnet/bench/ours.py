@@ -20,6 +20,7 @@ from abnet.bench.engine import (
 from abnet.bench.work import Parts, Product, gather, linears
 from abnet.checkpoint import load_checkpoint
 from abnet.config import AbNetConfig
+from abnet.ctc import CtcOptions, ctc_decode
 from abnet.decoder import Memory
 from abnet.encoder import Encoder, EncoderOutput
 from abnet.length import LengthBeam
@@ -27,6 +28,8 @@ from abnet.mask_predict import DecodingOptions, mask_predict
 from abnet.model import AbNet
 from abnet.tokenizer import Tokenizer
 from abnet.translator import Translator
+
+ParallelOptions = DecodingOptions | CtcOptions
 
 
 def rows(device: torch.device, checkpoint: str | None = None) -> list[Row]:
@@ -36,28 +39,24 @@ def rows(device: torch.device, checkpoint: str | None = None) -> list[Row]:
         device: GPUs also get half precision.
         checkpoint: of an AB-Net, instead of random weights; then there is no AB-Net-Enc.
     """
-    table = [  # system, passes, length beam
-        ("abnet", 1, 4),
-        ("abnet", 4, 4),
-        ("abnet", 10, 4),
-        ("abnet_enc", 10, 4),
+    table: list[tuple[str, int, ParallelOptions, str]] = [  # system, passes, how, in words
+        ("abnet_ctc", 1, CtcOptions(), "1 pass, best path"),
+        *(("abnet", passes, *_mask_predict(passes)) for passes in (1, 4, 10)),
+        ("abnet_enc", 10, *_mask_predict(10)),
     ]
     precisions = ["float32"] if device.type == "cpu" else ["bfloat16", "float32"]
     found = []
     for precision in precisions:
-        for system, passes, beam in table:
+        for system, passes, options, decoding in table:
             if checkpoint is not None and system != "abnet":
                 continue
-            options = DecodingOptions(
-                iterations=passes, length_beam=beam, force_max_iterations=True
-            )
             found.append(
                 Row(
                     name=f"{system}-{passes}-{precision}",
                     system=system,
                     peer=False,
                     engine="abnet",
-                    decoding=f"{passes} pass{'es' if passes > 1 else ''}, length beam {beam}",
+                    decoding=decoding,
                     precision=precision,
                     build=partial(_build, system=system, precision=precision, options=options),
                 )
@@ -65,14 +64,20 @@ def rows(device: torch.device, checkpoint: str | None = None) -> list[Row]:
     return found
 
 
+def _mask_predict(passes: int) -> tuple[DecodingOptions, str]:
+    """All passes of the paper's decoding."""
+    options = DecodingOptions(iterations=passes, length_beam=4, force_max_iterations=True)
+    return options, f"{passes} pass{'es' if passes > 1 else ''}, length beam 4"
+
+
 def _build(
-    materials: Materials, system: str, precision: str, options: DecodingOptions
-) -> MaskPredictEngine:
+    materials: Materials, system: str, precision: str, options: ParallelOptions
+) -> ParallelEngine:
     """An engine; rows of one system and precision share the model."""
     model = materials.shared(
         f"{system} {precision}", lambda: _make_model(materials, system, precision)
     )
-    return MaskPredictEngine(model, materials.device, options)
+    return ParallelEngine(model, materials.device, options)
 
 
 def _make_model(materials: Materials, system: str, precision: str) -> AbNet:
@@ -84,6 +89,7 @@ def _make_model(materials: Materials, system: str, precision: str) -> AbNet:
         source, target = materials.tokenizers
         config = AbNetConfig.from_preset(
             "abnet_wmt_en_de" if system == "abnet" else system,
+            **({"decoder_adapter_ffn_dim": 0} if system == "abnet_ctc" else {}),
             source_bert=source.name,
             target_bert=target.name,
             source_weights="random",
@@ -110,10 +116,16 @@ class Watched:
     def __init__(self, model: AbNet, length: int | None) -> None:
         self.model = model
         self.length = length
-        self.target_symbols = model.target_symbols
+        self.config = model.config
+        self.source_symbols, self.target_symbols = model.source_symbols, model.target_symbols
         self.noting = False
         self.passes = 0
         self.shapes: list[tuple[int, int, int, int, int]] = []
+
+    @property
+    def max_target_positions(self) -> int:
+        """See `AbNet.max_target_positions`."""
+        return self.model.max_target_positions
 
     def encode(self, source: Tensor) -> EncoderOutput:
         """See `AbNet.encode`."""
@@ -142,12 +154,15 @@ class Watched:
         return self.model.decode(target, memory, predict)
 
 
-class MaskPredictEngine:
-    """AB-Net or AB-Net-Enc with Mask-Predict."""
+class ParallelEngine:
+    """AB-Net or AB-Net-Enc with Mask-Predict, or in one pass.
+
+    One pass has as many frames as the source gives, whatever the length is to be.
+    """
 
     in_torch = True
 
-    def __init__(self, model: AbNet, device: torch.device, options: DecodingOptions) -> None:
+    def __init__(self, model: AbNet, device: torch.device, options: ParallelOptions) -> None:
         self.translator = Translator(model, device)  # for its way from text to ids
         self.model = model
         self.device = device
@@ -165,7 +180,10 @@ class MaskPredictEngine:
 
     def _decode(self, encoded: list[list[int]], watched: Watched) -> Output:
         source = self.translator.collate(encoded)
-        found = mask_predict(watched, source, self.options)
+        if isinstance(self.options, CtcOptions):
+            found = ctc_decode(watched, source, self.options)
+        else:
+            found = mask_predict(watched, source, self.options)
         sentences = [hypotheses[0].tokens for hypotheses in found]
         return Output(sentences, [tokens.numel() for tokens in sentences], watched.passes)
 
@@ -184,8 +202,11 @@ class MaskPredictEngine:
         parts = parts_of(self.model)
         batch = len(encoded)
         longest = max(map(len, encoded)) + 1 + int(self.model.config.keep_cls)
-        products = parts.encode(batch, longest + 1)  # with [LENGTH]
-        products.append(Product(batch, parts.encoder_width, self.model.config.length_classes))
+        if self.model.encoder.length is None:
+            products = parts.encode(batch, longest)
+        else:
+            products = parts.encode(batch, longest + 1)  # with [LENGTH]
+            products.append(Product(batch, parts.encoder_width, self.model.config.length_classes))
         products += parts.project_source(batch, longest)
         added = int(self.model.config.keep_cls)
         for sentences, copies, targets, source, predicted in watched.shapes:
@@ -206,14 +227,15 @@ def parts_of(model: AbNet) -> Parts:
     def is_projection(name: str) -> bool:
         return name.rpartition(".")[2] in ("k_proj", "v_proj")
 
-    head = linears(decoder.lm_head)
     width = decoder.backbone.hidden_size
+    head = linears(decoder.lm_head) or [(width, decoder.backbone.vocab_size)]  # tied: not a layer
+    spread = [] if decoder.spread is None else linears(decoder.spread)
     return Parts(
         encoder=(*linears(encoder.backbone.layers), *linears(encoder.adapters)),
         encoder_layers=len(encoder.backbone.layers),
         encoder_heads=encoder.backbone.num_heads,
         encoder_width=encoder.backbone.hidden_size,
-        project=tuple(linears(adapters, is_projection)),
+        project=(*linears(adapters, is_projection), *spread),
         decoder=(
             *linears(decoder.backbone.layers),
             *linears(adapters, lambda name: not is_projection(name)),
@@ -223,5 +245,5 @@ def parts_of(model: AbNet) -> Parts:
         decoder_width=width,
         cross_layers=len(adapters),
         cross_heads=next((a.attention.heads for a in adapters.values()), 1),
-        head=tuple(head) or ((width, decoder.backbone.vocab_size),),  # tied: no layer of its own
+        head=(*head, *([] if decoder.blank is None else [(width, 1)])),
     )
