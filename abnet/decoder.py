@@ -5,12 +5,13 @@ Legend: B sentences, C candidates (or hypotheses) a sentence, T target positions
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from abnet.adapters import CrossAttentionAdapter, KeysValues
+from abnet.adapters import CrossAttentionAdapter, KeysValues, Places
 from abnet.backbone import Backbone, attention_bias, causal_bias
 from abnet.bert_fused import FusedCrossAttention, FusedKeysValues
 from abnet.encoder import EncoderOutput, prepend_symbol
@@ -34,6 +35,12 @@ class Memory(NamedTuple):
         return Memory(
             {index: source.select(sentences) for index, source in self.layers.items()},
             self.visible[sentences],
+        )
+
+    def read_by(self, places: Places | None) -> Memory:
+        """The same, read by the given candidates; `None` if each sentence has as many."""
+        return Memory(
+            {index: source.read_by(places) for index, source in self.layers.items()}, self.visible
         )
 
 
@@ -94,6 +101,7 @@ class Decoder(nn.Module):
         self.keep_cls = keep_cls
         self.causal = causal
         self.inside = inside
+        self.fast: Callable[[Tensor, Memory], Tensor] | None = None  # see `abnet.compiling`
 
     @property
     def max_positions(self) -> int:
@@ -124,6 +132,24 @@ class Decoder(nn.Module):
         Returns:
             (number of chosen positions, V), in row-major order of `predict`.
         """
+        logits: Tensor = self.lm_head(self.hidden(target, memory)[predict])
+        return logits
+
+    def states(self, target: Tensor, memory: Memory, positions: Tensor) -> Tensor:
+        """What the output head makes logits of, at some positions; for decoding.
+
+        Args:
+            target, memory: see `forward`; there may be fewer rows, if the memory has places.
+            positions: (N,) indices into the flattened target.
+
+        Returns:
+            (N, H), in the order of `positions`. Nothing waits for an accelerator.
+        """
+        hidden = (self.fast or self.hidden)(target, memory)
+        return hidden.flatten(0, 1).index_select(0, positions)
+
+    def hidden(self, target: Tensor, memory: Memory) -> Tensor:
+        """States behind the last layer, (B*C, T, H); see `forward` for the arguments."""
         if self.keep_cls:
             target = prepend_symbol(target, self.symbols.cls)
         hidden = self.backbone.embed(target)
@@ -132,10 +158,7 @@ class Decoder(nn.Module):
         else:
             bias = attention_bias(target.eq(self.symbols.pad), hidden.dtype)
         hidden = self._layers(hidden, bias, memory, None)
-        if self.keep_cls:
-            hidden = hidden[:, 1:]
-        logits: Tensor = self.lm_head(hidden[predict])
-        return logits
+        return hidden[:, 1:] if self.keep_cls else hidden
 
     def step(self, tokens: Tensor, memory: Memory, state: DecoderState) -> Tensor:
         """Logits of the next token; for a causal decoder.
