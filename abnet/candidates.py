@@ -79,9 +79,9 @@ class Results:
         found = []
         for sentence, row in enumerate(ranking):
             first = sentence * len(row)
-            order = sorted(range(len(row)), key=lambda c: (self.pruned[first + c], -row[c]))  # noqa: B023
+            keys = [(self.pruned[first + place], -score) for place, score in enumerate(row)]
             hypotheses = []
-            for candidate in order[:n_best]:
+            for candidate in sorted(range(len(row)), key=keys.__getitem__)[:n_best]:
                 number = first + candidate
                 length, passes = self.lengths[number], self.passes[number]
                 hypotheses.append(

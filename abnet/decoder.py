@@ -25,10 +25,12 @@ class Memory(NamedTuple):
     Attributes:
         layers: layer index (as a string) to the keys and values of that layer's adapter.
         visible: (B, 1, 1, S) boolean, `False` at source padding.
+        places: which candidates read it; `None` if each sentence has as many.
     """
 
     layers: dict[str, KeysValues | FusedKeysValues]
     visible: Tensor
+    places: Places | None = None
 
     def select(self, sentences: Tensor) -> Memory:
         """The rows of some sentences only; sentences: (K,) indices."""
@@ -40,7 +42,9 @@ class Memory(NamedTuple):
     def read_by(self, places: Places | None) -> Memory:
         """The same, read by the given candidates; `None` if each sentence has as many."""
         return Memory(
-            {index: source.read_by(places) for index, source in self.layers.items()}, self.visible
+            {index: source.read_by(places) for index, source in self.layers.items()},
+            self.visible,
+            places,
         )
 
 
