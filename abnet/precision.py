@@ -42,7 +42,7 @@ def set_precision(system: AbNet | Ensemble, dtype: str) -> None:
                 "`dtype` must be bfloat16 or int8 on the CPU, but is float16, which is for GPUs, "
                 "instead."
             )
-        if dtype == "int8" and not torch.backends.mkldnn.is_available():
+        if dtype == "int8" and not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
             raise AbNetError("`dtype` must not be int8: this torch was built without oneDNN.")
         if dtype == "int8":
             _quantize(model)
@@ -90,13 +90,16 @@ class Int8Linear(nn.Module):
         return output.view(*states.shape[:-1], self.out_features)
 
 
-def _quantize(module: nn.Module) -> None:
-    """Replaces the linear layers below a module that are large enough."""
-    for name, child in module.named_children():
-        if isinstance(child, nn.Linear):
-            if min(child.in_features, child.out_features) >= SMALLEST:
-                setattr(module, name, Int8Linear(child.weight, child.bias))
-        elif isinstance(child, TiedHead):
-            setattr(module, name, Int8Linear(child.words.weight, None))
-        else:
-            _quantize(child)
+def _quantize(model: nn.Module) -> None:
+    """Replaces the linear layers of a model that are large enough, each by one everywhere."""
+    made: dict[nn.Module, Int8Linear] = {}
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if child not in made:
+                if isinstance(child, TiedHead):
+                    made[child] = Int8Linear(child.words.weight, None)
+                elif isinstance(child, nn.Linear) and min(child.weight.shape) >= SMALLEST:
+                    made[child] = Int8Linear(child.weight, child.bias)
+                else:
+                    continue
+            setattr(parent, name, made[child])

@@ -85,7 +85,9 @@ def test_bfloat16_reaches_every_weight_and_scores_stay_in_32_bits(
 
 
 def test_what_cannot_be(tiny_model: AbNet, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(AbNetError, match=r"`dtype` must be one of float32, .*, but is int4 instead"):
+    with pytest.raises(
+        AbNetError, match=r"`dtype` must be one of float32, .*, but is int4 instead"
+    ):
         Translator(tiny_model, "cpu", dtype="int4")
     with pytest.raises(AbNetError, match="must be bfloat16 or int8 on the CPU, but is float16"):
         set_precision(tiny_model, "float16")
