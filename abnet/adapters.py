@@ -38,15 +38,42 @@ class FeedForwardAdapter(nn.Module):
         return adapted
 
 
+class Places(NamedTuple):
+    """Which candidates there are, where the sentences have different numbers of them.
+
+    Attributes:
+        slots: (R,) of each candidate there is, in a grid of B times `candidates`.
+        candidates: the most that a sentence has.
+    """
+
+    slots: Tensor
+    candidates: int
+
+    def spread(self, rows: Tensor, sentences: int) -> Tensor:
+        """The rows in their slots, zeros between: (R, ...) -> (B*candidates, ...)."""
+        grid = rows.new_zeros(sentences * self.candidates, *rows.shape[1:])
+        return grid.index_copy_(0, self.slots, rows)
+
+
 class KeysValues(NamedTuple):
-    """What one decoder adapter reads of the source, each (B, heads, S, H/heads)."""
+    """What one decoder adapter reads of the source.
+
+    Attributes:
+        keys, values: (B, heads, S, H/heads) each.
+        places: which candidates read it; `None` if each sentence has as many.
+    """
 
     keys: Tensor
     values: Tensor
+    places: Places | None = None
 
     def select(self, sentences: Tensor) -> KeysValues:
-        """The rows of some sentences only; sentences: (K,) indices."""
+        """The rows of some sentences only, with all candidates; sentences: (K,) indices."""
         return KeysValues(self.keys[sentences], self.values[sentences])
+
+    def read_by(self, places: Places | None) -> KeysValues:
+        """The same, read by the given candidates."""
+        return self._replace(places=places)
 
 
 class CrossAttention(nn.Module):
@@ -94,15 +121,19 @@ class CrossAttention(nn.Module):
         """Attends from every candidate of a sentence to the sentence's source.
 
         Args:
-            hidden: (B*C, T, H); the candidates of a sentence stand together.
+            hidden: (B*C, T, H); the candidates of a sentence stand together. Fewer, if `source`
+                has places.
             source: keys and values of the B sentences, shared by their candidates.
             visible: (B, 1, 1, S) boolean, `False` at source padding.
 
         Returns:
-            (B*C, T, H).
+            As `hidden`.
         """
-        sentences = source.keys.size(0)
-        queries = self._split(self.q_proj(hidden).reshape(sentences, -1, hidden.size(-1)))
+        sentences, places = source.keys.size(0), source.places
+        asking: Tensor = self.q_proj(hidden)
+        if places is not None:
+            asking = places.spread(asking, sentences)
+        queries = self._split(asking.reshape(sentences, -1, hidden.size(-1)))
         attended = F.scaled_dot_product_attention(
             queries,
             source.keys,
@@ -110,7 +141,10 @@ class CrossAttention(nn.Module):
             attn_mask=visible,
             dropout_p=self.dropout if self.training else 0.0,
         )
-        output: Tensor = self.out_proj(attended.transpose(1, 2).reshape(hidden.shape))
+        answers = attended.transpose(1, 2).reshape(-1, *hidden.shape[1:])
+        if places is not None:
+            answers = answers.index_select(0, places.slots)
+        output: Tensor = self.out_proj(answers)
         return output
 
     def _split(self, states: Tensor) -> Tensor:

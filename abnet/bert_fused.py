@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from abnet.adapters import CrossAttention, KeysValues
+from abnet.adapters import CrossAttention, KeysValues, Places
 from abnet.backbone import Backbone
 from abnet.encoder import Encoder, EncoderBesideBert, EncoderOutput
 from abnet.errors import AbNetError
@@ -133,6 +133,10 @@ class FusedKeysValues(NamedTuple):
     def select(self, sentences: Tensor) -> FusedKeysValues:
         """The rows of some sentences only; sentences: (K,) indices."""
         return FusedKeysValues(self.encoder.select(sentences), self.bert.select(sentences))
+
+    def read_by(self, places: Places | None) -> FusedKeysValues:
+        """The same, read by the given candidates."""
+        return FusedKeysValues(self.encoder.read_by(places), self.bert.read_by(places))
 
 
 class FusedCrossAttention(nn.Module):

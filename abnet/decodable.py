@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from abnet.adapters import Places
 from abnet.tokenizer import SymbolIds
 
 
@@ -13,7 +14,10 @@ class Rows(Protocol):
     """What a model keeps of a batch's sources: only the model itself looks into it."""
 
     def select(self, sentences: Tensor) -> Rows:
-        """The rows of some sentences only; sentences: (K,) indices."""
+        """The rows of some sentences only, with all candidates; sentences: (K,) indices."""
+
+    def read_by(self, places: Places | None) -> Rows:
+        """The same, read by the given candidates; `None` if each sentence has as many."""
 
 
 class SourceReader(Protocol):

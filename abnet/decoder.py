@@ -5,13 +5,14 @@ Legend: B sentences, C candidates (or hypotheses) a sentence, T target positions
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from abnet.adapters import CrossAttentionAdapter, KeysValues
+from abnet.adapters import CrossAttentionAdapter, KeysValues, Places
 from abnet.backbone import Backbone, attention_bias, causal_bias
 from abnet.bert_fused import FusedCrossAttention, FusedKeysValues
 from abnet.encoder import EncoderOutput, prepend_symbol
@@ -27,11 +28,13 @@ class Memory(NamedTuple):
         layers: layer index (as a string) to the keys and values of that layer's adapter.
         visible: (B, 1, 1, S) boolean, `False` at source padding.
         spread: (B, S, H) the source as `SourceSpread` adds it to the target; else `None`.
+        places: which candidates read it; `None` if each sentence has as many.
     """
 
     layers: dict[str, KeysValues | FusedKeysValues]
     visible: Tensor
     spread: Tensor | None = None
+    places: Places | None = None
 
     def select(self, sentences: Tensor) -> Memory:
         """The rows of some sentences only; sentences: (K,) indices."""
@@ -39,6 +42,15 @@ class Memory(NamedTuple):
             {index: source.select(sentences) for index, source in self.layers.items()},
             self.visible[sentences],
             None if self.spread is None else self.spread[sentences],
+        )
+
+    def read_by(self, places: Places | None) -> Memory:
+        """The same, read by the given candidates; `None` if each sentence has as many."""
+        return Memory(
+            {index: source.read_by(places) for index, source in self.layers.items()},
+            self.visible,
+            self.spread,
+            places,
         )
 
 
@@ -105,6 +117,7 @@ class Decoder(nn.Module):
         self.inside = inside
         self.spread = spread
         self.blank = blank
+        self.fast: Callable[[Tensor, Memory], Tensor] | None = None  # see `abnet.compiling`
 
     @property
     def max_positions(self) -> int:
@@ -136,6 +149,27 @@ class Decoder(nn.Module):
         Returns:
             (number of chosen positions, V), in row-major order of `predict`.
         """
+        hidden = (self.fast or self.hidden)(target, memory)[predict]
+        logits: Tensor = self.lm_head(hidden)
+        if self.blank is not None:
+            logits[:, self.symbols.mask] = self.blank(hidden)[:, 0].to(logits.dtype)
+        return logits
+
+    def states(self, target: Tensor, memory: Memory, positions: Tensor) -> Tensor:
+        """What the output head makes logits of, at some positions; for decoding.
+
+        Args:
+            target, memory: see `forward`; there may be fewer rows, if the memory has places.
+            positions: (N,) indices into the flattened target.
+
+        Returns:
+            (N, H), in the order of `positions`. Nothing waits for an accelerator.
+        """
+        hidden = (self.fast or self.hidden)(target, memory)
+        return hidden.flatten(0, 1).index_select(0, positions)
+
+    def hidden(self, target: Tensor, memory: Memory) -> Tensor:
+        """States behind the last layer, (B*C, T, H); see `forward` for the arguments."""
         counts = self.symbols.words(target).sum(dim=1)
         if self.keep_cls:
             target = prepend_symbol(target, self.symbols.cls)
@@ -145,13 +179,7 @@ class Decoder(nn.Module):
         else:
             bias = attention_bias(target.eq(self.symbols.pad), hidden.dtype)
         hidden = self._layers(hidden, bias, memory, None)
-        if self.keep_cls:
-            hidden = hidden[:, 1:]
-        hidden = hidden[predict]
-        logits: Tensor = self.lm_head(hidden)
-        if self.blank is not None:
-            logits[:, self.symbols.mask] = self.blank(hidden)[:, 0].to(logits.dtype)
-        return logits
+        return hidden[:, 1:] if self.keep_cls else hidden
 
     def step(self, tokens: Tensor, memory: Memory, state: DecoderState) -> Tensor:
         """Logits of the next token; for a causal decoder.
@@ -171,12 +199,17 @@ class Decoder(nn.Module):
         return logits
 
     def _spread_source(self, embedded: Tensor, counts: Tensor, memory: Memory) -> Tensor:
-        """Embeddings (B*C, T, H) of `counts` (B*C,) tokens each, with the source in them."""
+        """Embeddings (R, T, H) of `counts` (R,) tokens each, with the source in them."""
         if self.spread is None or memory.spread is None:
             return embedded
-        first = int(self.keep_cls)
+        first, sentences = int(self.keep_cls), memory.visible.size(0)
+        if memory.places is not None:
+            sentence = memory.places.slots // memory.places.candidates
+        else:
+            rows = torch.arange(embedded.size(0), device=embedded.device)
+            sentence = rows // (embedded.size(0) // sentences)
         sizes = memory.visible.flatten(1).sum(dim=1)
-        spread = self.spread(embedded[:, first:], memory.spread, sizes, counts)
+        spread = self.spread(embedded[:, first:], memory.spread, sentence, sizes, counts)
         return torch.cat([embedded[:, :first], spread], dim=1)
 
     def _layers(

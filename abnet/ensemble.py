@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from abnet.adapters import Places
 from abnet.checkpoint import load_checkpoint
 from abnet.config import AbNetConfig
 from abnet.decoder import DecoderState, Memory
@@ -29,6 +30,10 @@ class Memories(NamedTuple):
     def select(self, sentences: Tensor) -> Memories:
         """The rows of some sentences only; sentences: (K,) indices."""
         return Memories(tuple(part.select(sentences) for part in self.parts))
+
+    def read_by(self, places: Places | None) -> Memories:
+        """The same, read by the given candidates; `None` if each sentence has as many."""
+        return Memories(tuple(part.read_by(places) for part in self.parts))
 
 
 class States(NamedTuple):
@@ -133,6 +138,16 @@ class Ensemble:
         """Log-probabilities (chosen positions, V); see `AbNet.decode`."""
         pairs = zip(self.models, memory.parts, strict=True)
         return self._word_mean(model.decode(target, one, predict) for model, one in pairs)
+
+    def states(self, target: Tensor, memory: Memories, positions: Tensor) -> tuple[Tensor, ...]:
+        """What `logits` are made of, one tensor a model; see `AbNet.states`."""
+        pairs = zip(self.models, memory.parts, strict=True)
+        return tuple(model.states(target, one, positions) for model, one in pairs)
+
+    def logits(self, states: Sequence[Tensor], part: slice) -> Tensor:
+        """Log-probabilities of a part of the states, (n, V)."""
+        pairs = zip(self.models, states, strict=True)
+        return self._word_mean(model.logits(one, part) for model, one in pairs)
 
     def new_state(self) -> States:
         """What `step` remembers, of no tokens yet."""

@@ -1,28 +1,31 @@
 """Mask-Predict (Ghazvininejad et al. 2019): all positions at once, refined in a few passes.
 
-Legend: B sentences, C length candidates a sentence, T target positions, V vocabulary.
+Legend: B sentences, C length candidates a sentence, T target positions, N positions to predict, V
+vocabulary.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from abnet.decodable import Predictor
+from abnet.candidates import Candidates, Results, on_device, places_of
+from abnet.decodable import Rows, SourceReader
 from abnet.errors import AbNetError
 from abnet.hypothesis import Hypothesis
 from abnet.length import LengthBeam
-from abnet.masking import rank
-from abnet.tokenizer import SymbolIds
+from abnet.pruning import survivors
+from abnet.selection import banned_ids, choose
 
 
 @dataclass(frozen=True)
 class DecodingOptions:
-    """How to decode.
+    """How to decode. `prune_*` and `confidence` save time and may change the output.
 
     Raises:
         AbNetError: a value is outside of what its field allows.
@@ -50,6 +53,17 @@ class DecodingOptions:
     keep_history: bool = False
     """Whether each hypothesis brings the filled prediction of every pass."""
 
+    prune_after: int | None = None
+    """Give up length candidates after so many passes; `None` for never. What is given up has no
+    more passes and ranks behind the others."""
+    prune_keep: int | None = None
+    """How many candidates to keep then, at most."""
+    prune_margin: float | None = None
+    """How much lower than the best a candidate's score may be then."""
+    confidence: float | None = None
+    """A candidate is done when each of its tokens has at least this probability, also with
+    `force_max_iterations`; `None` for never."""
+
     def __post_init__(self) -> None:
         for name in ("iterations", "length_beam", "patience", "n_best"):
             if getattr(self, name) < 1:
@@ -61,13 +75,38 @@ class DecodingOptions:
                 f"`n_best` must be at most `length_beam` = {self.length_beam}, "
                 f"but is {self.n_best} instead."
             )
+        if self.confidence is not None and not 0 < self.confidence < 1:
+            raise AbNetError(
+                f"`confidence` must be between 0 and 1, but is {self.confidence} instead."
+            )
+        self._check_pruning()
+
+    def _check_pruning(self) -> None:
+        limits = {"prune_keep": self.prune_keep, "prune_margin": self.prune_margin}
+        given = [name for name, value in limits.items() if value is not None]
+        if self.prune_after is None:
+            if given:
+                raise AbNetError(f"`{given[0]}` must go with `prune_after`.")
+            return
+        if not given:
+            raise AbNetError("`prune_after` must go with `prune_keep`, `prune_margin` or both.")
+        for name, least in (("prune_after", 1), ("prune_keep", 1), ("prune_margin", 0)):
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise AbNetError(f"`{name}` must be at least {least}, but is {value} instead.")
 
 
-class MaskPredictModel(Predictor, Protocol):
+class MaskPredictModel(SourceReader, Protocol):
     """What Mask-Predict needs of a model; see `abnet.model.AbNet` for the shapes."""
 
     def predict_length(self, encoded: Any, candidates: int) -> LengthBeam:
         """The most probable lengths; encoded: from `encode`."""
+
+    def states(self, target: Tensor, memory: Any, positions: Tensor) -> Any:
+        """What `logits` are made of, at N positions of the flattened target."""
+
+    def logits(self, states: Any, part: slice) -> Tensor:
+        """Logits of a part of the states, (n, V)."""
 
 
 @torch.inference_mode()
@@ -81,10 +120,10 @@ def mask_predict(
 
     Pass 1 predicts every position. Pass i of N masks the `max(1, L * (N - i + 1) // N)` tokens of
     lowest probability again, the earlier of equals first, and predicts them anew. A candidate is
-    done when its *filled* prediction has repeated `patience` times in a row; a sentence leaves the
-    batch when its candidates are all done. [PAD], [MASK] and [CLS] are never predicted, [SEP] only
-    at the end. With `repredict` (Huang et al., ICLR 2022) the tokens that are not masked are
-    predicted anew as well.
+    done, and leaves the batch, when its *filled* prediction has repeated `patience` times in a row.
+    [PAD], [MASK] and [CLS] are never predicted, [SEP] only at the end. With `repredict` (Huang et
+    al., ICLR 2022) the tokens that are not masked are predicted anew as well. An accelerator is
+    waited for once for the lengths and once a pass, to know who is done.
 
     Args:
         model: in evaluation mode.
@@ -98,177 +137,87 @@ def mask_predict(
     Raises:
         AbNetError: the length beam is larger than the number of lengths.
     """
+    symbols = model.target_symbols
     encoded = model.encode(source)
     if gold_lengths is None:
         beam = model.predict_length(encoded, options.length_beam)
     else:
         beam = LengthBeam(gold_lengths[:, None], torch.zeros_like(gold_lengths[:, None]).float())
-    state = _State.start(beam, model.target_symbols)
     memory = model.project(encoded)
-    finished: list[list[Hypothesis]] = [[] for _ in range(source.size(0))]
+    del encoded
+    results = Results(beam)
+    candidates = Candidates.start(results, symbols)
+    banned = banned_ids(symbols, source.device)
+    width = beam.lengths.size(1)
 
-    for iteration in range(options.iterations):
-        masked = state.positions_to_mask(iteration, options.iterations)
-        inputs = state.tokens.masked_fill(masked, model.target_symbols.mask)
-        again = state.inside & ~state.done[:, :, None] if options.repredict else masked
-        logits = model.decode(inputs.flatten(0, 1), memory, again.flatten(0, 1))
-        state.fill(again, logits, options)
-        leaving = state.done.all(dim=1)
-        if iteration == options.iterations - 1:
-            leaving = torch.ones_like(leaving)
-        if not leaving.any():
-            continue
-        for row in leaving.nonzero().flatten().tolist():
-            finished[state.sentence[row]] = state.best(row, options)
-        staying = (~leaving).nonzero().flatten()
-        if not staying.numel():
-            break
-        state = state.select(staying)
-        memory = memory.select(staying)
-    return finished
-
-
-class _State:
-    """The sentences still in the batch; their candidates stand together.
-
-    Attributes:
-        beam: lengths and their log-probabilities, each (B, C).
-        tokens: (B, C, T) filled predictions, [PAD] behind the length.
-        scores: (B, C, T) log-probabilities, 0 behind the length.
-        done: (B, C) boolean.
-        repeated: (B, C) how many times in a row the prediction has been the same.
-        passes: (B, C) decoder passes each candidate took.
-        history: (B, C, T) filled predictions, one a pass.
-        sentence: the row of the original batch that each sentence came from.
-    """
-
-    def __init__(
-        self,
-        beam: LengthBeam,
-        tokens: Tensor,
-        scores: Tensor,
-        done: Tensor,
-        repeated: Tensor,
-        passes: Tensor,
-        history: list[Tensor],
-        sentence: list[int],
-        symbols: SymbolIds,
-    ) -> None:
-        self.beam = beam
-        self.tokens = tokens
-        self.scores = scores
-        self.done = done
-        self.repeated = repeated
-        self.passes = passes
-        self.history = history
-        self.sentence = sentence
-        self.symbols = symbols
-        positions = torch.arange(tokens.size(2), device=tokens.device)
-        self.inside = positions < beam.lengths[:, :, None]
-        self.before_end = positions < beam.lengths[:, :, None] - 1
-
-    @classmethod
-    def start(cls, beam: LengthBeam, symbols: SymbolIds) -> _State:
-        """All [MASK]."""
-        lengths = beam.lengths
-        longest = int(lengths.max())
-        inside = torch.arange(longest, device=lengths.device) < lengths[:, :, None]
-        return cls(
-            beam,
-            torch.where(inside, symbols.mask, symbols.pad),
-            torch.zeros(inside.shape, device=lengths.device),
-            torch.zeros_like(lengths, dtype=torch.bool),
-            torch.zeros_like(lengths),
-            torch.zeros_like(lengths),
-            [],
-            list(range(lengths.size(0))),
-            symbols,
-        )
-
-    def positions_to_mask(self, iteration: int, iterations: int) -> Tensor:
-        """(B, C, T) boolean: the least probable tokens of the candidates that are not done."""
-        count = (self.beam.lengths * (iterations - iteration) // iterations).clamp(min=1)
-        order = rank(self.scores.masked_fill(~self.inside, torch.inf))
-        return (order < count[:, :, None]) & ~self.done[:, :, None]
-
-    def fill(self, again: Tensor, logits: Tensor, options: DecodingOptions) -> None:
-        """Puts in the best allowed token and its log-probability at each predicted position.
-
-        Args:
-            again: (B, C, T) boolean, the predicted positions.
-            logits: (number of those, V), row-major.
-            options: how to decode.
-        """
-        symbols = self.symbols
-        logits = logits.float()
-        logits[:, [symbols.pad, symbols.mask, symbols.cls]] = -torch.inf
-        logits[:, symbols.sep].masked_fill_(self.before_end[again], -torch.inf)
-        log_probs = logits.log_softmax(dim=1)
-        best = log_probs.max(dim=1)
-        tokens = self.tokens.masked_scatter(again, best.indices)
-        self.scores = self.scores.masked_scatter(again, best.values)
-        if options.ban_repeats:
-            repeats = again & _less_probable_repeats(tokens, self.scores, again)
-            rows = repeats[again]
-            second = log_probs[rows].scatter(1, best.indices[rows, None], -torch.inf).max(dim=1)
-            tokens = tokens.masked_scatter(repeats, second.indices)
-            self.scores = self.scores.masked_scatter(repeats, second.values)
-        self.passes = self.passes + (~self.done).long()
-        if not options.force_max_iterations:
-            same = tokens.eq(self.tokens).all(dim=2)
-            self.repeated = torch.where(same, self.repeated + 1, 0)
-            self.done = self.done | (self.repeated >= options.patience)
-        self.tokens = tokens
+    for passes in range(options.iterations):
+        masked = candidates.weakest(passes, options.iterations)
+        again = candidates.every() if options.repredict else masked
+        states = model.states(candidates.inputs(masked, symbols.mask), memory, again)
+        may_end = candidates.may_end(again)
+        choice = choose(model, states, may_end, banned, symbols.sep, options.ban_repeats)
+        candidates.fill(again, choice)
         if options.keep_history:
-            self.history.append(tokens)
-
-    def select(self, rows: Tensor) -> _State:
-        """The given sentences only, as short as their longest candidate."""
-        beam = LengthBeam(self.beam.lengths[rows], self.beam.log_probs[rows])
-        longest = int(beam.lengths.max())
-        return _State(
-            beam,
-            self.tokens[rows, :, :longest],
-            self.scores[rows, :, :longest],
-            self.done[rows],
-            self.repeated[rows],
-            self.passes[rows],
-            [tokens[rows, :, :longest] for tokens in self.history],
-            [self.sentence[row] for row in rows.tolist()],
-            self.symbols,
-        )
-
-    def best(self, row: int, options: DecodingOptions) -> list[Hypothesis]:
-        """The `n_best` candidates of a sentence by score; of equals, the more probable length."""
-        words = self.scores[row].sum(dim=1)
-        words = words / self.beam.lengths[row].float() ** options.length_penalty
-        ranked = (words + options.length_weight * self.beam.log_probs[row]).cpu()
-        order = ranked.argsort(descending=True, stable=True)[: options.n_best]
-        return [
-            self._hypothesis(row, candidate, float(ranked[candidate]))
-            for candidate in order.tolist()
-        ]
-
-    def _hypothesis(self, row: int, candidate: int, score: float) -> Hypothesis:
-        length = int(self.beam.lengths[row, candidate])
-        passes = int(self.passes[row, candidate])
-        return Hypothesis(
-            tokens=self.tokens[row, candidate, :length].cpu(),
-            token_scores=self.scores[row, candidate, :length].cpu(),
-            length_score=float(self.beam.log_probs[row, candidate]),
-            score=score,
-            passes=passes,
-            history=[tokens[row, candidate, :length].cpu() for tokens in self.history[:passes]],
-        )
+            results.remember(candidates)
+        if passes + 1 == options.iterations:
+            results.take(candidates, passes + 1)
+            break
+        done = _done(candidates, options)
+        if passes + 1 == options.prune_after:
+            results.take(candidates, passes + 1)
+            _prune(results, options)
+            done = [
+                one or results.pruned[number]
+                for one, number in zip(done, candidates.host_numbers, strict=True)
+            ]
+        if not any(done):
+            continue
+        results.take(candidates, passes + 1)
+        staying = [row for row, one in enumerate(done) if not one]
+        if not staying:
+            break
+        before = [number // width for number in candidates.host_numbers]
+        candidates = candidates.keep(staying)
+        after = [number // width for number in candidates.host_numbers]
+        memory = _follow(memory, before, after, source.device)
+    return results.best(options.n_best, options.length_penalty, options.length_weight)
 
 
-def _less_probable_repeats(tokens: Tensor, scores: Tensor, again: Tensor) -> Tensor:
-    """Of each two equal neighbours the one to change: (B, C, T) boolean.
+def _done(candidates: Candidates, options: DecodingOptions) -> list[bool]:
+    """Who is done; the one wait of a pass, and none where nobody can be."""
+    done = None
+    if not options.force_max_iterations:
+        done = candidates.repeated >= options.patience
+    if options.confidence is not None:
+        sure = candidates.scores.amin(dim=1) >= math.log(options.confidence)
+        done = sure if done is None else done | sure
+    found: list[bool] = [False] * len(candidates.host_lengths) if done is None else done.tolist()
+    return found
 
-    The less probable one, of equals the later; one that was not predicted now stays.
+
+def _prune(results: Results, options: DecodingOptions) -> None:
+    """Marks the candidates to give up."""
+    ranking = results.ranking(options.length_penalty, options.length_weight)
+    results.pruned = [
+        not good
+        for scores in ranking.tolist()
+        for good in survivors(scores, options.prune_keep, options.prune_margin)
+    ]
+
+
+def _follow(
+    memory: Rows, before: Sequence[int], after: Sequence[int], device: torch.device
+) -> Rows:
+    """The memory of the sentences that still have candidates.
+
+    Args:
+        memory: of those before.
+        before, after: the sentence of each candidate, before and after some have left.
+        device: of the memory.
     """
-    equal = tokens[..., 1:].eq(tokens[..., :-1])
-    first_less = scores[..., :-1] < scores[..., 1:]
-    first = equal & again[..., :-1] & (first_less | ~again[..., 1:])
-    second = equal & ~first
-    return F.pad(first, (0, 1)) | F.pad(second, (1, 0))
+    sentences = list(dict.fromkeys(before))
+    staying = set(after)
+    if len(staying) < len(sentences):
+        rows = [row for row, sentence in enumerate(sentences) if sentence in staying]
+        memory = memory.select(on_device(rows, device))
+    return memory.read_by(places_of(after, device))

@@ -195,6 +195,15 @@ class AbNet(nn.Module):
         logits: Tensor = self.decoder(target, memory, predict)
         return logits
 
+    def states(self, target: Tensor, memory: Memory, positions: Tensor) -> Tensor:
+        """What `logits` are made of, (N, H); see `Decoder.states`."""
+        return self.decoder.states(target, memory, positions)
+
+    def logits(self, states: Tensor, part: slice) -> Tensor:
+        """Logits of a part of the states, (n, V)."""
+        logits: Tensor = self.decoder.lm_head(states[part])
+        return logits
+
     def new_state(self) -> DecoderState:
         """What `step` remembers, of no tokens yet."""
         return DecoderState()

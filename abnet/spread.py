@@ -1,6 +1,6 @@
 """The source spread through the target: what a position may begin with besides its [MASK].
 
-Legend: B sentences, C candidates a sentence, S source positions, T target positions, H the width of
+Legend: B sentences, R candidates of them, S source positions, T target positions, H the width of
 the target BERT, M the width of the encoder.
 """
 
@@ -32,19 +32,20 @@ class SourceSpread(nn.Module):
         projected: Tensor = self.projection(memory)
         return projected
 
-    def forward(self, embedded: Tensor, projected: Tensor, sizes: Tensor, counts: Tensor) -> Tensor:
+    def forward(
+        self, embedded: Tensor, projected: Tensor, sentence: Tensor, sizes: Tensor, counts: Tensor
+    ) -> Tensor:
         """Embeddings with their part of the source.
 
         Args:
-            embedded: (B*C, T, H); the candidates of a sentence stand together.
+            embedded: (R, T, H), of R candidates.
             projected: (B, S, H), from `project`.
+            sentence: (R,) whose candidate each is.
             sizes: (B,) source tokens of each sentence.
-            counts: (B*C,) target positions of each candidate.
+            counts: (R,) target positions of each candidate.
         """
-        candidates = embedded.size(0) // projected.size(0)
-        sizes = sizes.repeat_interleave(candidates)[:, None]
+        size = sizes[sentence][:, None]
         positions = torch.arange(embedded.size(1), device=embedded.device)
-        places = positions * sizes // counts.clamp(min=1)[:, None]
-        places = places.minimum(sizes - 1)  # behind the last position
-        index = places[:, :, None].expand(-1, -1, projected.size(2))
-        return embedded + projected.repeat_interleave(candidates, 0).gather(1, index)
+        places = positions * size // counts.clamp(min=1)[:, None]
+        places = places.minimum(size - 1)  # behind the last position
+        return embedded + projected[sentence[:, None], places]

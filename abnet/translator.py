@@ -9,11 +9,13 @@ from pathlib import Path
 
 import torch
 
+from abnet.compiling import compile_decoder
 from abnet.decoding import Options, decode, options_for
 from abnet.ensemble import Ensemble, load_system
 from abnet.errors import AbNetError
 from abnet.hypothesis import Hypothesis
 from abnet.model import AbNet
+from abnet.precision import set_precision
 from abnet.reranking import Reranker
 from abnet.tokenizer import Tokenizer
 
@@ -75,10 +77,13 @@ class Translator:
         model: made by `AbNet.from_pretrained` or `load_checkpoint`, or an `Ensemble` of such.
         device: a torch device; by default the GPU if there is one.
         reranker: chooses among the length candidates of a parallel system.
+        dtype: of the weights while decoding, "float32", "bfloat16", "float16" (on a GPU) or "int8"
+            (on the CPU); all but the first may change the output. The models stay so.
+        compile: compile the decoder, see `compile_decoder`; the first batches then take a while.
 
     Raises:
-        AbNetError: the device cannot be used, the model has no tokenizers, or the reranker does
-            not suit it.
+        AbNetError: the device or the precision cannot be used, the model has no tokenizers or
+            cannot be compiled, or the reranker does not suit it.
     """
 
     def __init__(
@@ -86,6 +91,8 @@ class Translator:
         model: AbNet | Ensemble,
         device: str | torch.device | None = None,
         reranker: Reranker | None = None,
+        dtype: str = "float32",
+        compile: bool = False,
     ) -> None:
         if model.source_tokenizer is None or model.target_tokenizer is None:
             raise AbNetError("`model` must have tokenizers: make it with `AbNet.from_pretrained`.")
@@ -97,6 +104,10 @@ class Translator:
         if reranker is not None:
             reranker.check(model)
             reranker.model.eval().to(self.device)
+            set_precision(reranker.model, dtype)
+        set_precision(self.model, dtype)
+        if compile:
+            compile_decoder(self.model)
 
     @classmethod
     def from_checkpoint(
@@ -107,6 +118,8 @@ class Translator:
         target_bert: str | None = None,
         reranker: str | Path | Sequence[str | Path] | None = None,
         rerank_weight: float = Reranker.weight,
+        dtype: str = "float32",
+        compile: bool = False,
     ) -> Translator:
         """Loads checkpoints of the library or of `fairseq-train`.
 
@@ -116,10 +129,10 @@ class Translator:
             source_bert, target_bert: where the BERTs are now, if not where the checkpoints say.
             reranker: the file or files of a `Reranker`.
             rerank_weight: its share of the score.
+            dtype, compile: see `Translator`.
 
         Raises:
-            AbNetError: see `load_checkpoint`, `Ensemble` and `Reranker`; or the device cannot be
-                used.
+            AbNetError: see `load_checkpoint`, `Ensemble`, `Reranker` and `Translator`.
         """
         device = usable_device(device)
         overrides = {"source_bert": source_bert, "target_bert": target_bert}
@@ -127,7 +140,7 @@ class Translator:
         chooser = None
         if reranker is not None:
             chooser = Reranker(load_system(reranker, given), rerank_weight)
-        return cls(load_system(path, given), device, chooser)
+        return cls(load_system(path, given), device, chooser, dtype, compile)
 
     @property
     def max_pieces(self) -> int:

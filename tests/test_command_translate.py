@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
 
 from abnet.checkpoint import save_checkpoint
 from abnet.cli import main
@@ -96,6 +97,11 @@ def test_n_best_and_scores(translate: Translate, tiny_model: AbNet) -> None:
         (["--length-weight=3"], DecodingOptions(length_weight=3.0)),
         (["--ban-repeats"], DecodingOptions(ban_repeats=True)),
         (["--repredict"], DecodingOptions(repredict=True)),
+        (["--confidence=1e-6"], DecodingOptions(confidence=1e-6)),
+        (
+            ["--prune-after=1", "--prune-keep=1", "--prune-margin=9"],
+            DecodingOptions(prune_after=1, prune_keep=1, prune_margin=9.0),
+        ),
     ],
 )
 def test_options_of_decoding(
@@ -106,6 +112,23 @@ def test_options_of_decoding(
     found = translate(text, "--scores", *arguments).lines
     assert found == [f"{best.score:.4f}\t{best.text}" for (best,) in expected]
     assert found != translate(text, "--scores").lines
+
+
+def test_precision_and_compiling_reach_the_translator(
+    translate: Translate, tiny_model: AbNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "".join(f"{line}\n" for line in GERMAN).encode()
+    exact = translate(text, "--scores").lines
+    rounded = translate(text, "--scores", "--dtype=bfloat16").lines
+    found = Translator(tiny_model, "cpu", dtype="bfloat16").translate_n_best(
+        GERMAN, DecodingOptions()
+    )
+    assert rounded == [f"{best.score:.4f}\t{best.text}" for (best,) in found]
+    assert rounded != exact
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda run, **options: compiled.append(run) or run)
+    assert translate(text, "--compile", "--scores").lines == exact
+    assert len(compiled) == 1
 
 
 def test_an_ensemble_with_a_reranker(
@@ -159,6 +182,9 @@ def test_one_warning_for_all_buffers(translate: Translate) -> None:
         (["--device=nowhere"], "`device` must be one that this torch can use"),
         (["no-such-file"], "Cannot read no-such-file: No such file or directory."),
         (["--source-bert=/nowhere"], "/nowhere is no folder"),
+        (["--dtype=int4"], "`dtype` must be one of float32, bfloat16, float16, int8, but is int4"),
+        (["--confidence=7"], "`confidence` must be between 0 and 1, but is 7.0 instead."),
+        (["--prune-after=1"], "`prune_after` must go with `prune_keep`, `prune_margin` or both."),
         (["--rerank-weight=1"], "`--rerank-weight` must go with `--reranker`."),
         (["--reranker=nothing.pt"], "There is no checkpoint 'nothing.pt'."),
     ],

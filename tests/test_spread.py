@@ -14,10 +14,11 @@ def test_each_position_gets_the_source_at_its_share() -> None:
     memory = torch.randn(2, 3, 3)
     embedded = torch.randn(4, 6, 2)
     sizes, counts = torch.tensor([3, 2]), torch.tensor([6, 3, 5, 1])
-    assert layer(embedded, layer.project(memory), sizes, counts).equal(embedded)  # at first
+    shape = (torch.tensor([0, 0, 1, 1]), sizes, counts)
+    assert layer(embedded, layer.project(memory), *shape).equal(embedded)  # at first
     torch.nn.init.normal_(layer.projection.weight)
     projected = layer.project(memory)
-    found = layer(embedded, projected, sizes, counts)
+    found = layer(embedded, projected, *shape)
     places = ([0, 0, 1, 1, 2, 2], [0, 1, 2], [0, 0, 0, 1, 1], [0])
     for row, expected in enumerate(places):
         for position, place in enumerate(expected):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -105,6 +105,17 @@ def _make_model(materials: Materials, system: str, precision: str) -> AbNet:
     return model.eval().to(materials.device, getattr(torch, precision))
 
 
+class Shape(NamedTuple):
+    """Of a pass: sentences, copies a sentence, rows in all, positions, source and predictions."""
+
+    sentences: int
+    copies: int
+    rows: int
+    targets: int
+    source: int
+    predicted: int
+
+
 class Watched:
     """A model whose lengths may be given, and that notes the shapes of its passes.
 
@@ -120,7 +131,7 @@ class Watched:
         self.source_symbols, self.target_symbols = model.source_symbols, model.target_symbols
         self.noting = False
         self.passes = 0
-        self.shapes: list[tuple[int, int, int, int, int]] = []
+        self.shapes: list[Shape] = []
 
     @property
     def max_target_positions(self) -> int:
@@ -144,14 +155,27 @@ class Watched:
         given = [min(length, most) for length in forced_lengths(self.length, candidates)]
         return LengthBeam(torch.tensor(given).expand_as(found.lengths).to(found.lengths), found[1])
 
+    def states(self, target: Tensor, memory: Memory, positions: Tensor) -> Tensor:
+        """See `AbNet.states`."""
+        self._note(target, memory, positions.numel())
+        return self.model.states(target, memory, positions)
+
+    def logits(self, states: Tensor, part: slice) -> Tensor:
+        """See `AbNet.logits`."""
+        return self.model.logits(states, part)
+
     def decode(self, target: Tensor, memory: Memory, predict: Tensor) -> Tensor:
         """See `AbNet.decode`."""
+        self._note(target, memory, predict.numel())  # one pass predicts every frame
+        return self.model.decode(target, memory, predict)
+
+    def _note(self, target: Tensor, memory: Memory, predicted: int) -> None:
         self.passes += 1
         if self.noting:
             sentences, source = memory.visible.size(0), memory.visible.size(-1)
-            copies, length = target.size(0) // sentences, target.size(1)
-            self.shapes.append((sentences, copies, length, source, int(predict.sum())))
-        return self.model.decode(target, memory, predict)
+            rows, length = target.shape
+            copies = rows // sentences if memory.places is None else memory.places.candidates
+            self.shapes.append(Shape(sentences, copies, rows, length, source, predicted))
 
 
 class ParallelEngine:
@@ -209,9 +233,11 @@ class ParallelEngine:
             products.append(Product(batch, parts.encoder_width, self.model.config.length_classes))
         products += parts.project_source(batch, longest)
         added = int(self.model.config.keep_cls)
-        for sentences, copies, targets, source, predicted in watched.shapes:
-            seen = targets + added
-            products += parts.decode(sentences, copies, seen, seen, source, predicted)
+        for shape in watched.shapes:
+            seen = shape.targets + added
+            products += parts.decode(
+                shape.sentences, shape.copies, seen, seen, shape.source, shape.predicted, shape.rows
+            )
         return gather(products)
 
     def release(self) -> None:

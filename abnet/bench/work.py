@@ -76,7 +76,14 @@ class Parts:
         return [Product(sentences * length, *linear) for linear in self.project]
 
     def decode(
-        self, sentences: int, copies: int, queries: int, keys: int, source: int, predicted: int
+        self,
+        sentences: int,
+        copies: int,
+        queries: int,
+        keys: int,
+        source: int,
+        predicted: int,
+        rows: int | None = None,
     ) -> list[Product]:
         """One pass (or step) of the decoder.
 
@@ -87,8 +94,9 @@ class Parts:
             keys: positions that they see: the same in a parallel pass, all so far in a step.
             source: S, which all copies of a sentence see.
             predicted: rows of logits.
+            rows: copies that there are, if some sentences have fewer than C.
         """
-        rows = sentences * copies
+        rows = sentences * copies if rows is None else rows
         width = self.decoder_width
         return [
             *(Product(rows * queries, *linear) for linear in self.decoder),

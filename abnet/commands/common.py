@@ -55,6 +55,10 @@ DECODING = (  # options that are fields of DecodingOptions, BeamOptions or CtcOp
     "repredict",
     "force_max_iterations",
     "patience",
+    "prune_after",
+    "prune_keep",
+    "prune_margin",
+    "confidence",
     "beam",
     "length_penalty",
 )
@@ -91,6 +95,15 @@ def add_decoding_options(parser: argparse._ActionsContainer) -> None:
         metavar="N",
         help=f"{parallel}stop when a translation repeats N times in a row (default: 2)",
     )
+    for name, kind, metavar, what in (
+        ("--prune-after", int, "N", "give up some length candidates after N passes"),
+        ("--prune-keep", int, "N", "keep the N best candidates then"),
+        ("--prune-margin", float, "M", "keep candidates whose score is at most M below the best"),
+        ("--confidence", float, "P", "stop when every piece has at least the probability P"),
+    ):
+        parser.add_argument(
+            name, type=kind, metavar=metavar, help=f"{parallel}{what}; may change the output"
+        )
     parser.add_argument(
         "--beam",
         type=int,

@@ -42,6 +42,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="W",
         help="the reranker's share of the score; the rest is the model's own (default: 1)",
     )
+    parser.add_argument(
+        "--dtype",
+        default="float32",
+        help="precision of the weights: float32 (default), bfloat16, float16 (on a GPU) or int8 "
+        "(on the CPU); all but float32 may change the output",
+    )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="parallel systems: compile the decoder; pays for long inputs on a GPU",
+    )
     parser.add_argument("--n-best", type=int, default=1, metavar="N", help="N translations a line")
     parser.add_argument("--scores", action="store_true", help="begin each line with its score")
     parser.add_argument(
@@ -77,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
             args.source_bert,
             args.target_bert,
             reranker,
+            dtype=args.dtype,
+            compile=args.compile,
             **weight,
         )
         options = decoding_options(args, translator.model.config, n_best=args.n_best)

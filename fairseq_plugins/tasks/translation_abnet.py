@@ -8,7 +8,7 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
-from typing import Any, Optional
+from typing import Any
 
 from fairseq import utils
 from fairseq.data import data_utils
@@ -16,10 +16,11 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.models import ARCH_MODEL_REGISTRY, BaseFairseqModel
 from fairseq.optim import FairseqOptimizer
 from fairseq.tasks import FairseqTask, register_task
-from fairseq.tasks.translation import TranslationConfig, TranslationTask
-from omegaconf import II, DictConfig
+from fairseq.tasks.translation import TranslationTask
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from abnet.compiling import compile_decoder
 from abnet.ctc import CtcOptions
 from abnet.decoding import Options
 from abnet.ensemble import Ensemble
@@ -27,6 +28,7 @@ from abnet.errors import AbNetError
 from abnet.length import check_beam
 from abnet.mask_predict import DecodingOptions
 from abnet.model import AbNet
+from abnet.precision import set_precision
 from abnet.reranking import Reranker
 from fairseq_plugins.bert_rate import bert_rate
 from fairseq_plugins.bpe import AbNetBpe
@@ -42,44 +44,9 @@ from fairseq_plugins.generator import (
     one_pass_options,
 )
 from fairseq_plugins.models.abnet_model import AbNetModel
+from fairseq_plugins.task_options import OWN_OPTIONS, TranslationAbNetConfig, check_options
 
 logger = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass
-class TranslationAbNetConfig(TranslationConfig):
-    """fairseq's options of a translation task, and what this one must know of other groups."""
-
-    left_pad_source: bool = dataclasses.field(default=False, metadata={"help": "not supported"})
-    iter_decode_length_weight: float = dataclasses.field(
-        default=DecodingOptions.length_weight,
-        metadata={"help": "weight of the length's log-probability in a candidate's score"},
-    )
-    iter_decode_ban_repeats: bool = dataclasses.field(
-        default=DecodingOptions.ban_repeats,
-        metadata={"help": "of two equal neighbours the less probable becomes its second choice"},
-    )
-    iter_decode_repredict: bool = dataclasses.field(
-        default=DecodingOptions.repredict,
-        metadata={"help": "predict all positions in every pass, not the masked ones alone"},
-    )
-    iter_decode_patience: int = dataclasses.field(
-        default=DecodingOptions.patience,
-        metadata={"help": "stop when the prediction has repeated so many times in a row"},
-    )
-    iter_decode_rerank_weight: Optional[float] = dataclasses.field(  # noqa: UP045
-        default=None,
-        metadata={
-            "help": "the share that --iter-decode-with-external-reranker has of a candidate's "
-            "score, the rest is the model's own (default: 1)"
-        },
-    )
-    ctc_beam: int = dataclasses.field(
-        default=CtcOptions.beam,
-        metadata={"help": "one-pass systems: prefixes kept in the search; 1 takes the best path"},
-    )
-    seed: int = II("common.seed")
-    post_process: Optional[str] = II("common_eval.post_process")  # noqa: UP045
 
 
 @register_task("translation_abnet", dataclass=TranslationAbNetConfig)
@@ -116,7 +83,7 @@ class TranslationAbNetTask(TranslationTask):
             AbNetError: the folder is no data-bin of this task or of these languages, or an option
                 is not supported.
         """
-        _check_options(cfg)
+        check_options(cfg)
         folder = utils.split_paths(cfg.data)[0]
         if cfg.source_lang is None or cfg.target_lang is None:
             source, target = data_utils.infer_language_pair(folder)
@@ -275,6 +242,11 @@ class TranslationAbNetTask(TranslationTask):
         options = self._decoding_options(model, given)
         if reranker is not None:
             reranker.check(model, options if isinstance(options, DecodingOptions) else None)
+        systems = [model] if reranker is None else [model, reranker.model]
+        for system in systems:
+            set_precision(system, self.cfg.iter_decode_dtype)
+        if self.cfg.iter_decode_compile:
+            compile_decoder(model)
         return Generator(options, weight, self.src_dict.special_ids, self.tgt_dict.special_ids)
 
     def _rerank_weight(self, given: Mapping[str, Any]) -> float | None:
@@ -288,10 +260,7 @@ class TranslationAbNetTask(TranslationTask):
         return None
 
     def _decoding_options(self, abnet: AbNet | Ensemble, given: Mapping[str, Any]) -> Options:
-        own = {
-            name: self.cfg[f"iter_decode_{name}"]
-            for name in ("length_weight", "ban_repeats", "repredict", "patience")
-        }
+        own = {name: self.cfg[f"iter_decode_{name}"] for name in OWN_OPTIONS}
         objective = abnet.config.objective
         if objective != "ctc" and self.cfg.ctc_beam != CtcOptions.beam:
             raise AbNetError("`--ctc-beam` must be left out: the system is not of one pass (ctc).")
@@ -302,6 +271,10 @@ class TranslationAbNetTask(TranslationTask):
                     raise AbNetError(f"`{flag}` must be left out: the system is {objective}.")
             if objective == "ctc":
                 return one_pass_options(given, self.cfg.ctc_beam)
+            if self.cfg.iter_decode_compile:
+                raise AbNetError(
+                    "`--iter-decode-compile` must be left out: the system is autoregressive."
+                )
             return beam_options(given)
         options = dataclasses.replace(decoding_options(given), **own)
         check_beam(options.length_beam, abnet.config.length_classes, abnet.max_target_positions)
@@ -379,25 +352,6 @@ def _truncate(dataset: PairDataset, longest_source: int) -> None:
             len(dataset),
             longest_source,
         )
-
-
-def _check_options(cfg: DictConfig) -> None:
-    """Refuses fairseq's options that this task would have to ignore."""
-    joined = "the pieces are joined by the target BERT's own tokenizer"
-    for name, unset, reason in (
-        ("left_pad_source", (False,), "a BERT reads right-padded sentences"),
-        ("left_pad_target", (False,), "a BERT reads right-padded sentences"),
-        ("load_alignments", (False,), "nothing here uses alignments"),
-        ("num_batch_buckets", (0,), "it is for TPUs"),
-        ("truncate_source", (False,), "all but training truncates, and says so"),
-        ("post_process", (None,), joined),
-        ("eval_bleu_detok", ("space", None), joined),
-        ("eval_bleu_remove_bpe", (None,), joined),
-        ("eval_tokenized_bleu", (False,), "`abnet evaluate` gives BLEU on tokens"),
-    ):
-        if cfg[name] not in unset:
-            flag = "--" + name.replace("_", "-")
-            raise AbNetError(f"`{flag}` must be left out: {reason}.")
 
 
 def _architecture_name(cfg: FairseqDataclass) -> str | None:

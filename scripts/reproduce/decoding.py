@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from sacrebleu.metrics import BLEU, CHRF
 from abnet.errors import AbNetError
 from abnet.hypothesis import Hypothesis
 from abnet.mask_predict import DecodingOptions, mask_predict
+from abnet.precision import set_precision
 from abnet.text import read_lines
 from abnet.translator import Translator
 from benchmarks import records, table
@@ -32,12 +34,16 @@ ALL_PASSES = replace(RECIPE, force_max_iterations=True)
 
 
 class Way(NamedTuple):
-    """One way to decode: `factor` has the `value`; `gold` takes the references' lengths."""
+    """One way to decode: `factor` has the `value`; `gold` takes the references' lengths.
+
+    `dtype` is the precision of the weights.
+    """
 
     factor: str
     value: str
     options: DecodingOptions
     gold: bool = False
+    dtype: str = "float32"
 
 
 WAYS = [
@@ -64,6 +70,24 @@ WAYS = [
     *(Way("all passes", str(n), replace(ALL_PASSES, iterations=n)) for n in (3, 5, 20)),
     Way("all passes", "ban repeats", replace(ALL_PASSES, ban_repeats=True)),
     Way("all passes", "gold length", replace(ALL_PASSES, length_beam=1), gold=True),
+    *(Way("confidence", str(p), replace(ALL_PASSES, confidence=p)) for p in (0.3, 0.5, 0.7, 0.9)),
+    *(
+        Way("prune, best kept", f"{n} after {k}", replace(ALL_PASSES, prune_after=k, prune_keep=n))
+        for k, n in ((1, 1), (1, 2), (2, 1), (2, 2), (4, 1))
+    ),
+    *(
+        Way("prune, margin", f"{m} after {k}", replace(ALL_PASSES, prune_after=k, prune_margin=m))
+        for k, m in ((1, 0.1), (1, 0.3), (2, 0.1), (2, 0.3))
+    ),
+    *(
+        Way(
+            "prune, confidence",
+            f"1 after {k}, {p}",
+            replace(ALL_PASSES, prune_after=k, prune_keep=1, confidence=p),
+        )
+        for k, p in ((1, 0.5), (2, 0.5), (2, 0.9))
+    ),
+    *(Way("dtype", dtype, ALL_PASSES, dtype=dtype) for dtype in ("bfloat16", "int8")),
 ]
 
 
@@ -141,6 +165,10 @@ def describe(way: Way) -> dict[str, str]:
         "length_weight": "--iter-decode-length-weight",
         "iterations": "--iter-decode-max-iter",
         "patience": "--iter-decode-patience",
+        "prune_after": "--iter-decode-prune-after",
+        "prune_keep": "--iter-decode-prune-keep",
+        "prune_margin": "--iter-decode-prune-margin",
+        "confidence": "--iter-decode-confidence",
     }
     switches = {
         "force_max_iterations": "--iter-decode-force-max-iter",
@@ -153,6 +181,8 @@ def describe(way: Way) -> dict[str, str]:
         if getattr(way.options, name) != getattr(RECIPE, name)
     ]
     given += [flag for name, flag in switches.items() if getattr(way.options, name)]
+    if way.dtype != "float32":
+        given.append(f"--iter-decode-dtype {way.dtype}")
     if way.gold:
         given.append("lengths of the references")
     return {"factor": way.factor, "value": way.value, "options": " ".join(given)}
@@ -183,15 +213,21 @@ class Decoder:
         if key not in self.decoded:
             widest = max(other.options.length_beam for other in WAYS if _search_of(other) == key)
             options = replace(key.options, length_beam=widest, n_best=widest)
-            self.decoded[key] = self._search(options, way.gold)
+            self.decoded[key] = self._search(options, way)
+        if key == way:
+            return [best for best, *_ in self.decoded[key]]
         return [_choose(found, way.options) for found in self.decoded[key]]
 
-    def _search(self, options: DecodingOptions, gold: bool) -> list[list[Hypothesis]]:
+    def _search(self, options: DecodingOptions, way: Way) -> list[list[Hypothesis]]:
         found: dict[int, list[Hypothesis]] = {}
+        model = self.translator.model
+        if way.dtype != "float32":
+            model = copy.deepcopy(model)
+            set_precision(model, way.dtype)
         for places in self._batches():
             batch = self.translator.collate([self.encoded[place] for place in places])
-            lengths = self.gold[places].to(batch.device) if gold else None
-            decoded = mask_predict(self.translator.model, batch, options, lengths)
+            lengths = self.gold[places].to(batch.device) if way.gold else None
+            decoded = mask_predict(model, batch, options, lengths)
             found.update(zip(places, decoded, strict=True))
         return [found[place] for place in range(len(self.sources))]
 
@@ -237,9 +273,14 @@ class Decoder:
 
 
 def _search_of(way: Way) -> Way:
-    """What a way shares with others that only choose differently among the same candidates."""
+    """What a way shares with others that only choose differently among the same candidates.
+
+    Where candidates are given up by their scores, others have been decoded for another choice.
+    """
+    if way.options.prune_after is not None:
+        return way
     options = replace(way.options, length_beam=1, length_penalty=1.0, length_weight=0.0)
-    return Way("", "", options, way.gold)
+    return Way("", "", options, way.gold, way.dtype)
 
 
 def _choose(candidates: Sequence[Hypothesis], options: DecodingOptions) -> Hypothesis:

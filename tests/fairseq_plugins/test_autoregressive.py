@@ -120,6 +120,8 @@ def test_options_of_mask_predict_are_refused(corpus: Corpus, one_by_one: Trained
     for flags, message in (
         (("--iter-decode-with-beam", 3), "--iter-decode-with-beam` must be left out.*--beam is"),
         (("--iter-decode-ban-repeats",), "--iter-decode-ban-repeats` must be left out"),
+        (("--iter-decode-confidence", 0.5), "--iter-decode-confidence` must be left out"),
+        (("--iter-decode-compile",), "--iter-decode-compile` must be left out: the system is aut"),
         (
             ("--diverse-beam-groups", 2),
             "--diverse-beam-groups` must be left out, an autoregressive system",

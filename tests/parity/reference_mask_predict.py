@@ -24,6 +24,9 @@ class Reference(NamedTuple):
     score: float
     passes: int
     history: list[list[int]]
+    score_history: list[list[float]]
+    length_score: float = 0.0
+    pruned: bool = False
 
 
 @torch.no_grad()
@@ -38,9 +41,48 @@ def translate(models: Sequence[AbNet], source: Tensor, options: DecodingOptions)
     candidates = []
     for length in by_probability[: options.length_beam]:
         found = _one_length(models, source, length, options)
-        bonus = options.length_weight * math.log(probability[length] / total)
-        candidates.append(found._replace(score=found.score + bonus))
-    return sorted(candidates, key=lambda candidate: -candidate.score)
+        length_score = math.log(probability[length] / total)
+        candidates.append(found._replace(length_score=length_score))
+    if options.prune_after is not None:
+        candidates = _prune(candidates, options)
+    scored = [one._replace(score=_score(one, one.passes, options)) for one in candidates]
+    return sorted(scored, key=lambda candidate: (candidate.pruned, -candidate.score))
+
+
+def _score(candidate: Reference, passes: int, options: DecodingOptions) -> float:
+    """Of a candidate as it was after so many passes, or after its last one."""
+    scores = candidate.score_history[min(passes, candidate.passes) - 1]
+    words = sum(scores) / len(scores) ** options.length_penalty
+    return words + options.length_weight * candidate.length_score
+
+
+def _prune(candidates: list[Reference], options: DecodingOptions) -> list[Reference]:
+    """Takes the later passes from those that are given up."""
+    passes = options.prune_after
+    assert passes is not None
+    if passes >= options.iterations or all(one.passes < passes for one in candidates):
+        return candidates
+    scores = [_score(one, passes, options) for one in candidates]
+    kept = []
+    for candidate, score in zip(candidates, scores, strict=True):
+        better = sum(other > score for other in scores)
+        good = options.prune_keep is None or better < options.prune_keep
+        good &= options.prune_margin is None or max(scores) - score <= options.prune_margin
+        if good:
+            kept.append(candidate)
+            continue
+        at = min(passes, candidate.passes)
+        kept.append(
+            candidate._replace(
+                tokens=candidate.history[at - 1],
+                token_scores=candidate.score_history[at - 1],
+                passes=at,
+                history=candidate.history[:at],
+                score_history=candidate.score_history[:at],
+                pruned=True,
+            )
+        )
+    return kept
 
 
 def _one_length(
@@ -50,6 +92,7 @@ def _one_length(
     tokens = [symbols.mask] * length
     scores = [-math.inf] * length
     history: list[list[int]] = []
+    score_history: list[list[float]] = []
     repeated = 0
     for number in range(1, iterations + 1):
         if number > 1:
@@ -79,11 +122,13 @@ def _one_length(
         if options.ban_repeats:
             _replace_repeats(tokens, scores, seconds)
         history.append(list(tokens))
+        score_history.append(list(scores))
         repeated = repeated + 1 if tokens == before else 0
         if repeated == options.patience and not options.force_max_iterations:
             break
-    score = sum(scores) / length**options.length_penalty
-    return Reference(tokens, scores, score, len(history), history)
+        if options.confidence is not None and math.exp(min(scores)) >= options.confidence:
+            break
+    return Reference(tokens, scores, 0.0, len(history), history, score_history)
 
 
 def _replace_repeats(

@@ -7,8 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from abnet import selection
+from abnet.compiling import Bucketed, power_of_two
 from abnet.config import AbNetConfig
+from abnet.decoder import Memory
 from abnet.ensemble import Ensemble
 from abnet.hypothesis import Hypothesis
 from abnet.mask_predict import DecodingOptions, mask_predict
@@ -72,6 +77,18 @@ def check(ours: Hypothesis, theirs: reference.Reference) -> None:
         DecodingOptions(iterations=6, repredict=True),
         DecodingOptions(iterations=6, ban_repeats=True),
         DecodingOptions(iterations=6, ban_repeats=True, repredict=True, length_weight=-0.2),
+        DecodingOptions(iterations=6, prune_after=2, prune_keep=2, patience=1),
+        DecodingOptions(iterations=6, prune_after=1, prune_margin=0.05, force_max_iterations=True),
+        DecodingOptions(iterations=6, confidence=0.5, force_max_iterations=True),
+        DecodingOptions(
+            iterations=6,
+            confidence=0.3,
+            prune_after=3,
+            prune_keep=3,
+            prune_margin=0.2,
+            length_weight=0.1,
+            length_penalty=0.5,
+        ),
     ],
 )
 def test_equals_the_reference_loop(lively_model: AbNet, options: DecodingOptions) -> None:
@@ -118,6 +135,103 @@ def test_an_ensemble_equals_the_reference_loop(
     for one in alone:
         same = [a[0].tokens.equal(b[0].tokens) for a, b in zip(results, one, strict=True)]
         assert sum(same) < len(LINES) / 2  # both models have a say
+
+
+def test_parts_of_the_logits_change_nothing(
+    lively_model: AbNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lively_model.source_tokenizer is not None
+    source = batch(lively_model.source_tokenizer, LINES)
+    for options in (DecodingOptions(n_best=4), DecodingOptions(n_best=4, ban_repeats=True)):
+        expected = mask_predict(lively_model, source, options)
+        with monkeypatch.context() as patch:
+            patch.setattr(selection, "POSITIONS_AT_ONCE", 7)
+            found = mask_predict(lively_model, source, options)
+        for ours, theirs in zip(found, expected, strict=True):
+            for one, other in zip(ours, theirs, strict=True):
+                assert one.tokens.tolist() == other.tokens.tolist()
+                torch.testing.assert_close(one.token_scores, other.token_scores)
+
+
+def test_candidates_that_are_done_leave_the_batch(
+    lively_model: AbNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The decoder runs each candidate as often as it needs, and no wider than the longest left."""
+    assert lively_model.source_tokenizer is not None
+    source = batch(lively_model.source_tokenizer, LINES)
+    shapes = []
+    states = lively_model.decoder.states
+
+    def spy(target: Tensor, memory: Memory, positions: Tensor) -> Tensor:
+        shapes.append(target.shape)
+        assert target.ne(lively_model.target_symbols.pad).any(dim=0).all()
+        return states(target, memory, positions)
+
+    monkeypatch.setattr(lively_model.decoder, "states", spy)
+    found = mask_predict(lively_model, source, DecodingOptions(n_best=4, patience=1))
+    passes = [hypothesis.passes for hypotheses in found for hypothesis in hypotheses]
+    assert sum(rows for rows, _ in shapes) == sum(passes)
+    assert len({rows for rows, _ in shapes}) > 2
+    assert any(rows % 4 for rows, _ in shapes)
+    assert min(passes) < max(passes)
+
+
+class _Waits(TorchDispatchMode):
+    """Counts what would make an accelerator wait for the host."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = str(func)
+        indices = args[1] if name.startswith("aten.index.") else []
+        masks = [i for i in indices if i is not None and i.dtype == torch.bool]
+        if masks or any(word in name for word in ("nonzero", "_local_scalar_dense", "masked_sel")):
+            self.found.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    "options", [DecodingOptions(patience=1), DecodingOptions(ban_repeats=True, repredict=True)]
+)
+def test_nothing_in_a_pass_waits_for_an_accelerator(
+    lively_model: AbNet, options: DecodingOptions
+) -> None:
+    """But the one list of who is done, which no operation shows on a CPU."""
+    assert lively_model.source_tokenizer is not None
+    source = batch(lively_model.source_tokenizer, LINES)
+    with _Waits() as waits:
+        mask_predict(lively_model, source, options)
+    assert waits.found == []
+
+
+def test_a_compiled_decoder_changes_nothing(lively_model: AbNet) -> None:
+    """The shapes it is run at are larger; torch's own code generation is not at issue here."""
+    assert lively_model.source_tokenizer is not None
+    source = batch(lively_model.source_tokenizer, LINES)
+    many = [DecodingOptions(n_best=4, patience=1), DecodingOptions(length_beam=3, iterations=3)]
+    expected = [mask_predict(lively_model, source, options) for options in many]
+    shapes = set()
+
+    def run(target: Tensor, memory: Memory) -> Tensor:
+        shapes.add((*target.shape, *memory.visible.shape))
+        return lively_model.decoder.hidden(target, memory)
+
+    lively_model.decoder.fast = Bucketed(lively_model.decoder, run)
+    for options, wanted in zip(many, expected, strict=True):
+        found = mask_predict(lively_model, source, options)
+        for ours, theirs in zip(found, wanted, strict=True):
+            assert [one.tokens.tolist() for one in ours] == [one.tokens.tolist() for one in theirs]
+            assert [one.passes for one in ours] == [one.passes for one in theirs]
+    longest = lively_model.decoder.max_positions
+    for rows, length, sentences, _, _, source_length in shapes:
+        assert sentences == power_of_two(sentences)
+        assert rows % sentences == 0
+        assert length % 8 == 0 or length == longest
+        assert source_length % 16 == 0
 
 
 def test_sentences_stop_early_and_at_different_passes(lively_model: AbNet) -> None:

@@ -1,0 +1,112 @@
+"""The options of the task `translation_abnet`."""
+# No `from __future__ import annotations` here: fairseq makes options from the types themselves.
+
+import dataclasses
+from typing import Optional
+
+from fairseq.tasks.translation import TranslationConfig
+from omegaconf import II, DictConfig
+
+from abnet.ctc import CtcOptions
+from abnet.errors import AbNetError
+from abnet.mask_predict import DecodingOptions
+
+OWN_OPTIONS = (  # `iter_decode_*` of the task that are fields of `DecodingOptions`
+    "length_weight",
+    "ban_repeats",
+    "repredict",
+    "patience",
+    "prune_after",
+    "prune_keep",
+    "prune_margin",
+    "confidence",
+)
+
+
+@dataclasses.dataclass
+class TranslationAbNetConfig(TranslationConfig):
+    """fairseq's options of a translation task, and what this one must know of other groups."""
+
+    left_pad_source: bool = dataclasses.field(default=False, metadata={"help": "not supported"})
+    iter_decode_length_weight: float = dataclasses.field(
+        default=DecodingOptions.length_weight,
+        metadata={"help": "weight of the length's log-probability in a candidate's score"},
+    )
+    iter_decode_ban_repeats: bool = dataclasses.field(
+        default=DecodingOptions.ban_repeats,
+        metadata={"help": "of two equal neighbours the less probable becomes its second choice"},
+    )
+    iter_decode_repredict: bool = dataclasses.field(
+        default=DecodingOptions.repredict,
+        metadata={"help": "predict all positions in every pass, not the masked ones alone"},
+    )
+    iter_decode_patience: int = dataclasses.field(
+        default=DecodingOptions.patience,
+        metadata={"help": "stop when the prediction has repeated so many times in a row"},
+    )
+    iter_decode_prune_after: Optional[int] = dataclasses.field(  # noqa: UP045
+        default=None,
+        metadata={
+            "help": "give up some length candidates after so many passes; may change the output"
+        },
+    )
+    iter_decode_prune_keep: Optional[int] = dataclasses.field(  # noqa: UP045
+        default=None, metadata={"help": "how many of the best candidates to keep then"}
+    )
+    iter_decode_prune_margin: Optional[float] = dataclasses.field(  # noqa: UP045
+        default=None,
+        metadata={"help": "keep candidates whose score is at most so much below the best then"},
+    )
+    iter_decode_confidence: Optional[float] = dataclasses.field(  # noqa: UP045
+        default=None,
+        metadata={
+            "help": "stop when each token has at least this probability; may change the output"
+        },
+    )
+    iter_decode_dtype: str = dataclasses.field(
+        default="float32",
+        metadata={
+            "help": "precision of the weights while generating: float32, bfloat16, float16 "
+            "(on a GPU) or int8 (on the CPU); may change the output"
+        },
+    )
+    iter_decode_compile: bool = dataclasses.field(
+        default=False, metadata={"help": "compile the decoder while generating"}
+    )
+    iter_decode_rerank_weight: Optional[float] = dataclasses.field(  # noqa: UP045
+        default=None,
+        metadata={
+            "help": "the share that --iter-decode-with-external-reranker has of a candidate's "
+            "score, the rest is the model's own (default: 1)"
+        },
+    )
+    ctc_beam: int = dataclasses.field(
+        default=CtcOptions.beam,
+        metadata={"help": "one-pass systems: prefixes kept in the search; 1 takes the best path"},
+    )
+    seed: int = II("common.seed")
+    post_process: Optional[str] = II("common_eval.post_process")  # noqa: UP045
+
+
+def check_options(cfg: DictConfig) -> None:
+    """Refuses fairseq's options that this task would have to ignore."""
+    if cfg.eval_bleu and (cfg.iter_decode_dtype != "float32" or cfg.iter_decode_compile):
+        raise AbNetError(
+            "`--iter-decode-dtype` and `--iter-decode-compile` must be left out with "
+            "`--eval-bleu`, which decodes with the model that trains."
+        )
+    joined = "the pieces are joined by the target BERT's own tokenizer"
+    for name, unset, reason in (
+        ("left_pad_source", (False,), "a BERT reads right-padded sentences"),
+        ("left_pad_target", (False,), "a BERT reads right-padded sentences"),
+        ("load_alignments", (False,), "nothing here uses alignments"),
+        ("num_batch_buckets", (0,), "it is for TPUs"),
+        ("truncate_source", (False,), "all but training truncates, and says so"),
+        ("post_process", (None,), joined),
+        ("eval_bleu_detok", ("space", None), joined),
+        ("eval_bleu_remove_bpe", (None,), joined),
+        ("eval_tokenized_bleu", (False,), "`abnet evaluate` gives BLEU on tokens"),
+    ):
+        if cfg[name] not in unset:
+            flag = "--" + name.replace("_", "-")
+            raise AbNetError(f"`{flag}` must be left out: {reason}.")
