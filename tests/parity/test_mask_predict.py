@@ -36,9 +36,14 @@ def lively_model(tiny_model: AbNet) -> AbNet:
 
 @pytest.fixture
 def another_model(tiny_config: AbNetConfig) -> AbNet:
-    """Of another shape, other weights, and fewer lengths."""
+    """Of another shape, other weights, and fewer lengths, with the source spread through."""
     torch.manual_seed(4)
-    changes = {"encoder_adapter_dim": 8, "keep_cls": True, "length_classes": 40}
+    changes = {
+        "encoder_adapter_dim": 8,
+        "keep_cls": True,
+        "length_classes": 40,
+        "spread_source": True,
+    }
     return enliven(AbNet.from_pretrained(replace(tiny_config, **changes)).eval(), 8)
 
 
@@ -48,6 +53,8 @@ def enliven(model: AbNet, seed: int) -> AbNet:
         for name, weight in model.decoder.named_parameters():
             if "position_embeddings" in name or "word_embeddings" in name:
                 weight.normal_(std=1.0, generator=generator)
+            if "spread.projection" in name:
+                weight.normal_(generator=generator)
             if "self.query" in name or "self.key" in name:
                 weight.mul_(4.0)  # sharp self-attention: a token looks at few others
             if "attention.out_proj.weight" in name:
@@ -61,6 +68,17 @@ def check(ours: Hypothesis, theirs: reference.Reference) -> None:
     assert ours.score == pytest.approx(theirs.score, abs=1e-4)
     assert ours.passes == theirs.passes
     assert [tokens.tolist() for tokens in ours.history] == theirs.history
+
+
+def test_a_spread_source_equals_the_reference_loop(another_model: AbNet) -> None:
+    options = DecodingOptions(patience=1, keep_history=True)
+    assert another_model.source_tokenizer is not None
+    source = batch(another_model.source_tokenizer, LINES)
+    found = mask_predict(another_model, source, options)
+    for [ours], row in zip(found, source, strict=True):
+        words = row[row.ne(another_model.source_symbols.pad)]
+        check(ours, reference.translate([another_model], words, options)[0])
+    assert len({ours.passes for [ours] in found}) > 1  # some leave the batch before others
 
 
 @pytest.mark.parametrize(
