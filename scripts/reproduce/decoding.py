@@ -72,16 +72,16 @@ WAYS = [
     Way("all passes", "gold length", replace(ALL_PASSES, length_beam=1), gold=True),
     *(Way("confidence", str(p), replace(ALL_PASSES, confidence=p)) for p in (0.3, 0.5, 0.7, 0.9)),
     *(
-        Way("prune, best kept", f"{n} after {k}", replace(ALL_PASSES, prune_after=k, prune_keep=n))
+        Way("prune to the best", f"{n} after {k}", replace(ALL_PASSES, prune_after=k, prune_keep=n))
         for k, n in ((1, 1), (1, 2), (2, 1), (2, 2), (4, 1))
     ),
     *(
-        Way("prune, margin", f"{m} after {k}", replace(ALL_PASSES, prune_after=k, prune_margin=m))
+        Way("prune by margin", f"{m} after {k}", replace(ALL_PASSES, prune_after=k, prune_margin=m))
         for k, m in ((1, 0.1), (1, 0.3), (2, 0.1), (2, 0.3))
     ),
     *(
         Way(
-            "prune, confidence",
+            "prune and confidence",
             f"1 after {k}, {p}",
             replace(ALL_PASSES, prune_after=k, prune_keep=1, confidence=p),
         )

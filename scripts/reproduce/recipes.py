@@ -37,6 +37,7 @@ DIRECTIONS = ("de-en", "en-de")
 PASSES = 10
 LENGTH_BEAM = 4
 BEAM = 5
+PAPERS_STOP = ("--iter-decode-patience", "1")  # at the first repeat; how a search is scored
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ class Multi30k:
             return []
         passes = ["--iter-decode-max-iter", str(PASSES)]
         passes += ["--iter-decode-with-beam", str(LENGTH_BEAM)]
-        return [*passes, *(self.size.kept_decoding if is_searched else ())]
+        return [*passes, *(self.size.kept_decoding if is_searched else PAPERS_STOP)]
 
 
 def is_ours(system: str) -> bool:
