@@ -18,6 +18,7 @@ from abnet.encoder import EncoderOutput, prepend_symbol
 from abnet.errors import AbNetError
 from abnet.spread import SourceSpread
 from abnet.tokenizer import SymbolIds
+from abnet.word_loss import WordLoss, rows_at_once, word_loss, word_loss_of_states
 
 
 class Memory(NamedTuple):
@@ -136,6 +137,30 @@ class Decoder(nn.Module):
         Returns:
             (number of chosen positions, V), in row-major order of `predict`.
         """
+        hidden = self._states(target, memory, predict)
+        logits: Tensor = self.lm_head(hidden)
+        if self.blank is not None:
+            logits[:, self.symbols.mask] = self.blank(hidden)[:, 0].to(logits.dtype)
+        return logits
+
+    def word_loss(
+        self, target: Tensor, memory: Memory, predict: Tensor, gold: Tensor, smoothing: float
+    ) -> WordLoss:
+        """The loss of the chosen words; never holds the logits of all of them, but in float16.
+
+        Args:
+            target, memory, predict: see `forward`.
+            gold: (number of chosen positions,) ids, in row-major order of `predict`.
+            smoothing: of labels.
+        """
+        hidden = self._states(target, memory, predict)
+        if hidden.dtype == torch.float16:
+            return word_loss(self.lm_head(hidden), gold, smoothing)
+        rows = rows_at_once(self.backbone.vocab_size, hidden.device)
+        return word_loss_of_states(self.lm_head, hidden, gold, smoothing, rows)
+
+    def _states(self, target: Tensor, memory: Memory, predict: Tensor) -> Tensor:
+        """What the head reads, (number of chosen positions, H); see `forward`."""
         counts = self.symbols.words(target).sum(dim=1)
         if self.keep_cls:
             target = prepend_symbol(target, self.symbols.cls)
@@ -147,11 +172,7 @@ class Decoder(nn.Module):
         hidden = self._layers(hidden, bias, memory, None)
         if self.keep_cls:
             hidden = hidden[:, 1:]
-        hidden = hidden[predict]
-        logits: Tensor = self.lm_head(hidden)
-        if self.blank is not None:
-            logits[:, self.symbols.mask] = self.blank(hidden)[:, 0].to(logits.dtype)
-        return logits
+        return hidden[predict]
 
     def step(self, tokens: Tensor, memory: Memory, state: DecoderState) -> Tensor:
         """Logits of the next token; for a causal decoder.
