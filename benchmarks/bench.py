@@ -2,8 +2,9 @@
 
     python -m benchmarks.bench DIR [OPTION...]
 
-With --training it times steps of training instead, without fairseq. `scripts/bench.sh` calls it. Results go to benchmarks/results, from which
-`python -m benchmarks.table --document docs/speed.md` makes the tables.
+With --training it times steps of training instead, without fairseq. `scripts/bench.sh` calls it.
+Results go to benchmarks/results, from which `python -m benchmarks.table --document docs/speed.md`
+makes the tables.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ from fairseq_plugins import safe_loading
 safe_loading.allow_fairseq_classes()
 
 # fairseq itself imports tasks/ and models/ only when it is the first to import this package.
-from fairseq_plugins import bpe  # noqa: E402, F401
+from fairseq_plugins import bpe, fused_adamw  # noqa: E402, F401
 from fairseq_plugins.criterions import translation_losses  # noqa: E402, F401
 from fairseq_plugins.models import abnet_model  # noqa: E402, F401
 from fairseq_plugins.tasks import translation_abnet  # noqa: E402, F401
