@@ -15,7 +15,7 @@ from torch import nn
 
 @register_optimizer("fused_adamw", dataclass=FairseqAdamConfig)
 class FusedAdamW(FairseqAdam):
-    """fairseq's Adam, which is AdamW too, but for epsilon, which it adds before it corrects the bias.
+    """fairseq's Adam (an AdamW, too) but for epsilon, which that adds before it corrects the bias.
 
     Its moments are in the weights' own precision, so it must see weights in 32 bits, as with
     `--bf16` and `--fp16`; `--memory-efficient-bf16` is refused by fairseq.
