@@ -38,8 +38,7 @@ def word_loss(logits: Tensor, gold: Tensor, smoothing: float) -> WordLoss:
         gold: (N,) ids.
         smoothing: e.
     """
-    found: tuple[Tensor, ...] = _WordLoss.apply(None, gold, smoothing, max(len(gold), 1), logits)
-    return WordLoss(*found)
+    return WordLoss(*_apply(None, gold, smoothing, max(len(gold), 1), logits))
 
 
 def word_loss_of_states(
@@ -58,8 +57,7 @@ def word_loss_of_states(
         rows: words at once.
     """
     trained = [parameter for parameter in head.parameters() if parameter.requires_grad]
-    found: tuple[Tensor, ...] = _WordLoss.apply(head, gold, smoothing, rows, states, *trained)
-    return WordLoss(*found)
+    return WordLoss(*_apply(head, gold, smoothing, rows, states, *trained))
 
 
 def rows_at_once(vocab_size: int, device: torch.device) -> int:
@@ -128,6 +126,9 @@ class _WordLoss(torch.autograd.Function):
             for gradient, dtype in zip(ctx.gradients, ctx.dtypes, strict=True)
         ]
         return None, None, None, None, *found
+
+
+_apply: Callable[..., tuple[Tensor, Tensor, Tensor]] = _WordLoss.apply
 
 
 def _sums(

@@ -7,11 +7,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.multiprocessing.spawn import spawn
 
 from abnet.bench.engine import Materials
 from abnet.bench.learner import Learner, Way, make_model
@@ -58,7 +59,8 @@ def measure_processes(
             processes, materials.threads, materials.size, (source, target), way, encoded, chosen,
             repeats, folder,
         )  # fmt: skip
-        torch.multiprocessing.spawn(_work, args=(task,), nprocs=processes)
+        start: Any = spawn
+        start(_work, args=(task,), nprocs=processes)
         found: list[list[float]] = json.loads((Path(folder) / "seconds.json").read_text())
     return found
 
@@ -79,7 +81,7 @@ def _work(rank: int, task: _Task) -> None:
         batches = [
             collate(lines, task.encoded, materials.tokenizers, device) for lines in task.chosen
         ]
-        seconds = []
+        seconds: list[list[float]] = []
         for number in range(task.repeats + 1):
             seconds.append([])
             for at, batch in enumerate(batches):

@@ -143,7 +143,7 @@ class Learner:
         """Loss and its gradients."""
         with self._attention():
             parts = self._loss(batch, seed)
-            (parts.loss / parts.sample_size).backward()
+            torch.autograd.backward(parts.loss / parts.sample_size)
         return parts
 
     def _loss(self, batch: TrainingBatch, seed: int) -> LossParts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-GRADIENT_BYTES = 4  # a value; fairseq sums gradients in 32 bits unless it trains in 16
+GRADIENT_BYTES = 4  # a value; 2 where fairseq trains in 16 bits
 
 
 def gradient_bytes(trained_parameters: int, bytes_a_value: int = GRADIENT_BYTES) -> int:

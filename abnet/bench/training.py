@@ -203,7 +203,7 @@ class TrainingBench:
             for batch in batches:
                 cell.learner.step(batch, seed=0)
             self._wait()
-        busy = sum(event.self_device_time_total for event in profile.key_averages()) / 1e6
+        busy = float(sum(event.self_device_time_total for event in profile.key_averages())) / 1e6
         return max(0.0, 1 - busy / statistics.median(map(sum, cell.seconds)))
 
     def _fields(
@@ -237,7 +237,7 @@ class TrainingBench:
             "target_tokens_per_s": processes * tokens / statistics.median(map(sum, seconds)),
             "trained_parameters": trained,
             "total_parameters": sum(p.numel() for p in learner.model.parameters()),
-            "gradient_bytes": gradient_bytes(trained),
+            "gradient_bytes": gradient_bytes(trained, learner.trained[0].element_size()),
             "checkpoint_bytes": learner.checkpoint_bytes(),
         }
 

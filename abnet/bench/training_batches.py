@@ -85,11 +85,12 @@ def collate(
     device: torch.device,
 ) -> TrainingBatch:
     """The pairs of some lines as tensors."""
-    sides = [
+    source, target = (
         _pad([ids[at] for at in lines], tokenizer).to(device, non_blocking=True)
         for ids, tokenizer in zip(encoded, tokenizers, strict=True)
-    ]
-    pairs = Pairs(*sides, *(len(tokenizer.vocabulary) for tokenizer in tokenizers))
+    )
+    sizes = [len(tokenizer.vocabulary) for tokenizer in tokenizers]
+    pairs = Pairs(source, target, sizes[0], sizes[1])
     return TrainingBatch(pairs, len(lines), sum(len(encoded[1][at]) + 1 for at in lines))
 
 

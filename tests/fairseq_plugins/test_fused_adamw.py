@@ -28,12 +28,13 @@ def trained(kind: type[FairseqAdam], updates: int) -> torch.Tensor:
 
 def test_the_updates_are_those_of_fairseqs_adam() -> None:
     ours, theirs = trained(FusedAdamW, 5), trained(FairseqAdam, 5)
-    assert (ours - trained(FusedAdamW, 0)).abs().min() > 0.01
+    assert (ours - trained(FusedAdamW, 0)).abs().max() > 0.03
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
 
 
 def test_weights_in_sixteen_bits_are_refused() -> None:
-    optimizer = FusedAdamW(FairseqAdamConfig(lr=[0.01]), [nn.Parameter(torch.zeros(2))])  # type: ignore
+    cfg = FairseqAdamConfig(adam_betas="(0.9, 0.98)", lr=[0.01])  # type: ignore
+    optimizer = FusedAdamW(cfg, [nn.Parameter(torch.zeros(2))])
     assert not optimizer.supports_memory_efficient_fp16
 
 
