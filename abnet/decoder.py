@@ -19,6 +19,7 @@ from abnet.encoder import EncoderOutput, prepend_symbol
 from abnet.errors import AbNetError
 from abnet.spread import SourceSpread
 from abnet.tokenizer import SymbolIds
+from abnet.word_loss import WordLoss, rows_at_once, word_loss, word_loss_of_states
 
 
 class Memory(NamedTuple):
@@ -154,6 +155,22 @@ class Decoder(nn.Module):
         if self.blank is not None:
             logits[:, self.symbols.mask] = self.blank(hidden)[:, 0].to(logits.dtype)
         return logits
+
+    def word_loss(
+        self, target: Tensor, memory: Memory, predict: Tensor, gold: Tensor, smoothing: float
+    ) -> WordLoss:
+        """The loss of the chosen words; never holds the logits of all of them, but in float16.
+
+        Args:
+            target, memory, predict: see `forward`.
+            gold: (number of chosen positions,) ids, in row-major order of `predict`.
+            smoothing: of labels.
+        """
+        hidden = self.hidden(target, memory)[predict]
+        if hidden.dtype == torch.float16:
+            return word_loss(self.lm_head(hidden), gold, smoothing)
+        rows = rows_at_once(self.backbone.vocab_size, hidden.device)
+        return word_loss_of_states(self.lm_head, hidden, gold, smoothing, rows)
 
     def states(self, target: Tensor, memory: Memory, positions: Tensor) -> Tensor:
         """What the output head makes logits of, at some positions; for decoding.

@@ -202,10 +202,21 @@ def _devices() -> list[Finding]:
     return findings
 
 
+def apex_kernels() -> list[str]:
+    """The topics that apex has a fused kernel for on this machine; none without apex."""
+    compiled = _compiled() if find_spec("apex") is not None else set()
+    return [kernel.topic for kernel in KERNELS if compiled & set(kernel.modules)]
+
+
+def _compiled() -> set[str]:
+    """The compiled modules of apex that are there."""
+    return {name for kernel in KERNELS for name in kernel.modules if find_spec(name)}
+
+
 def _apex() -> list[Finding]:
     if find_spec("apex") is None:
         return [Finding("apex", ABSENT, "not installed: fairseq takes torch's kernels")]
-    compiled = {name for kernel in KERNELS for name in kernel.modules if find_spec(name)}
+    compiled = _compiled()
     if not compiled:
         return [
             Finding(

@@ -12,6 +12,7 @@ from abnet.config import AbNetConfig
 from abnet.ctc import path_starts
 from abnet.errors import AbNetError
 from abnet.tokenizer import SymbolIds
+from abnet.word_loss import WordLoss
 
 
 class LossParts(NamedTuple):
@@ -42,7 +43,7 @@ class LossParts(NamedTuple):
 
 
 def sequence_loss(
-    word_logits: Tensor,
+    found: WordLoss,
     length_logits: Tensor | None,
     target: Tensor,
     chosen: Tensor,
@@ -57,27 +58,22 @@ def sequence_loss(
     as the released code has it.
 
     Args:
-        word_logits: (number of chosen positions, V), row-major.
+        found: of the chosen words, label-smoothed.
         length_logits: (B, classes), or `None` for a system without.
         target: (B, T) true ids, right-padded.
         chosen: (B, T) boolean.
         words: (B, T) boolean, which tokens are no padding.
-        config: label smoothing, length-loss weight and normalization, and the weight of:
+        config: length-loss weight and normalization, and the weight of:
         soft_loss: sum over the chosen words of the loss to a teacher's labels, in nats, which takes
             its share of the word loss in `loss` alone.
 
     Raises:
         AbNetError: a target is longer than the length classes.
     """
-    gold = target[chosen]
-    logits = word_logits.float()
-    word_loss = F.cross_entropy(
-        logits, gold, label_smoothing=config.label_smoothing, reduction="sum"
-    )
-    taught = word_loss
+    taught = found.loss
     if soft_loss is not None:
         share = config.soft_label_weight
-        taught = share * soft_loss + (1 - share) * word_loss
+        taught = share * soft_loss + (1 - share) * found.loss
     lengths = words.sum(dim=1)
     masked, sentences = chosen.sum(), torch.tensor(target.size(0), device=target.device)
     length_nll, lengths_right = _length_loss(length_logits, lengths, target.size(1))
@@ -88,19 +84,16 @@ def sequence_loss(
     else:
         loss = taught + config.length_loss_weight * length_nll
         sample_size = tokens
-    with torch.no_grad():
-        word_nll = F.cross_entropy(logits, gold, reduction="sum")
-        words_right = logits.argmax(dim=1).eq(gold).sum()
     return LossParts(
         loss=loss,
         sample_size=sample_size,
-        word_loss=word_loss.detach(),
-        word_nll=word_nll,
+        word_loss=found.loss.detach(),
+        word_nll=found.nll,
         length_nll=length_nll.detach(),
         masked=masked,
         tokens=tokens,
         sentences=sentences,
-        words_right=words_right,
+        words_right=found.right,
         lengths_right=lengths_right,
     )
 

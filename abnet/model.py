@@ -15,6 +15,7 @@ from abnet.errors import AbNetError
 from abnet.identity import BertIdentity
 from abnet.length import LengthBeam, length_beam
 from abnet.tokenizer import Tokenizer
+from abnet.word_loss import WordLoss
 
 if TYPE_CHECKING:
     from abnet.soft_labels import Teacher
@@ -25,14 +26,16 @@ class AbNetOutput(NamedTuple):
     """Training output.
 
     Attributes:
-        word_logits: (number of chosen positions, V), row-major.
+        word_logits: (number of chosen positions, V), row-major; (0, V) beside `words`.
         length_logits: (B, classes); `None` for an autoregressive system.
         distance: of the encoder's states to a teacher's; see `EncoderOutput`.
+        words: the loss at the chosen positions, where it was asked for in place of logits.
     """
 
     word_logits: Tensor
     length_logits: Tensor | None
     distance: Tensor | None = None
+    words: WordLoss | None = None
 
 
 class AbNet(nn.Module):
@@ -148,17 +151,26 @@ class AbNet(nn.Module):
             raise AbNetError("`identities` must be asked of a model made by `from_pretrained`.")
         return self._identities
 
-    def forward(self, source: Tensor, target: Tensor, predict: Tensor) -> AbNetOutput:
-        """Logits for training.
+    def forward(
+        self, source: Tensor, target: Tensor, predict: Tensor, gold: Tensor | None = None
+    ) -> AbNetOutput:
+        """Logits for training, or the loss of the words alone.
 
         Args:
             source: (B, S) ids `w1 .. wn [SEP]`, right-padded.
             target: (B, T) what the decoder reads, right-padded; see `Decoder.forward`.
             predict: (B, T) boolean, the positions to predict.
+            gold: (number of chosen positions,) true ids, row-major, to have their loss and not the
+                logits, which takes far less memory; `None` for logits.
         """
         encoded = self.encode(source)
-        logits = self.decode(target, self.project(encoded), predict)
-        return AbNetOutput(logits, encoded.length_logits, encoded.distance)
+        memory = self.project(encoded)
+        if gold is None:
+            logits = self.decode(target, memory, predict)
+            return AbNetOutput(logits, encoded.length_logits, encoded.distance)
+        words = self.decoder.word_loss(target, memory, predict, gold, self.config.label_smoothing)
+        none = encoded.memory.new_empty(0, self.decoder.backbone.vocab_size)
+        return AbNetOutput(none, encoded.length_logits, encoded.distance, words)
 
     def encode(self, source: Tensor) -> EncoderOutput:
         """source: (B, S) ids; see `Encoder.forward`."""

@@ -5,8 +5,7 @@ Legend: B sentences, S source positions, T target positions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -24,8 +23,16 @@ from abnet.masking import (
 )
 from abnet.model import AbNet, AbNetOutput
 from abnet.soft_labels import SoftLabels
+from abnet.word_loss import word_loss
 
-Forward = Callable[[Tensor, Tensor, Tensor], AbNetOutput]
+
+class Forward(Protocol):
+    """`AbNet.forward`, or what wraps it."""
+
+    def __call__(
+        self, source: Tensor, target: Tensor, predict: Tensor, gold: Tensor | None = None
+    ) -> AbNetOutput:
+        """See `AbNet.forward`."""
 
 
 class Pairs(NamedTuple):
@@ -86,7 +93,8 @@ def training_loss(
         labels = _soft_labels(model, pairs, masked)
     if training and config.r_drop > 0:
         return _with_r_drop(model, forward, source, target, masked, labels)
-    output = forward(source, masked.inputs, masked.chosen)
+    gold = target[masked.chosen] if labels is None else None  # a teacher is compared by logits
+    output = forward(source, masked.inputs, masked.chosen, gold)
     return _loss(model, output, target, masked.chosen, labels)
 
 
@@ -143,8 +151,11 @@ def _loss(
     model: AbNet, output: AbNetOutput, target: Tensor, chosen: Tensor, labels: SoftLabels | None
 ) -> LossParts:
     """The loss of words and lengths, and a share of it for each teacher that there is."""
+    found = output.words
+    if found is None:
+        found = word_loss(output.word_logits, target[chosen], model.config.label_smoothing)
     parts = sequence_loss(
-        output.word_logits,
+        found,
         output.length_logits,
         target,
         chosen,

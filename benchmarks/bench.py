@@ -1,9 +1,10 @@
-"""The whole benchmark of speed: `abnet bench` with fairseq's systems beside ours, on all inputs.
+"""The benchmark of speed: `abnet bench` with fairseq's systems beside ours, on all inputs.
 
     python -m benchmarks.bench DIR [OPTION...]
 
-`scripts/bench.sh` calls it. Results go to benchmarks/results, from which
-`python -m benchmarks.table --document docs/speed.md` makes the tables.
+With --training it times steps of training instead, without fairseq. `scripts/bench.sh` calls it.
+Results go to benchmarks/results, from which `python -m benchmarks.table --document docs/speed.md`
+makes the tables.
 """
 
 from __future__ import annotations

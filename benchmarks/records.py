@@ -34,7 +34,12 @@ REQUIRED = {
         "with_tokenization_s", "sentences_per_s", "tokens_per_s", "run", "command", "versions",
         "commit",
     },
-    "training": {"system", "device", "step_s"},
+    "training": {
+        "row", "system", "engine", "measures", "kernels", "device", "device_kind", "threads",
+        "processes", "size", "input", "repeats", "batches", "batch_tokens", "batch_sentences",
+        "step_s", "target_tokens_per_s", "trained_parameters", "total_parameters",
+        "gradient_bytes", "checkpoint_bytes", "run", "command", "versions", "commit",
+    },
 }  # fmt: skip
 """The fields that each kind of result always has."""
 

@@ -27,6 +27,8 @@ needed, or one that does something else, this is what stands in for it:
   names their classes to torch, so that `weights_only` stays on.
 - *One learning rate.* Schedulers set the same for all weights; `bert_rate.py` gives the BERTs a
   share of it, around each step of the optimizer.
+- *A fused Adam.* fairseq takes apex's where it is there and else goes through the tensors one by
+  one; `--optimizer fused_adamw` is torch's (`fused_adamw.py`).
 - *Errors while loading weights* are replaced by "please ensure that the architectures match"; the
   model logs the reason before it raises.
 - *Best checkpoint by BLEU.* A validation set without a single word in the hypotheses leaves the
@@ -49,7 +51,7 @@ from fairseq_plugins import safe_loading
 safe_loading.allow_fairseq_classes()
 
 # fairseq itself imports tasks/ and models/ only when it is the first to import this package.
-from fairseq_plugins import bpe  # noqa: E402, F401
+from fairseq_plugins import bpe, fused_adamw  # noqa: E402, F401
 from fairseq_plugins.criterions import translation_losses  # noqa: E402, F401
 from fairseq_plugins.models import abnet_model  # noqa: E402, F401
 from fairseq_plugins.tasks import translation_abnet  # noqa: E402, F401

@@ -8,6 +8,7 @@ import torch
 from abnet.config import AbNetConfig
 from abnet.errors import AbNetError
 from abnet.loss import disagreement, sequence_loss
+from abnet.word_loss import word_loss
 
 
 def config(**values: object) -> AbNetConfig:
@@ -35,8 +36,9 @@ def by_hand(word_logits: torch.Tensor, words: list[int], smoothing: float) -> fl
 
 def test_the_paper_normalises_by_masked_tokens() -> None:
     word_logits, length_logits, target, chosen = example()
+    found = word_loss(word_logits, target[chosen], 0.1)
     parts = sequence_loss(
-        word_logits, length_logits, target, chosen, target.ne(0), config(length_loss_weight=0.5)
+        found, length_logits, target, chosen, target.ne(0), config(length_loss_weight=0.5)
     )
     words = by_hand(word_logits, [5, 3, 8], 0.1)
     lengths = by_hand(length_logits, [3, 4], 0.0)
@@ -51,12 +53,12 @@ def test_the_paper_normalises_by_masked_tokens() -> None:
 def test_the_released_code_normalises_by_target_tokens() -> None:
     word_logits, length_logits, target, chosen = example()
     parts = sequence_loss(
-        word_logits,
+        word_loss(word_logits, target[chosen], 0.0),
         length_logits,
         target,
         chosen,
         target.ne(0),
-        config(length_loss_weight=0.1, loss_normalization="target", label_smoothing=0.0),
+        config(length_loss_weight=0.1, loss_normalization="target"),
     )
     words = by_hand(word_logits, [5, 3, 8], 0.0)
     lengths = by_hand(length_logits, [3, 4], 0.0)
@@ -70,14 +72,22 @@ def test_accuracies_count_what_the_argmax_gets_right() -> None:
     word_logits[[0, 1, 2], [5, 4, 8]] = 1.0  # the second should be 3
     length_logits = torch.zeros(2, 6)
     length_logits[[0, 1], [3, 2]] = 1.0  # the second should be 4
-    parts = sequence_loss(word_logits, length_logits, target, chosen, target.ne(0), config())
+    found = word_loss(word_logits, target[chosen], 0.1)
+    parts = sequence_loss(found, length_logits, target, chosen, target.ne(0), config())
     assert (int(parts.words_right), int(parts.lengths_right)) == (2, 1)
 
 
 def test_a_target_longer_than_the_length_classes_is_an_error() -> None:
     word_logits, length_logits, target, chosen = example()
     with pytest.raises(AbNetError, match="fewer than `length_classes` = 4 tokens, but one has 4"):
-        sequence_loss(word_logits, length_logits[:, :4], target, chosen, target.ne(0), config())
+        sequence_loss(
+            word_loss(word_logits, target[chosen], 0.1),
+            length_logits[:, :4],
+            target,
+            chosen,
+            target.ne(0),
+            config(),
+        )
 
 
 def test_disagreement_by_hand() -> None:

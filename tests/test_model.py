@@ -11,6 +11,7 @@ from abnet.errors import AbNetError
 from abnet.loss import sequence_loss
 from abnet.masking import batch_generator, mask_targets
 from abnet.model import AbNet
+from abnet.word_loss import word_loss
 from tests.batches import batch
 from tests.conftest import TinyBerts
 from tests.tiny import ENGLISH, GERMAN, make_bert, vocabulary
@@ -33,7 +34,7 @@ def loss(model: AbNet, update: int = 0) -> torch.Tensor:
     )
     output = model(source, masked.inputs, masked.chosen)
     parts = sequence_loss(
-        output.word_logits,
+        word_loss(output.word_logits, target[masked.chosen], 0.1),
         output.length_logits,
         target,
         masked.chosen,

@@ -40,10 +40,14 @@ class Spy:
         self.outputs: list[AbNetOutput] = []
 
     def __call__(
-        self, source: torch.Tensor, inputs: torch.Tensor, chosen: torch.Tensor
+        self,
+        source: torch.Tensor,
+        target: torch.Tensor,
+        predict: torch.Tensor,
+        gold: torch.Tensor | None = None,
     ) -> AbNetOutput:
-        self.calls.append((source, inputs, chosen))
-        output: AbNetOutput = self.model(source, inputs, chosen)
+        self.calls.append((source, target, predict))
+        output: AbNetOutput = self.model(source, target, predict, gold)
         self.outputs.append(output)
         return output
 

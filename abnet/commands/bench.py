@@ -1,4 +1,4 @@
-"""`abnet bench`: how fast we translate beside others, in one run."""
+"""`abnet bench`: how fast we translate, or train, beside others, in one run."""
 
 from __future__ import annotations
 
@@ -10,21 +10,32 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from abnet.errors import AbNetError
 
 if TYPE_CHECKING:
     import torch
 
-    from abnet.bench.engine import Row
+    from abnet.bench.engine import Materials, Row
+    from abnet.bench.run import Plan
 
-HELP = "time our systems and others' side by side"
+HELP = "time our systems and others' side by side, translating or training"
 DESCRIPTION_OF_OUTPUT = """
 Models have random weights, and every system writes translations as long as the references; with
 --checkpoint, AB-Net's are trained and lengths are the models' own. Each cell is one JSON file in
---results, written as soon as it is measured. Systems take turns in every round.
+--results, written as soon as it is measured. Systems take turns in every round. With --training
+they train instead: as the released code does, as ours does, with each measure alone and left out,
+and with both BERTs trained.
 """
+
+
+class _HasName(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Named = TypeVar("Named", bound=_HasName)
 More = Callable[["torch.device"], "list[Row]"]
 
 
@@ -55,6 +66,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--rows", metavar="LIST", help="only rows whose names begin so, for example abnet-10,cmlm"
     )
     parser.add_argument("--checkpoint", help="of an AB-Net, instead of random weights")
+    parser.add_argument("--training", action="store_true", help="time steps of training")
+    parser.add_argument(
+        "--tokens",
+        type=int,
+        help="with --training: positions a batch and side (default: 8192 on a GPU, else 1024)",
+    )
+    parser.add_argument(
+        "--processes",
+        default="1",
+        help="with --training on a CPU: data-parallel ones, for example 1,2 (default: %(default)s)",
+    )
     parser.add_argument(
         "--ctranslate2", type=Path, metavar="FOLDER", help="a model of CTranslate2 to time, too"
     )
@@ -101,6 +123,8 @@ def bench(
     size = args.size or ("small" if device.type == "cpu" else "base")
     if size not in SIZES:
         raise AbNetError(f"`--size` must be one of {sorted(SIZES)}, but is {size!r} instead.")
+    if args.training and args.checkpoint is not None:
+        raise AbNetError("`--checkpoint` must be left out with `--training`.")
     usual = "1,8,32" if device.type == "cpu" else f"1,8,32,{LARGEST}"
     plan = Plan(
         _numbers("batches", args.batches or usual, LARGEST),
@@ -109,15 +133,13 @@ def bench(
         args.count,
         args.minutes,
     )
-    rows = _chosen_rows(args, device, more_rows)
+    rows = [] if args.training else _chosen_rows(args, device, more_rows)
     source, target = read_pair(args.source, args.target)
     logging.set_verbosity_error()
     torch.manual_seed(1)
     with tempfile.TemporaryDirectory(prefix="abnet-bench-") as folder:
         tokenizers = _tokenizers(args.checkpoint, SIZES[size], source, target, Path(folder))
         materials = Materials(SIZES[size], tokenizers, device, folder, checkpoint=args.checkpoint)
-        longest = SIZES[size].bert.max_positions - 8  # room for symbols and length candidates
-        text = Text.of(args.input or args.source.stem, source, target, tokenizers, longest)
         fields = {
             "size": size,
             "run": f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}",
@@ -125,11 +147,20 @@ def bench(
             **(stamps or _stamps)(),
         }
         put = write or write_result
-        count = Bench(
-            rows, materials, text, plan, fields,
-            lambda name, result: put(result, args.results / f"{name}.json"),
-            lambda line: print(line, flush=True), begun,
-        ).run()  # fmt: skip
+        name = args.input or args.source.stem
+
+        def note(name: str, result: dict[str, Any]) -> None:
+            put(result, args.results / f"{name}.json")
+
+        def say(line: str) -> None:
+            print(line, flush=True)
+
+        if args.training:
+            count = _training(args, plan, materials, name, source, target, fields, note, say)
+        else:
+            longest = SIZES[size].bert.max_positions - 8  # room for symbols, length candidates
+            text = Text.of(name, source, target, tokenizers, longest)
+            count = Bench(rows, materials, text, plan, fields, note, say, begun).run()
     print(f"{count} results in {args.results}")
     return 0
 
@@ -145,16 +176,51 @@ def _chosen_rows(args: argparse.Namespace, device: torch.device, more_rows: More
     rows = [*more_rows(device), *ours.rows(device, args.checkpoint)]
     if args.ctranslate2 is not None:
         rows += ctranslate.folder_rows(args.ctranslate2, device)
-    rows += huggingface.rows(device)
-    if args.rows is None:
+    return _named([*rows, *huggingface.rows(device)], args.rows)
+
+
+def _named(rows: list[Named], beginnings: str | None) -> list[Named]:
+    """The rows whose names begin so, or all.
+
+    Raises:
+        AbNetError: none does.
+    """
+    if beginnings is None:
         return rows
-    chosen = [row for row in rows if row.name.startswith(tuple(args.rows.split(",")))]
+    chosen = [row for row in rows if row.name.startswith(tuple(beginnings.split(",")))]
     if not chosen:
         raise AbNetError(
             f"`--rows` must name one of {', '.join(row.name for row in rows)}, but is "
-            f"{args.rows!r} instead."
+            f"{beginnings!r} instead."
         )
     return chosen
+
+
+def _training(
+    args: argparse.Namespace,
+    plan: Plan,
+    materials: Materials,
+    name: str,
+    source: list[str],
+    target: list[str],
+    fields: dict[str, Any],
+    note: Callable[[str, dict[str, Any]], None],
+    say: Callable[[str], None],
+) -> int:
+    """Times training; see `TrainingBench`."""
+    from abnet.bench.learner import ways
+    from abnet.bench.training import TrainingBench, TrainingPlan
+
+    usual = 1024 if materials.device.type == "cpu" else 8192
+    training = TrainingPlan(
+        usual if args.tokens is None else args.tokens,
+        plan.threads,
+        tuple(int(number) for number in _numbers("processes", args.processes)),
+        plan.repeats,
+        plan.count,
+    )
+    chosen = _named(ways(materials.device), args.rows)
+    return TrainingBench(chosen, materials, name, source, target, training, fields, note, say).run()
 
 
 def _tokenizers(

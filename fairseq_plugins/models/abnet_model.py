@@ -77,9 +77,11 @@ class AbNetModel(BaseFairseqModel):
                 raise AbNetError(f"`{flag}` must be a Hugging Face name or folder, but is missing.")
         return cls(AbNet.from_pretrained(AbNetConfig.from_dict(given)))
 
-    def forward(self, source: Tensor, target: Tensor, predict: Tensor) -> AbNetOutput:
+    def forward(
+        self, source: Tensor, target: Tensor, predict: Tensor, gold: Tensor | None = None
+    ) -> AbNetOutput:
         """See `AbNet.forward`."""
-        output: AbNetOutput = self.abnet(source, target, predict)
+        output: AbNetOutput = self.abnet(source, target, predict, gold)
         return output
 
     def max_positions(self) -> tuple[int, int]:

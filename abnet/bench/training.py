@@ -1,0 +1,256 @@
+"""One run of the benchmark of training: all ways in turn on the same batches."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from abnet.bench.data_parallel import measure_processes
+from abnet.bench.engine import Materials
+from abnet.bench.learner import Learner, Way, make_model
+from abnet.bench.machine import Growth, device_name
+from abnet.bench.scaling import gradient_bytes
+from abnet.bench.timing import turns
+from abnet.bench.training_batches import TrainingBatch, choose_lines, collate
+from abnet.errors import AbNetError
+from abnet.model import AbNet
+
+PROCESSES_OF = ("abnet-all", "abnet_fb-all")
+"""The rows that are measured in several processes, too."""
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What to measure.
+
+    Attributes:
+        tokens: positions of either side of a batch, as fairseq's `--max-tokens`.
+        threads: of a CPU.
+        processes: data-parallel ones; more than 1 on a CPU only.
+        repeats: rounds that are timed, after one that is not.
+        count: batches a round.
+
+    Raises:
+        AbNetError: a value is not allowed.
+    """
+
+    tokens: int
+    threads: tuple[int, ...] = (1,)
+    processes: tuple[int, ...] = (1,)
+    repeats: int = 5
+    count: int = 6
+
+    def __post_init__(self) -> None:
+        for name in ("tokens", "repeats", "count"):
+            value = getattr(self, name)
+            if value < 1:
+                raise AbNetError(f"`{name}` must be at least 1, but is {value} instead.")
+        for name in ("threads", "processes"):
+            for value in getattr(self, name):
+                if value < 1:
+                    raise AbNetError(f"`{name}` must be at least 1, but is {value} instead.")
+
+
+@dataclass
+class _Cell:
+    """A way while it is measured."""
+
+    way: Way
+    learner: Learner
+    peak: int | None
+    seconds: list[list[float]] = field(default_factory=list)  # [round][batch]
+
+
+class TrainingBench:
+    """Trains ways side by side.
+
+    Args:
+        ways: to measure.
+        materials: of the systems.
+        name: of the text.
+        source, target: raw text.
+        plan: what to measure.
+        stamps: fields of every result, `run` and `size` among them.
+        write: takes the name and the fields of each result.
+        say: takes what a reader should know.
+
+    Raises:
+        AbNetError: several processes are asked for on a GPU, or `tokens` are too few.
+    """
+
+    def __init__(
+        self,
+        ways: Sequence[Way],
+        materials: Materials,
+        name: str,
+        source: Sequence[str],
+        target: Sequence[str],
+        plan: TrainingPlan,
+        stamps: dict[str, Any],
+        write: Callable[[str, dict[str, Any]], None],
+        say: Callable[[str], None] = print,
+    ) -> None:
+        if materials.device.type != "cpu" and set(plan.processes) != {1}:
+            raise AbNetError(
+                "`--processes` must be 1 on a GPU: train with scripts/train/distributed.sh there."
+            )
+        self.ways = list(ways)
+        self.materials = materials
+        self.device = materials.device
+        self.input = name
+        self.plan = plan
+        self.stamps = stamps
+        self.write = write
+        self.say = say
+        longest = materials.size.bert.max_positions - 8
+        sides = [
+            tokenizer.encode_batch(lines)
+            for tokenizer, lines in zip(materials.tokenizers, (source, target), strict=True)
+        ]
+        fit = [pair for pair in zip(*sides, strict=True) if min(map(len, pair)) >= 1]
+        fit = [pair for pair in fit if max(map(len, pair)) <= longest]
+        if not fit:
+            raise AbNetError(
+                f"the text must have pairs of 1 to {longest} pieces a side, but none of its "
+                f"{len(source)} pairs is one."
+            )
+        self.encoded = ([pair[0] for pair in fit], [pair[1] for pair in fit])
+        self.chosen = choose_lines(self.encoded, plan.tokens, plan.count)
+        self.written = 0
+
+    def run(self) -> int:
+        """Measures all ways and returns how many results were written."""
+        threads = self.plan.threads if self.device.type == "cpu" else self.plan.threads[:1]
+        before = torch.get_num_threads()
+        try:
+            for count in threads:
+                torch.set_num_threads(count)
+                self.materials.threads = count
+                self._measure()
+        finally:
+            torch.set_num_threads(before)
+        return self.written
+
+    def _measure(self) -> None:
+        """All ways at one number of threads, in turn."""
+        loading = time.perf_counter()
+        batches = [self._collate(lines) for lines in self.chosen]
+        self._wait()
+        loading = (time.perf_counter() - loading) / len(batches)
+        if 1 in self.plan.processes:
+            cells = [self._warm_up(way, batches) for way in self.ways]
+            for cell in turns(cells, self.plan.repeats):
+                cell.seconds.append([self._time(cell.learner, batch) for batch in batches])
+            for cell in cells:
+                fields = self._fields(cell.way, cell.learner, batches, cell.seconds)
+                if cell.peak is not None:
+                    fields["peak_memory_bytes"] = cell.peak
+                if self.device.type == "cuda":
+                    fields["device_idle_share"] = self._idle_share(cell, batches)
+                self._write({**fields, "loading_s": loading})
+        for processes in self.plan.processes:
+            for way in self.ways:
+                if processes > 1 and way.name in PROCESSES_OF:
+                    self._measure_processes(way, batches, processes)
+
+    def _measure_processes(self, way: Way, batches: list[TrainingBatch], processes: int) -> None:
+        seconds = measure_processes(
+            processes, self.materials, way, self.encoded, self.chosen, self.plan.repeats
+        )
+        learner = Learner(self._model(way), way)
+        self._write(self._fields(way, learner, batches, seconds, processes))
+
+    def _collate(self, lines: list[int]) -> TrainingBatch:
+        return collate(lines, self.encoded, self.materials.tokenizers, self.device)
+
+    def _model(self, way: Way) -> AbNet:
+        """Ways that need the same weights share a model; it trains on, whoever's turn it is."""
+        bf16 = "bf16" in way.measures
+        return self.materials.shared(
+            f"training {way.system} {bf16}", lambda: make_model(self.materials, way.system, bf16)
+        )
+
+    def _warm_up(self, way: Way, batches: list[TrainingBatch]) -> _Cell:
+        """A round that does not count, and what memory it takes."""
+        learner = Learner(self._model(way), way)
+        learner.step(batches[-1], seed=len(batches) - 1)  # makes the optimizer's state
+        with Growth(self.device, in_torch=True) as growth:
+            for number, batch in enumerate(batches):
+                learner.step(batch, seed=number)
+        grown = growth.most
+        return _Cell(way, learner, None if grown is None else learner.resident_bytes() + grown)
+
+    def _time(self, learner: Learner, batch: TrainingBatch) -> float:
+        """Seconds of a step."""
+        self._wait()
+        start = time.perf_counter()
+        learner.step(batch, seed=0)
+        self._wait()
+        return time.perf_counter() - start
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def _idle_share(self, cell: _Cell, batches: list[TrainingBatch]) -> float:
+        """The share of a round's time in which the GPU has nothing to do."""
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+            for batch in batches:
+                cell.learner.step(batch, seed=0)
+            self._wait()
+        busy = float(sum(event.self_device_time_total for event in profile.key_averages())) / 1e6
+        return max(0.0, 1 - busy / statistics.median(map(sum, cell.seconds)))
+
+    def _fields(
+        self,
+        way: Way,
+        learner: Learner,
+        batches: list[TrainingBatch],
+        seconds: list[list[float]],
+        processes: int = 1,
+    ) -> dict[str, Any]:
+        """What a result says, but for memory."""
+        trained = sum(p.numel() for p in learner.trained)
+        tokens = sum(batch.tokens for batch in batches)
+        return {
+            "kind": "training",
+            "row": way.name,
+            "system": way.system,
+            "engine": "abnet",
+            "measures": sorted(way.measures),
+            "kernels": learner.kernels(),
+            "device": device_name(self.device),
+            "device_kind": self.device.type,
+            "threads": self.materials.threads,
+            "processes": processes,
+            "input": self.input,
+            "repeats": len(seconds),
+            "batches": len(batches),
+            "batch_tokens": statistics.mean(batch.tokens for batch in batches),
+            "batch_sentences": statistics.mean(batch.sentences for batch in batches),
+            "step_s": statistics.median(time for times in seconds for time in times),
+            "target_tokens_per_s": processes * tokens / statistics.median(map(sum, seconds)),
+            "trained_parameters": trained,
+            "total_parameters": sum(p.numel() for p in learner.model.parameters()),
+            "gradient_bytes": gradient_bytes(trained, learner.trained[0].element_size()),
+            "checkpoint_bytes": learner.checkpoint_bytes(),
+        }
+
+    def _write(self, fields: dict[str, Any]) -> None:
+        name = (
+            f"training-{fields['device_kind']}-{self.stamps['size']}-{self.input}-{fields['row']}"
+        )
+        if fields["device_kind"] == "cpu":
+            name += f"-t{fields['threads']}-p{fields['processes']}"
+        self.write(name, {**fields, **self.stamps})
+        self.written += 1
+        self.say(
+            f"{fields['row']}, {fields['threads']} threads, {fields['processes']} processes: "
+            f"{1000 * fields['step_s']:.1f} ms a step, "
+            f"{fields['target_tokens_per_s']:.0f} target tokens/s"
+        )
