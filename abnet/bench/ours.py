@@ -40,9 +40,9 @@ def rows(device: torch.device, checkpoint: str | None = None) -> list[Row]:
         checkpoint: of an AB-Net, instead of random weights; then there is no AB-Net-Enc.
     """
     table: list[tuple[str, int, ParallelOptions, str]] = [  # system, passes, how, in words
-        ("abnet_ctc", 1, CtcOptions(), "1 pass, best path"),
         *(("abnet", passes, *_mask_predict(passes)) for passes in (1, 4, 10)),
         ("abnet_enc", 10, *_mask_predict(10)),
+        ("abnet_ctc", 1, CtcOptions(), "1 pass, best path"),
     ]
     precisions = ["float32"] if device.type == "cpu" else ["bfloat16", "float32"]
     found = []

@@ -120,7 +120,10 @@ class Runner:
         say(f"{step.log.with_suffix('')} done in {seconds / 60:.1f} min")
 
     def _spawn(self, command: Sequence[str], output: int) -> tuple[int, int]:
-        """Runs a command in a process group of its own; returns its status and peak memory."""
+        """Runs a command in a process group of its own; returns its status and peak memory.
+
+        The peak is at least that of this process, from which the command's began.
+        """
         with self.lock:
             if self.stopped:
                 return 1, 0
