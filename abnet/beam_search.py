@@ -76,11 +76,6 @@ class AutoregressiveModel(SourceReader, Protocol):
         """Logits of the next token; memory: from `project`, state: from `new_state`."""
 
 
-def never_predicted(symbols: SymbolIds) -> list[int]:
-    """[PAD], [MASK] and [CLS], but for one that is also [SEP]."""
-    return sorted({symbols.pad, symbols.mask, symbols.cls} - {symbols.sep})
-
-
 @torch.inference_mode()
 def beam_search(
     model: AutoregressiveModel, source: Tensor, options: BeamOptions
@@ -202,7 +197,7 @@ class _Search:
     def _log_probs(self, logits: Tensor) -> Tensor:
         """(B, K, V), of the allowed tokens; at the longest length [SEP] alone is one."""
         symbols = self.symbols
-        logits[:, :, never_predicted(symbols)] = -torch.inf
+        logits[:, :, symbols.never_predicted] = -torch.inf
         log_probs = logits.log_softmax(dim=2)
         length = self.tokens.size(2)  # of the hypotheses with the next token, without [CLS]
         last = torch.tensor([length >= allowed for allowed in self.allowed], device=logits.device)

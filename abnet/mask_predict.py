@@ -20,7 +20,7 @@ from abnet.errors import AbNetError
 from abnet.hypothesis import Hypothesis
 from abnet.length import LengthBeam
 from abnet.pruning import survivors
-from abnet.selection import banned_ids, choose
+from abnet.selection import choose
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def mask_predict(
     del encoded
     results = Results(beam)
     candidates = Candidates.start(results, symbols)
-    banned = banned_ids(symbols, source.device)
+    banned = torch.tensor(symbols.never_predicted, device=source.device)
     width = beam.lengths.size(1)
 
     for passes in range(options.iterations):

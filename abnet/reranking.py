@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from abnet.beam_search import never_predicted
 from abnet.decodable import Predictor
 from abnet.ensemble import Ensemble, check_vocabularies
 from abnet.errors import AbNetError
@@ -125,7 +124,7 @@ def target_log_probs(model: Predictor, source: Tensor, target: Tensor) -> Tensor
     shifted = shift_targets(target, symbols)
     memory = model.project(model.encode(source))
     logits = model.decode(shifted.inputs, memory, shifted.chosen).float()
-    logits[:, never_predicted(symbols)] = -torch.inf
+    logits[:, symbols.never_predicted] = -torch.inf
     words = target[shifted.chosen]
     log_probs = logits.log_softmax(dim=1).gather(1, words[:, None])[:, 0]
     return torch.zeros_like(target, dtype=log_probs.dtype).masked_scatter(shifted.chosen, log_probs)

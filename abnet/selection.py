@@ -11,8 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from abnet.tokenizer import SymbolIds
-
 POSITIONS_AT_ONCE = 1024  # logits of all positions of a large batch would fill the memory
 
 
@@ -44,7 +42,7 @@ def choose(
         head: makes logits of states.
         states: of N positions.
         may_end: (N,) boolean, where [SEP] is allowed.
-        banned: ids that are never allowed, see `banned_ids`.
+        banned: ids that are never allowed, see `SymbolIds.never_predicted`.
         sep: the id of [SEP].
         with_second: whether to give the second-best tokens as well.
     """
@@ -60,11 +58,6 @@ def choose(
     if not with_second:
         return Choice(torch.cat(tokens), torch.cat(scores))
     return Choice(*(torch.cat(one) for one in (tokens, scores, second_tokens, second_scores)))
-
-
-def banned_ids(symbols: SymbolIds, device: torch.device) -> Tensor:
-    """[PAD], [MASK] and [CLS], which no position may become."""
-    return torch.tensor([symbols.pad, symbols.mask, symbols.cls], device=device)
 
 
 def less_probable_repeats(tokens: Tensor, scores: Tensor, again: Tensor) -> Tensor:

@@ -29,6 +29,11 @@ class SymbolIds(NamedTuple):
     sep: int
     mask: int
 
+    @property
+    def never_predicted(self) -> list[int]:
+        """[PAD], [MASK] and [CLS], but for one that is also [SEP]."""
+        return sorted({self.pad, self.mask, self.cls} - {self.sep})
+
     def words(self, ids: Tensor) -> Tensor:
         """Which of some right-padded ids (B, T) are no padding; the first [SEP] never is."""
         words = ids.ne(self.pad)

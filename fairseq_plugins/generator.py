@@ -204,7 +204,7 @@ class Generator:
             decoded = decode(model, source[filled], self.options, reranker)
         remaining = iter(decoded)
         return [
-            [self._as_fairseq(h) for h in next(remaining)] if has_words else [self._empty()]
+            [_as_fairseq(self._ended(h)) for h in next(remaining)] if has_words else [self._empty()]
             for has_words in filled.tolist()
         ]
 
@@ -221,21 +221,25 @@ class Generator:
     def _empty(self) -> dict[str, Any]:
         """The translation of an empty line: [SEP] alone, certain, without a pass."""
         end = torch.tensor([self.target.sep])
-        if isinstance(self.options, CtcOptions):
-            end = end[:0]  # it gets one as all of its translations
-        return self._as_fairseq(Hypothesis(end, torch.zeros(len(end)), 0.0, 0.0, 0, []))
+        return _as_fairseq(Hypothesis(end, torch.zeros(1), 0.0, 0.0, 0, []))
 
-    def _as_fairseq(self, hypothesis: Hypothesis) -> dict[str, Any]:
+    def _ended(self, hypothesis: Hypothesis) -> Hypothesis:
         """With a final [SEP] for one pass, which predicts none: fairseq dies of empty tensors."""
-        tokens, scores = hypothesis.tokens, hypothesis.token_scores
-        if isinstance(self.options, CtcOptions):
-            tokens, scores = F.pad(tokens, (0, 1), value=self.target.sep), F.pad(scores, (0, 1))
-        return {
-            "tokens": tokens,
-            "score": hypothesis.score,
-            "positional_scores": scores.clone(),  # fairseq rescales them in place
-            "alignment": None,
-            "attention": None,
-            "steps": hypothesis.passes,
-            "history": [{"tokens": tokens} for tokens in hypothesis.history],
-        }
+        if not isinstance(self.options, CtcOptions):
+            return hypothesis
+        return hypothesis._replace(
+            tokens=F.pad(hypothesis.tokens, (0, 1), value=self.target.sep),
+            token_scores=F.pad(hypothesis.token_scores, (0, 1)),
+        )
+
+
+def _as_fairseq(hypothesis: Hypothesis) -> dict[str, Any]:
+    return {
+        "tokens": hypothesis.tokens,
+        "score": hypothesis.score,
+        "positional_scores": hypothesis.token_scores.clone(),  # fairseq rescales them in place
+        "alignment": None,
+        "attention": None,
+        "steps": hypothesis.passes,
+        "history": [{"tokens": tokens} for tokens in hypothesis.history],
+    }

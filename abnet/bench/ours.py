@@ -89,12 +89,12 @@ def _make_model(materials: Materials, system: str, precision: str) -> AbNet:
         source, target = materials.tokenizers
         config = AbNetConfig.from_preset(
             "abnet_wmt_en_de" if system == "abnet" else system,
-            **({"decoder_adapter_ffn_dim": 0} if system == "abnet_ctc" else {}),
             source_bert=source.name,
             target_bert=target.name,
             source_weights="random",
             target_weights="random",
             encoder_adapter_dim=size.adapter_dim,
+            decoder_adapter_ffn_dim=0,
             adapter_init="released",
             transformer_decoder_layers=size.transformer.layers,
             transformer_dim=size.transformer.width,
