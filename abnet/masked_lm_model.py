@@ -11,7 +11,6 @@ from transformers import (
     AutoConfig,
     AutoModelForMaskedLM,
     AutoTokenizer,
-    BertConfig,
     BertForMaskedLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -46,13 +45,8 @@ def new_bert(
     """A BERT of this shape with random weights."""
     set_seed(seed)
     return LeanBertForMaskedLM(
-        BertConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=shape.hidden,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            intermediate_size=shape.ffn,
-            max_position_embeddings=shape.max_positions,
+        shape.config(
+            len(tokenizer),
             hidden_dropout_prob=dropout,
             attention_probs_dropout_prob=dropout,
             pad_token_id=tokenizer.pad_token_id,

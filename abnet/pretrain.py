@@ -20,7 +20,7 @@ from abnet.pretrain_corpus import Corpus, encode_lines, learn_tokenizer, read_co
 from abnet.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import BertConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 REPORT_NAME = "pretraining.json"
 WORK_NAME = "training"
@@ -60,6 +60,20 @@ class BertShape:
             raise AbNetError(
                 f"`max_positions` must be at least 4, but is {self.max_positions} instead."
             )
+
+    def config(self, pieces: int, **more: Any) -> BertConfig:
+        """As transformers has it, for a vocabulary of so many pieces; `more` of its fields."""
+        from transformers import BertConfig
+
+        return BertConfig(
+            vocab_size=pieces,
+            hidden_size=self.hidden,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            intermediate_size=self.ffn,
+            max_position_embeddings=self.max_positions,
+            **more,
+        )
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def _make(shape: BertShape, lines: Sequence[str], folder: Path) -> Tokenizer:
 
     The output layer thus has the size that it has with a vocabulary of more text.
     """
-    from transformers import BertConfig, BertTokenizer
+    from transformers import BertTokenizer
 
     learned = learn_tokenizer(lines, shape.vocab_size, False, shape.max_positions, True)
     id_of = learned.get_vocab()
@@ -48,12 +48,5 @@ def _make(shape: BertShape, lines: Sequence[str], folder: Path) -> Tokenizer:
         model_max_length=shape.max_positions,
     )
     tokenizer.save_pretrained(folder)
-    BertConfig(
-        vocab_size=len(pieces),
-        hidden_size=shape.hidden,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        intermediate_size=shape.ffn,
-        max_position_embeddings=shape.max_positions,
-    ).save_pretrained(folder)
+    shape.config(len(pieces)).save_pretrained(folder)
     return Tokenizer.from_pretrained(str(folder))
