@@ -49,9 +49,14 @@ _BLOCK = re.compile(
 def quality_table(records: Iterable[dict[str, Any]], dataset: str) -> str:
     """A Markdown table of the quality results on one dataset, with their signatures below.
 
-    Where some of them are of distilled data, a column says of each which data it is of.
+    Where some of them are of distilled data, a column says of each which data it is of. The time
+    of a sentence alone is in parts of another system's, measured in turn with it.
     """
+    records = list(records)
     rows = [r for r in records if r["kind"] == "quality" and r["dataset"] == dataset]
+    latencies = {
+        _compared(r): r for r in records if r["kind"] == "latency" and r["dataset"] == dataset
+    }
     if not rows:
         return f"No results on {dataset} yet.\n"
     order = list(SYSTEMS)
@@ -65,6 +70,8 @@ def quality_table(records: Iterable[dict[str, Any]], dataset: str) -> str:
         "passes": lambda r: str(r.get("passes", NOT_MEASURED)),
         "trained / all parameters": _parameters,
         "training": _training,
+        "peak memory": _memory,
+        "latency": lambda r: _latency(latencies.get(_compared(r))),
         "device": lambda r: str(r["device"]),
     }
     if any(row["distilled"] for row in rows):
@@ -158,6 +165,28 @@ def _training(record: dict[str, Any]) -> str:
     text = f"{record['train_seconds'] / 60:.0f} min"
     if "pretrain_seconds" in record:
         text += f" after {record['pretrain_seconds'] / 60:.0f} min of pre-training"
+    return text
+
+
+def _memory(record: dict[str, Any]) -> str:
+    """The most that training held at a time."""
+    if "peak_memory_bytes" not in record:
+        return NOT_MEASURED
+    return f"{record['peak_memory_bytes'] / 1e9:.1f} GB"
+
+
+def _compared(record: dict[str, Any]) -> tuple[str, str, str]:
+    """What a quality and a latency result must have in common."""
+    return record["direction"], record.get("size", ""), record["system"]
+
+
+def _latency(record: dict[str, Any] | None) -> str:
+    """In parts of that of the system it was compared with; in milliseconds too on a GPU."""
+    if record is None:
+        return NOT_MEASURED
+    text = f"{record['ratio']:.2f}"
+    if "seconds" in record:
+        text += f" ({1000 * record['seconds']:.1f} ms)"
     return text
 
 

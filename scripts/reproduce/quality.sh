@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything that is measured on Multi30k for docs/recipe.md and the README, in one call: the
-# comparison of all systems (three seeds), the search for a recipe (two seeds), and the decodings.
+# comparison of AB-Net and its rivals (three seeds), the search for a recipe (two seeds), the
+# decodings, all other systems (one seed), and the time that each takes for a sentence.
 #
 #   scripts/reproduce/quality.sh DIR [SIZE]
 #
@@ -20,4 +21,9 @@ for direction in de-en en-de; do
     "$here/decoding.sh" --size "$size" --direction "$direction"
 done
 "$here/multi30k.sh" "$data" --size "$size" --systems abnet_minilm
+"$here/multi30k.sh" "$data" --size "$size" --systems \
+    abnet_top_half,abnet_no_decoder_adapters,abnet_fb,abnet_sc,abnet_ctc,abnet_enc,abnet_enc_ar,mask_predict,bert_fused_nat,bert2bert
+for direction in de-en en-de; do
+    "$here/latency.sh" --size "$size" --direction "$direction"
+done
 "$here/../../.venv/bin/python" -m benchmarks.plots

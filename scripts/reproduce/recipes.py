@@ -109,6 +109,10 @@ class Multi30k:
         """Raw text of a split's target side."""
         return self.prepared(direction) / "raw" / f"{split}.{_languages(direction)[1]}"
 
+    def source(self, direction: str, split: str = "test") -> Path:
+        """Raw text of a split's source side."""
+        return self.prepared(direction) / "raw" / f"{split}.{_languages(direction)[0]}"
+
     def pretrain(self, language: str) -> Step:
         """A BERT from the captions and the training side, without validation and test lines."""
         command = self._pretrain(language, self.bert(language))

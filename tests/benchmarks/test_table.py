@@ -15,20 +15,26 @@ def test_a_row_says_what_was_measured_and_no_more() -> None:
     full = quality(
         size="cpu", passes=10, trained_parameters=2_000_000, total_parameters=14_500_000,
         train_seconds=1200, pretrain_seconds=1440, bleu=30.5, bleu_by_seed=[30.0, 31.0],
-        seeds=[1, 2],
+        seeds=[1, 2], peak_memory_bytes=1_447_194_624,
     )  # fmt: skip
     bare = quality(system="transformer", size="cpu")
-    lines = table.quality_table([bare, full], "multi30k").splitlines()
+    time = {**full, "kind": "latency", "ratio": 0.123}
+    elsewhere = {**bare, "kind": "latency", "ratio": 1.0, "size": "gpu"}
+    lines = table.quality_table([bare, full, time, elsewhere], "multi30k").splitlines()
     assert lines[0] == (
         "| direction | size | system | BLEU | chrF | passes | trained / all parameters "
-        "| training | device |"
+        "| training | peak memory | latency | device |"
     )
     assert lines[2] == (
         "| de-en | cpu | AB-Net | 30.5 (30.0 to 31.0, 2 seeds) | 52.0 | 10 | 2.0M / 14.5M "
-        "| 20 min after 24 min of pre-training | cpu |"
+        "| 20 min after 24 min of pre-training | 1.4 GB | 0.12 | cpu |"
     )
-    assert lines[3] == "| de-en | cpu | Transformer (fairseq) | 31.2 | 52.0 | - | - | - | cpu |"
+    assert lines[3] == (
+        "| de-en | cpu | Transformer (fairseq) | 31.2 | 52.0 | - | - | - | - | - | cpu |"
+    )
     assert lines[4:] == ["", "`nrefs:1|case:mixed`  "]
+    timed = table.quality_table([full, {**time, "seconds": 0.00456}], "multi30k")
+    assert "| 0.12 (4.6 ms) |" in timed
 
 
 def test_distilled_results_name_their_teacher_and_the_others_say_raw() -> None:

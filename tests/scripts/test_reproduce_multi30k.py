@@ -11,7 +11,7 @@ import torch
 
 from abnet.errors import AbNetError
 from benchmarks import quality
-from scripts.reproduce import average_fairseq, multi30k
+from scripts.reproduce import average_fairseq, latency, multi30k
 
 SUBJECTS = [("der Mann", "the man"), ("eine Frau", "a woman"), ("ein Hund", "a dog")]
 VERBS = [("sieht", "sees"), ("malt", "paints"), ("sucht", "looks for"), ("trägt", "carries")]
@@ -69,6 +69,15 @@ def test_the_whole_road(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture
     capfd.readouterr()
     assert multi30k.main(command) == 0  # everything has its stamp
     assert " ..." not in capfd.readouterr().err
+
+    places = ["--out", str(out), "--results", str(results), "--document", str(document)]
+    few = ["--sentences", "2", "--rounds", "1"]
+    assert latency.main(["--size", "tiny", *few, "--compared-with", "cmlm", *places]) == 0
+    timed = json.loads((results / "latency-tiny-de-en-abnet.json").read_text())
+    assert timed["systems"] == ["cmlm", "abnet"]
+    assert timed["ratio"] > 0
+    row = next(line for line in document.read_text().splitlines() if "CMLM" in line)
+    assert "| 1.00 |" in row
 
 
 def test_missing_text_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
