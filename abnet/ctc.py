@@ -6,6 +6,7 @@ CTC's blank. Legend: B sentences, S source positions, F frames, T target positio
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -77,6 +78,9 @@ class CtcOptions:
     beam: int = 1
     """1 takes the most probable token of each frame. More keeps so many beginnings of translations
     and adds up all ways to spread each over the frames (prefix beam search)."""
+    blank_penalty: float = 0.0
+    """What the blank's logit loses, in nats. A model in doubt says blank, so that its translations
+    are too short; find the value on a validation set."""
     length_penalty: float = 1.0
     """a of the score `log p / L ** a`."""
     n_best: int = 1
@@ -85,6 +89,10 @@ class CtcOptions:
     def __post_init__(self) -> None:
         if self.beam < 1:
             raise AbNetError(f"`beam` must be at least 1, but is {self.beam} instead.")
+        if not math.isfinite(self.blank_penalty):
+            raise AbNetError(
+                f"`blank_penalty` must be a finite number, but is {self.blank_penalty} instead."
+            )
         if self.n_best != 1:
             raise AbNetError(
                 f"`n_best` must be 1 for a system of one pass, but is {self.n_best} instead."
@@ -105,7 +113,7 @@ def ctc_decode(model: FrameModel, source: Tensor, options: CtcOptions) -> list[l
     Returns:
         For each sentence its one hypothesis. Its score is made of the probability of the best path,
         or, with a beam, of all paths; `token_scores` has each token's log-probability in its best
-        frame.
+        frame. All of them are after the blank's penalty.
 
     Raises:
         AbNetError: a beam is asked for without `fast-ctc-decode`.
@@ -115,6 +123,7 @@ def ctc_decode(model: FrameModel, source: Tensor, options: CtcOptions) -> list[l
     frames = make_frames(model, source)
     logits = model.decode(frames, memory, torch.ones_like(frames, dtype=torch.bool)).float()
     logits[:, sorted({symbols.pad, symbols.cls, symbols.sep} - {symbols.mask})] = -torch.inf
+    logits[:, symbols.mask] -= options.blank_penalty
     log_probs = logits.view(*frames.shape, -1).log_softmax(dim=2)
     if options.beam == 1:
         paths = _best_paths(log_probs, frames, symbols)

@@ -1,6 +1,6 @@
 """The plots in docs/, drawn from `benchmarks/results/*.json`.
 
-python -m benchmarks.plots    # docs/pre-training.svg, docs/decoding.svg, docs/convergence.svg
+python -m benchmarks.plots    # pre-training.svg, decoding.svg, convergence.svg, tradeoff.svg
 """
 
 from __future__ import annotations
@@ -96,6 +96,26 @@ def plot_convergence(records: Iterable[dict[str, Any]]) -> Figure:
     return figure
 
 
+def plot_tradeoff(records: Iterable[dict[str, Any]]) -> Figure:
+    """BLEU by speed at one sentence a batch: each system as it is decoded in different ways."""
+    series: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
+    for row in records:
+        if row["kind"] == "tradeoff":
+            name = f"{_name(row)}, {SYSTEMS[row['system']]}"
+            series[name].append((1 / row["ratio"], row["bleu"], row["label"]))
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
+    for name, points in sorted(series.items()):
+        speeds, scores, labels = zip(*points, strict=True)
+        axes.plot(speeds, scores, marker="o", linestyle="none", label=name)
+        for speed, score, label in zip(speeds, scores, labels, strict=True):
+            axes.annotate(label, (speed, score), fontsize="xx-small", rotation=20)
+    _label(axes, "times as fast as the Transformer with beam 5", "BLEU on valid")
+    if series:
+        axes.set_xscale("log")
+    return figure
+
+
 def _name(row: dict[str, Any]) -> str:
     return f"{row['size']} {row['direction']}"
 
@@ -124,6 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     save(plot_pretraining(records), args.folder / "pre-training.svg")
     save(plot_decoding(records), args.folder / "decoding.svg")
     save(plot_convergence(records), args.folder / "convergence.svg")
+    save(plot_tradeoff(records), args.folder / "tradeoff.svg")
     return 0
 
 

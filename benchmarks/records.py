@@ -23,6 +23,11 @@ REQUIRED = {
         "system", "dataset", "direction", "split", "seeds", "compared_with", "ratio", "systems",
         "batch", "sentences", "rounds", "threads", "device", "command", "versions", "commit",
     },
+    "tradeoff": {
+        "system", "dataset", "direction", "split", "seeds", "place", "label", "options", "bleu",
+        "signature", "compared_with", "ratio", "batch", "sentences", "rounds", "threads", "device",
+        "command", "versions", "commit",
+    },
     "recipe": {
         "system", "dataset", "direction", "split", "group", "factor", "value", "options", "seeds",
         "bleu", "bleu_by_seed", "signature", "updates", "device", "command", "versions", "commit",

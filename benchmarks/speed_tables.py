@@ -12,6 +12,7 @@ Row = dict[str, Any]
 NAMES = {
     "abnet": "AB-Net",
     "abnet_enc": "AB-Net-Enc",
+    "abnet_ctc": "AB-Net with CTC",
     "transformer": "Transformer",
     "transformer_deep_shallow": "Transformer, deep encoder, shallow decoder",
     "cmlm": "CMLM",
@@ -57,6 +58,27 @@ def speed_table(records: Sequence[Row], dataset: str) -> str:
         columns["median, ms"] = lambda row: _on_gpu(row, 1000 * row["median_s"])
         columns["95 %, ms"] = lambda row: _on_gpu(row, 1000 * row["p95_s"])
         columns["sentences/s"] = lambda row: _on_gpu(row, row["sentences_per_s"])
+    return markdown_table(columns, rows)
+
+
+def tradeoff_table(records: Sequence[Row], dataset: str) -> str:
+    """BLEU and speed of the ways to decode, each batch a sentence alone."""
+    rows = [r for r in records if r["kind"] == "tradeoff" and r["dataset"] == dataset]
+    if not rows:
+        return f"No decoding timed on {dataset} yet.\n"
+    rows.sort(key=lambda row: (row["device"], row["size"], row["direction"], row["place"]))
+    columns: dict[str, Callable[[Row], str]] = {
+        "device": lambda row: str(row["device"]),
+        "size": lambda row: str(row["size"]),
+        "threads": lambda row: str(row["threads"]),
+        "direction": lambda row: str(row["direction"]),
+        "system": lambda row: NAMES.get(row["system"], row["system"]),
+        "decoding": lambda row: f"{row['label']} (`{row['options']}`)",
+        "BLEU": lambda row: f"{row['bleu']:.2f}",
+        "times the Transformer, beam 5": lambda row: f"{1 / row['ratio']:.2f}",
+    }
+    if any("seconds" in row for row in rows):
+        columns["ms"] = lambda row: _number(row, "seconds", 1000, ".1f")
     return markdown_table(columns, rows)
 
 

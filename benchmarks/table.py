@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks.markdown import NOT_MEASURED, markdown_table
 from benchmarks.recipe_tables import decoding_table, recipe_table
 from benchmarks.records import RESULTS, read_all
-from benchmarks.speed_tables import speed_table
+from benchmarks.speed_tables import speed_table, tradeoff_table
 from benchmarks.training_tables import scaling_table, training_table
 
 README = Path(__file__).parents[1] / "README.md"
@@ -86,6 +86,7 @@ TABLES: dict[str, Callable[[Sequence[dict[str, Any]], str], str]] = {
     "recipe": recipe_table,
     "decoding": decoding_table,
     "speed": speed_table,
+    "tradeoff": tradeoff_table,
     "training": training_table,
     "scaling": scaling_table,
 }

@@ -84,6 +84,10 @@ class TranslationAbNetConfig(TranslationConfig):
         default=CtcOptions.beam,
         metadata={"help": "one-pass systems: prefixes kept in the search; 1 takes the best path"},
     )
+    ctc_blank_penalty: float = dataclasses.field(
+        default=CtcOptions.blank_penalty,
+        metadata={"help": "one-pass systems: what the blank's logit loses; more makes longer"},
+    )
     seed: int = II("common.seed")
     post_process: Optional[str] = II("common_eval.post_process")  # noqa: UP045
 

@@ -173,6 +173,24 @@ def test_the_prefix_search_of_many_frames_keeps_its_precision() -> None:
         assert many.score > one.score  # a sum over paths, the best path's among them or better
 
 
+@pytest.mark.parametrize("beam", [1, 16])
+def test_a_blank_that_loses_leaves_more_words(beam: int) -> None:
+    torch.manual_seed(5)
+    frames = frames_of(12, 7)
+    logits = torch.randn(2, 12, VOCABULARY)
+    logits[..., SYMBOLS.mask] += 2.0
+    lowered = logits.clone()
+    lowered[..., SYMBOLS.mask] -= 1.5
+    model, other = fixed(logits, frames), fixed(lowered, frames)
+    found = ctc_decode(model, model.source(), CtcOptions(beam, blank_penalty=1.5))
+    plain = ctc_decode(other, other.source(), CtcOptions(beam))
+    short = ctc_decode(model, model.source(), CtcOptions(beam))
+    for [one], [same], [fewer] in zip(found, plain, short, strict=True):
+        assert one.tokens.equal(same.tokens)
+        assert one.score == pytest.approx(same.score)
+        assert len(one.tokens) > len(fewer.tokens)
+
+
 def test_what_must_not_be_predicted_is_not() -> None:
     logits = torch.zeros(1, 3, VOCABULARY)
     logits[..., [SYMBOLS.pad, SYMBOLS.cls, SYMBOLS.sep]] = 9.0
@@ -245,6 +263,8 @@ def test_options(toys: Toys) -> None:
         options_for(config, {"iterations": 4})
     with pytest.raises(AbNetError, match="`beam` must be at least 1, but is 0"):
         CtcOptions(beam=0)
+    with pytest.raises(AbNetError, match="`blank_penalty` must be a finite number, but is inf"):
+        CtcOptions(blank_penalty=float("inf"))
     with pytest.raises(AbNetError, match="`n_best` must be 1 for a system of one pass, but is 2"):
         CtcOptions(n_best=2)
     model = AbNet.from_pretrained(config).eval()

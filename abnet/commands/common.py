@@ -60,6 +60,7 @@ DECODING = (  # options that are fields of DecodingOptions, BeamOptions or CtcOp
     "prune_margin",
     "confidence",
     "beam",
+    "blank_penalty",
     "length_penalty",
 )
 
@@ -109,6 +110,12 @@ def add_decoding_options(parser: argparse._ActionsContainer) -> None:
         type=int,
         help="autoregressive systems: hypotheses a line (default: 5); one-pass systems: prefixes "
         "kept in a search (default: 1, no search)",
+    )
+    parser.add_argument(
+        "--blank-penalty",
+        type=float,
+        metavar="P",
+        help="one-pass systems: take P from the blank's logit; more makes longer (default: 0)",
     )
     parser.add_argument(
         "--length-penalty", type=float, help="1, the default: by mean log-probability"

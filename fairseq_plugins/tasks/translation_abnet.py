@@ -262,15 +262,18 @@ class TranslationAbNetTask(TranslationTask):
     def _decoding_options(self, abnet: AbNet | Ensemble, given: Mapping[str, Any]) -> Options:
         own = {name: self.cfg[f"iter_decode_{name}"] for name in OWN_OPTIONS}
         objective = abnet.config.objective
-        if objective != "ctc" and self.cfg.ctc_beam != CtcOptions.beam:
-            raise AbNetError("`--ctc-beam` must be left out: the system is not of one pass (ctc).")
+        one_pass = {name: self.cfg[f"ctc_{name}"] for name in ("beam", "blank_penalty")}
+        for name, value in one_pass.items():
+            if objective != "ctc" and value != getattr(CtcOptions, name):
+                flag = "--ctc-" + name.replace("_", "-")
+                raise AbNetError(f"`{flag}` must be left out: the system is not of one pass (ctc).")
         if objective != "conditional_masked_lm":
             for name, value in own.items():
                 if value != getattr(DecodingOptions, name):
                     flag = "--iter-decode-" + name.replace("_", "-")
                     raise AbNetError(f"`{flag}` must be left out: the system is {objective}.")
             if objective == "ctc":
-                return one_pass_options(given, self.cfg.ctc_beam)
+                return one_pass_options(given, **one_pass)
             if self.cfg.iter_decode_compile:
                 raise AbNetError(
                     "`--iter-decode-compile` must be left out: the system is autoregressive."

@@ -38,6 +38,7 @@ from scripts.reproduce.steps import Runner, Step, say
 
 SCRIPT = "scripts/reproduce/multi30k.sh"
 WRITING = threading.Lock()
+IN_PASSES = {"passes": PASSES, "length_beam": LENGTH_BEAM}
 COMPARED = ("abnet", "transformer", "cmlm")
 
 
@@ -153,17 +154,19 @@ def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) ->
     }
     if not work.size.on_gpu:
         found["peak_memory_bytes"] = max(stamp["peak_memory_bytes"] for stamp in stamps)
-    ours = is_ours(system)
-    if ours:
-        found |= quality.describe_pretraining(work.berts(system, direction))
-    if system == "transformer" or (ours and objective_of(system) == "autoregressive"):
-        return {**found, "beam": BEAM}
-    if ours and objective_of(system) == "ctc":
-        return {**found, "passes": 1}
-    found |= {"passes": PASSES, "length_beam": LENGTH_BEAM}
-    if ours:
-        found["decoding_options"] = " ".join(work.size.kept_decoding)
-    return found
+    if not is_ours(system):
+        own = {"beam": BEAM} if system == "transformer" else IN_PASSES
+        return {**found, **own}
+    found |= quality.describe_pretraining(work.berts(system, direction))
+    objective = objective_of(system)
+    if objective in work.size.kept_decoding:
+        found["decoding_options"] = " ".join(work.size.kept_decoding[objective])
+    by_objective = {
+        "autoregressive": {"beam": BEAM},
+        "conditional_masked_lm": IN_PASSES,
+        "ctc": {"passes": 1},
+    }
+    return {**found, **by_objective[objective]}
 
 
 def _command(size: str, system: str, direction: str, seeds: Sequence[int]) -> str:

@@ -238,13 +238,15 @@ class Multi30k:
 
     def _decoding(self, system: str, is_searched: bool) -> list[str]:
         """How a system of ours decodes; `is_searched` with what was found to help."""
-        if objective_of(system) == "autoregressive":
+        objective = objective_of(system)
+        kept = self.size.kept_decoding.get(objective, ()) if is_searched else ()
+        if objective == "autoregressive":
             return ["--beam", str(BEAM)]
-        if objective_of(system) == "ctc":
-            return []
+        if objective == "ctc":
+            return list(kept)
         passes = ["--iter-decode-max-iter", str(PASSES)]
         passes += ["--iter-decode-with-beam", str(LENGTH_BEAM)]
-        return [*passes, *(self.size.kept_decoding if is_searched else PAPERS_STOP)]
+        return [*passes, *(kept or PAPERS_STOP)]
 
 
 def is_ours(system: str) -> bool:

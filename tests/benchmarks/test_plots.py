@@ -74,6 +74,21 @@ def test_convergence_beside_fine_tuning_and_without_decoder_adapters() -> None:
     }  # fmt: skip
 
 
+def test_bleu_by_speed() -> None:
+    shared = {**STAMPS, "kind": "tradeoff", "bleu": 30.0}
+    rows = [
+        {**shared, "system": "transformer", "label": "beam 5", "ratio": 1.0},
+        {**shared, "system": "abnet", "label": "10 passes", "ratio": 0.5},
+        {**shared, "system": "abnet", "label": "4 passes", "ratio": 0.25, "bleu": 29.0},
+    ]
+    figure = plots.plot_tradeoff(rows)
+    assert drawn(figure) == {
+        "cpu de-en, AB-Net": [(2.0, 30.0), (4.0, 29.0)],
+        "cpu de-en, Transformer (fairseq)": [(1.0, 30.0)],
+    }
+    assert [text.get_text() for text in figure.axes[0].texts] == ["10 passes", "4 passes", "beam 5"]
+
+
 def test_decoding_without_an_early_stop() -> None:
     rows = [
         decoded("recipe", "abnet", 23.0),
@@ -92,6 +107,7 @@ def test_the_files_are_the_same_for_the_same_results(tmp_path: Path) -> None:
     arguments = ["--folder", str(tmp_path), "--results", str(tmp_path / "results")]
     assert plots.main(arguments) == 0
     first = {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")}
-    assert set(first) == {"pre-training.svg", "decoding.svg", "convergence.svg"}
+    expected = {"pre-training.svg", "decoding.svg", "convergence.svg", "tradeoff.svg"}
+    assert set(first) == expected
     assert plots.main(arguments) == 0
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")} == first

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks import records
-from benchmarks.speed_tables import speed_table
+from benchmarks.speed_tables import speed_table, tradeoff_table
 
 
 def speed(**changes: Any) -> dict[str, Any]:
@@ -66,6 +66,22 @@ def test_gpus_have_times_and_the_largest_batches_are_compared_by_throughput() ->
     assert first[2:4] == ["-", "512 (largest)"]
     assert first[7] == "1.50"
     assert first[-3:] == ["1000.0", "500.0", "600.0"]
+
+
+def test_a_tradeoff_is_speed_in_times_the_transformers() -> None:
+    row = {
+        "kind": "tradeoff", "dataset": "multi30k", "device": "CPU", "size": "cpu", "threads": 1,
+        "direction": "de-en", "system": "abnet_ctc", "label": "int8", "options": "--dtype int8",
+        "bleu": 31.234, "ratio": 0.125, "place": 1,
+    }  # fmt: skip
+    other = {**row, "system": "transformer", "label": "beam 5", "ratio": 1.0, "place": 0}
+    lines = tradeoff_table([row, other], "multi30k").splitlines()
+    assert cells(lines[2])[4] == "Transformer"
+    ours = ["AB-Net with CTC", "int8 (`--dtype int8`)", "31.23", "8.00"]
+    assert cells(lines[3])[4:] == ours
+    timed = tradeoff_table([{**row, "seconds": 0.0123}], "multi30k").splitlines()
+    assert (cells(timed[0])[-1], cells(timed[2])[-1]) == ("ms", "12.3")
+    assert tradeoff_table([row], "wmt") == "No decoding timed on wmt yet.\n"
 
 
 def test_other_inputs_stay_out() -> None:

@@ -11,7 +11,8 @@ import torch
 
 from abnet.errors import AbNetError
 from benchmarks import quality
-from scripts.reproduce import average_fairseq, latency, multi30k
+from scripts.reproduce import average_fairseq, latency, multi30k, tradeoff
+from scripts.reproduce.tradeoff import Point
 
 SUBJECTS = [("der Mann", "the man"), ("eine Frau", "a woman"), ("ein Hund", "a dog")]
 VERBS = [("sieht", "sees"), ("malt", "paints"), ("sucht", "looks for"), ("trägt", "carries")]
@@ -42,12 +43,17 @@ def write(path: Path, lines: list[str]) -> None:
 
 
 @pytest.mark.slow
-def test_the_whole_road(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_whole_road(
+    data: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     out, results = tmp_path / "out", tmp_path / "results"
     document = tmp_path / "page.md"
     document.write_text("<!-- results: multi30k -->\n<!-- end of results -->\n")
     command = [str(data), "--size", "tiny", "--directions", "de-en", "--systems"]
-    command += ["abnet,cmlm", "--out", str(out)]
+    command += ["abnet,transformer,cmlm", "--out", str(out)]
     command += ["--results", str(results), "--document", str(document)]
     assert multi30k.main(command) == 0, capfd.readouterr().err
 
@@ -63,7 +69,7 @@ def test_the_whole_road(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture
     assert "| de-en | tiny | AB-Net |" in document.read_text()
     report = json.loads((out / "bert-de" / "pretraining.json").read_text())
     assert report["dropped_lines"] == 24  # the captions' copies of validation and test lines
-    for system in ("abnet", "cmlm"):
+    for system in ("abnet", "transformer", "cmlm"):
         assert len((out / "de-en" / system / "1" / "test.txt").read_text().splitlines()) == 12
 
     capfd.readouterr()
@@ -71,13 +77,25 @@ def test_the_whole_road(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture
     assert " ..." not in capfd.readouterr().err
 
     places = ["--out", str(out), "--results", str(results), "--document", str(document)]
-    few = ["--sentences", "2", "--rounds", "1"]
-    assert latency.main(["--size", "tiny", *few, "--compared-with", "cmlm", *places]) == 0
+    few = ["--size", "tiny", "--sentences", "2", "--rounds", "1"]
+    assert latency.main([*few, "--compared-with", "cmlm", *places]) == 0
     timed = json.loads((results / "latency-tiny-de-en-abnet.json").read_text())
-    assert timed["systems"] == ["cmlm", "abnet"]
+    assert timed["systems"] == ["transformer", "cmlm", "abnet"]
     assert timed["ratio"] > 0
     row = next(line for line in document.read_text().splitlines() if "CMLM" in line)
     assert "| 1.00 |" in row
+
+    document.write_text("<!-- tradeoff: multi30k -->\n<!-- end of tradeoff -->\n")
+    int8 = Point("abnet", "2 passes, int8", "--iter-decode-max-iter 2 --iter-decode-dtype int8")
+    untrained = Point("abnet_ctc", "plain", "")
+    monkeypatch.setattr(tradeoff, "POINTS", [tradeoff.COMPARED_WITH, int8, untrained])
+    assert tradeoff.main([*few, *places]) == 0
+    lines = document.read_text().splitlines()
+    assert "| Transformer | beam 5 (`--beam 5`) |" in lines[4]
+    assert lines[4].endswith(" 1.00 |")
+    assert "| AB-Net | 2 passes, int8 (`--iter-decode-max-iter 2 " in lines[5]
+    record = json.loads((results / "tradeoff-tiny-de-en-abnet-2-passes-int8.json").read_text())
+    assert (record["split"], record["sentences"]) == ("valid", 2)
 
 
 def test_missing_text_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,11 +13,13 @@ from scripts.reproduce.recipes import (
     PASSES,
     SYSTEMS,
     Multi30k,
+    Variant,
     is_ours,
     minilm_encoder,
     objective_of,
 )
 from scripts.reproduce.sizes import SIZES
+from scripts.reproduce.tradeoff import POINTS, decoding
 from tests.commands import parse
 
 
@@ -113,6 +115,31 @@ def test_decodings(work: Multi30k, system: str, monkeypatch: pytest.MonkeyPatch)
     else:
         assert args.iter_decode_max_iter + 1 == PASSES  # fairseq's CMLM makes one pass more
         assert args.iter_decode_force_max_iter
+
+
+def test_decodings_of_a_search_are_the_papers(
+    work: Multi30k, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = parse(work.generate("abnet_ctc", "de-en", 1).command, monkeypatch)
+    plain = parse(work.generate("abnet_ctc", "de-en", 1, Variant("v")).command, monkeypatch)
+    assert (found.ctc_blank_penalty, plain.ctc_blank_penalty) == (2.0, 0.0)
+    plain = parse(work.generate("abnet", "de-en", 1, Variant("v")).command, monkeypatch)
+    assert plain.iter_decode_patience == 1
+    assert not plain.iter_decode_ban_repeats
+
+
+def test_points_are_decoded_in_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Multi30k(tmp_path / "raw", tmp_path / "out", SIZES["cpu"])
+    steps = [decoding(work, point, "de-en", 3) for point in POINTS]
+    assert len({step.folder for step in steps}) == len(POINTS)
+    for point, step in zip(POINTS, steps, strict=True):
+        args = parse(step.command, monkeypatch)
+        assert step.folder.parent.parent == work.run(point.system, "de-en", 3)
+        assert (args.results_path, args.gen_subset) == (str(step.folder), "valid")
+        assert args.path == work.average(point.system, "de-en", 3).command[-1]
+        assert step.command[-len(point.options.split()) :] == tuple(point.options.split())
 
 
 def test_averaging_takes_the_checkpoints_that_training_keeps(

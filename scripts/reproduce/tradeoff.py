@@ -1,0 +1,170 @@
+"""What speed costs in BLEU: the ways to decode with trained systems, scored and timed in turn."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from benchmarks import quality, records
+from scripts.reproduce.common import common_runner, joiner, run_and_show
+from scripts.reproduce.latency import Timed, measure, ratio, spread
+from scripts.reproduce.recipes import AVERAGED, BEAM, DIRECTIONS, ROOT, Multi30k, Variant, is_ours
+from scripts.reproduce.sizes import SIZES, words
+from scripts.reproduce.steps import Step, StepError, say
+
+SCRIPT = "scripts/reproduce/tradeoff.sh"
+SPLIT = "valid"
+ALL_PASSES = "--iter-decode-force-max-iter"
+
+
+class Point(NamedTuple):
+    """A system and how it decodes: a `label` and options of `fairseq-generate`."""
+
+    system: str
+    label: str
+    options: str
+
+
+COMPARED_WITH = Point("transformer", f"beam {BEAM}", f"--beam {BEAM}")
+POINTS = [
+    COMPARED_WITH,
+    Point("transformer", "beam 1", "--beam 1"),
+    Point("abnet", "10 passes", ALL_PASSES),
+    *(
+        Point("abnet", f"{n} pass{'es' * (n > 1)}", f"{ALL_PASSES} --iter-decode-max-iter {n}")
+        for n in (1, 2, 4, 6)
+    ),
+    Point("abnet", "length beam 1", f"{ALL_PASSES} --iter-decode-with-beam 1"),
+    Point("abnet", "patience 2", "--iter-decode-patience 2"),
+    Point("abnet", "confidence 0.5", f"{ALL_PASSES} --iter-decode-confidence 0.5"),
+    *(
+        Point(
+            "abnet",
+            f"1 candidate after {after}",
+            f"{ALL_PASSES} --iter-decode-prune-after {after} --iter-decode-prune-keep 1",
+        )
+        for after in (1, 2, 4)
+    ),
+    Point("abnet", "int8", f"{ALL_PASSES} --iter-decode-dtype int8"),
+    Point(
+        "abnet",
+        "6 passes, 1 candidate after 2, int8",
+        f"{ALL_PASSES} --iter-decode-max-iter 6 --iter-decode-prune-after 2 "
+        "--iter-decode-prune-keep 1 --iter-decode-dtype int8",
+    ),
+    *(
+        Point("abnet_ctc", f"blank penalty {penalty}", f"--ctc-blank-penalty {penalty}")
+        for penalty in (0, 1, 1.5, 2, 2.5)
+    ),
+    Point("abnet_ctc", "beam 8, penalty 1.5", "--ctc-blank-penalty 1.5 --ctc-beam 8"),
+    Point("abnet_ctc", "int8, penalty 2", "--ctc-blank-penalty 2 --iter-decode-dtype int8"),
+]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=SCRIPT,
+        description="Decode the validation set in ways that trade BLEU for speed, time them for "
+        "one sentence at a time, in turn, write benchmarks/results/tradeoff-*.json and renew "
+        "docs/speed.md. Systems that scripts/reproduce/multi30k.sh has not trained are left out.",
+    )
+    parser.add_argument("--size", choices=SIZES, default="cpu", help="default: %(default)s")
+    parser.add_argument("--direction", choices=DIRECTIONS, default="de-en")
+    parser.add_argument("--seed", type=int, default=1, help="of the training; default 1")
+    parser.add_argument("--sentences", type=int, default=30, help="timed; default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
+    parser.add_argument("--threads", type=int, default=1, help="of a CPU; default: %(default)s")
+    parser.add_argument("--jobs", type=int, help="decodings at a time (default: the size's)")
+    parser.add_argument("--out", type=Path, help="default: checkpoints/multi30k-SIZE")
+    parser.add_argument("--results", type=Path, help="default: benchmarks/results")
+    parser.add_argument("--document", type=Path, help="default: docs/speed.md")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    size = SIZES[args.size]
+    work = Multi30k.at(Path(), args.out or ROOT / "checkpoints" / f"multi30k-{args.size}", size)
+    results = args.results or records.RESULTS
+    document = args.document or ROOT / "docs" / "speed.md"
+    action = partial(run_all, work, args, results)
+    return run_and_show(SCRIPT, work, action, document, results)
+
+
+def run_all(work: Multi30k, args: argparse.Namespace, results: Path) -> None:
+    """Scores what is not scored yet, times everything and writes it down."""
+    points = [
+        point
+        for point in POINTS
+        if (work.run(point.system, args.direction, args.seed) / AVERAGED).exists()
+    ]
+    if COMPARED_WITH not in points:
+        raise StepError(
+            f"{work.out} has no averaged {COMPARED_WITH.system}: multi30k.sh trains it."
+        )
+    steps = {point: decoding(work, point, args.direction, args.seed) for point in points}
+    common_runner(args.jobs or work.size.jobs, work.size).run([[step] for step in steps.values()])
+    torch.set_num_threads(args.threads)
+    chosen = spread(work.source(args.direction, SPLIT), args.sentences)
+    timed = {name(point): Timed(step.command[1:], chosen) for point, step in steps.items()}
+    seconds = measure(timed, args.rounds)
+    for place, (point, step) in enumerate(steps.items()):
+        own, other = seconds[name(point)], seconds[name(COMPARED_WITH)]
+        join = str if is_ours(point.system) else joiner(work.bert(args.direction.split("-")[1]))
+        scores = quality.score_runs(
+            [step.folder], work.references(args.direction, SPLIT), join, SPLIT
+        )
+        found = {
+            "kind": "tradeoff",
+            "system": point.system,
+            "dataset": "multi30k",
+            "direction": args.direction,
+            "split": SPLIT,
+            "size": args.size,
+            "seeds": [args.seed],
+            "place": place,
+            "label": point.label,
+            "options": point.options,
+            **scores,
+            "compared_with": f"{COMPARED_WITH.system} {COMPARED_WITH.label}",
+            "ratio": round(ratio(own, other), 4),
+            "batch": 1,
+            "sentences": len(chosen),
+            "rounds": args.rounds,
+            "threads": args.threads,
+            "device": records.device_name() if work.size.on_gpu else records.processor_name(),
+            "command": f"{SCRIPT} --size {args.size} --direction {args.direction} "
+            f"--sentences {args.sentences} --rounds {args.rounds} --threads {args.threads}",
+            **records.stamps(),
+        }
+        if work.size.on_gpu:
+            found["seconds"] = statistics.median(own) / len(chosen)
+        file = f"tradeoff-{args.size}-{args.direction}-{name(point)}.json"
+        records.write(found, results / file)
+        say(f"{point.system} {point.label}: BLEU {found['bleu']}, time {found['ratio']}")
+
+
+def decoding(work: Multi30k, point: Point, direction: str, seed: int) -> Step:
+    """The split decoded as a point says, into a folder of its own."""
+    step = work.generate(point.system, direction, seed, Variant(), SPLIT)
+    folder = step.folder / "tradeoff" / name(point)
+    command = list(step.command)
+    command[command.index("--results-path") + 1] = str(folder)
+    return replace(step, folder=folder, command=(*command, *words(point.options)))
+
+
+def name(point: Point) -> str:
+    """In file names."""
+    return f"{point.system} {point.label}".replace(",", "").replace(" ", "-")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
