@@ -108,8 +108,9 @@ class AbNetConfig:
     soft_label_passes: int = 7
     """Passes of the teacher for each batch: one in so many tokens of a target is hidden in each."""
     warm_start: str | None = None
-    """Checkpoint of a Transformer (`transformer_base`, `mask_predict`) whose weights a new
-    Transformer or BERT-Fused of the same shape begins with."""
+    """Checkpoint whose weights a new model of the same shape begins with: that of a Transformer
+    (`transformer_base`, `mask_predict`) for a Transformer or BERT-Fused, that of an AB-Net
+    (`abnet_ctc`, ...) for an AB-Net on the same BERTs, whatever the objectives."""
     keep_cls: bool = False
     """Whether the model puts [CLS] in front of source and target (never masked, not counted)."""
     length_classes: int = 512
@@ -239,10 +240,10 @@ class AbNetConfig:
                 '`encoder` must be "bert_fused" with a decoder that is, for the source BERT that '
                 f"both read, but is {self.encoder!r} instead."
             )
-        if self.warm_start is not None and "bert" in (self.encoder, self.decoder):
+        if self.warm_start is not None and (self.encoder == "bert") != (self.decoder == "bert"):
             raise AbNetError(
-                '`warm_start` must go with an encoder and a decoder that are "transformer", '
-                f'"bert_fused" or "ct_nmt", but they are {self.encoder!r} and {self.decoder!r}.'
+                "`warm_start` must go with BERTs on both sides or with none, but the encoder is "
+                f"{self.encoder!r} and the decoder {self.decoder!r}."
             )
         self._check_teachers()
 

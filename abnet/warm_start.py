@@ -1,6 +1,7 @@
-"""A trained Transformer's weights as the beginning of another model of its shape.
+"""Trained weights as the beginning of another model of the same shape.
 
-For BERT-Fused above all: without a warm start the original is 2.5 BLEU worse.
+A Transformer's begin BERT-Fused, which without them is 2.5 BLEU worse. An AB-Net's begin another
+AB-Net on the same BERTs: CTC finds out which words belong together, Mask-Predict goes on with it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from abnet.checkpoint import CheckpointContents, read_checkpoint
 from abnet.config import AbNetConfig
 from abnet.ct_nmt import DynamicSwitch
 from abnet.errors import AbNetError
+from abnet.identity import check_identities
 from abnet.model import AbNet
 
 logger = logging.getLogger(__name__)
@@ -26,17 +28,36 @@ SHAPE = (
     "transformer_heads",
     "keep_cls",
 )
-LENGTH = "encoder.length."
+SHAPE_OF_ADAPTERS = (
+    "encoder_adapter_dim",
+    "encoder_adapter_layers",
+    "decoder_adapter_layers",
+    "decoder_adapter_ffn_dim",
+    "decoder_adapter_heads",
+    "decoder_adapter_norm",
+    "cross_attention",
+    "spread_source",
+    "train_head",
+    "train",
+    "share_bert",
+    "keep_cls",
+)
+OF_AN_OBJECTIVE = ("encoder.length.", "decoder.blank.")
+"""How the weights begin that an objective has alone: the table of lengths, CTC's blank."""
+
+
+TRANSFORMER = ("transformer", "transformer")
+ADAPTERS = ("bert", "bert")
 
 
 class WarmStart(NamedTuple):
     """What became of the weights, by name.
 
     Attributes:
-        taken: now as in the checkpoint: all of the Transformer's.
-        new: not in the checkpoint, and as they were: attention to the BERT, CT-NMT's switch, the
-            length's table.
-        left: in the checkpoint, but of no use here: the length's table again.
+        taken: now as in the checkpoint: all that another objective does not change.
+        new: not in the checkpoint, and as they were: attention to the BERT, CT-NMT's switch, an
+            objective's own.
+        left: in the checkpoint, but of no use here: an objective's own.
     """
 
     taken: list[str]
@@ -45,17 +66,24 @@ class WarmStart(NamedTuple):
 
 
 def take_over(model: AbNet, path: str | Path) -> WarmStart:
-    """Overwrites the model's Transformer with that of a checkpoint, and logs what it took.
+    """Overwrites the model's Transformer or adapters with a checkpoint's, and logs what it took.
 
-    Encoder and decoder must be of one shape and vocabulary; the objectives may differ.
+    Encoder and decoder must be of one shape and vocabulary, and adapters of the same BERTs; the
+    objectives may differ.
 
     Raises:
-        AbNetError: see `read_checkpoint`; or the checkpoint is no Transformer's, is of another
-            shape or vocabulary, or lacks weights.
+        AbNetError: see `read_checkpoint`; or the checkpoint is of another kind, shape, vocabulary
+            or BERT, or lacks weights.
     """
     contents = read_checkpoint(path)
-    _check_shape(path, contents.config, model.config)
-    _check_vocabularies(path, contents, model)
+    if (model.config.encoder, model.config.decoder) == ADAPTERS:
+        _check_kind(path, contents.config, ADAPTERS, "an AB-Net with adapters on both sides")
+        _check_shape(path, contents.config, model.config, SHAPE_OF_ADAPTERS)
+        check_identities(contents.identities, model.identities)
+    else:
+        _check_kind(path, contents.config, TRANSFORMER, "a Transformer")
+        _check_shape(path, contents.config, model.config, SHAPE)
+        _check_vocabularies(path, contents, model)
     own = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     fits = {
         name for name, weight in contents.weights.items()
@@ -65,10 +93,10 @@ def take_over(model: AbNet, path: str | Path) -> WarmStart:
         sorted(fits), sorted(own.keys() - fits), sorted(contents.weights.keys() - fits)
     )
     missing = [name for name in found.new if name not in _without_counterpart(model)]
-    foreign = [name for name in found.left if not name.startswith(LENGTH)]
+    foreign = [name for name in found.left if not name.startswith(OF_AN_OBJECTIVE)]
     if missing or foreign:
         raise AbNetError(
-            f"`warm_start` must hold a Transformer's weights in this model's shape, but of {path} "
+            f"`warm_start` must hold weights in this model's shape, but of {path} "
             f"{len(missing)} are missing ({', '.join(missing[:3]) or 'none'}) and {len(foreign)} "
             f"do not fit ({', '.join(foreign[:3]) or 'none'})."
         )
@@ -86,20 +114,24 @@ def take_over(model: AbNet, path: str | Path) -> WarmStart:
     return found
 
 
-def _check_shape(path: str | Path, theirs: AbNetConfig, ours: AbNetConfig) -> None:
-    if (theirs.encoder, theirs.decoder) != ("transformer", "transformer"):
+def _check_kind(path: str | Path, theirs: AbNetConfig, kind: tuple[str, str], called: str) -> None:
+    if (theirs.encoder, theirs.decoder) != kind:
         raise AbNetError(
-            "`warm_start` must be the checkpoint of a Transformer (`transformer_base`, "
-            f"`mask_predict`), but {path} has the encoder {theirs.encoder!r} and the decoder "
-            f"{theirs.decoder!r}."
+            f"`warm_start` must be the checkpoint of {called} for this system, but {path} has the "
+            f"encoder {theirs.encoder!r} and the decoder {theirs.decoder!r}."
         )
+
+
+def _check_shape(
+    path: str | Path, theirs: AbNetConfig, ours: AbNetConfig, shape: tuple[str, ...]
+) -> None:
     parallel = {theirs.objective, ours.objective} == {"conditional_masked_lm"}
-    for name in (*SHAPE, "length_classes") if parallel else SHAPE:
+    for name in (*shape, "length_classes") if parallel else shape:
         then, now = getattr(theirs, name), getattr(ours, name)
         if then != now:
             raise AbNetError(
-                f"`{name}` must be {then} as in the checkpoint {path} to start from, but is {now} "
-                "instead."
+                f"`{name}` must be {then!r} as in the checkpoint {path} to start from, but is "
+                f"{now!r} instead."
             )
 
 
@@ -115,7 +147,7 @@ def _check_vocabularies(path: str | Path, contents: CheckpointContents, model: A
 
 
 def _without_counterpart(model: AbNet) -> set[str]:
-    """Names of the weights that a Transformer does not have or need not have."""
+    """Names of the weights that what it starts from does not have or need not have."""
     new = {
         f"{prefix}.{name}"
         for prefix, module in model.named_modules()
@@ -127,5 +159,5 @@ def _without_counterpart(model: AbNet) -> set[str]:
     return {
         name
         for name, weight in model.named_parameters()
-        if name in new or name.startswith(LENGTH) or id(weight) in bert
+        if name in new or name.startswith(OF_AN_OBJECTIVE) or id(weight) in bert
     }

@@ -162,7 +162,10 @@ def test_a_length_is_not_asked_of_an_autoregressive_system(toys: Toys) -> None:
         ({"objective": "autoregressive", "correction": 0.3}, "`correction` must be 0 for the"),
         ({"encoder": "rnn"}, "`encoder` must be one of"),
         ({"decoder": "bert_fused"}, '`encoder` must be "bert_fused" with a decoder that is'),
-        ({"warm_start": "x.pt"}, "`warm_start` must go with an encoder and a decoder that are"),
+        (
+            {"warm_start": "x", "encoder": "transformer"},
+            "`warm_start` must go with BERTs on both sides or with none",
+        ),
         ({"drop_net": 1.1}, r"`drop_net` must be in \[0, 1\], but is 1.1 instead"),
         ({"soft_label_weight": 2}, r"`soft_label_weight` must be in \[0, 1\], but is 2 instead"),
         ({"soft_label_temperature": 0}, "`soft_label_temperature` must be more than 0, but is 0"),

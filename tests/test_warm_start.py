@@ -17,7 +17,7 @@ def starts(toys: Toys, tmp_path_factory: pytest.TempPathFactory) -> dict[str, st
     """Checkpoints of three systems at toy size."""
     folder = tmp_path_factory.mktemp("starts")
     paths = {}
-    for name in ("transformer_base", "mask_predict", "abnet_enc_ar"):
+    for name in ("transformer_base", "mask_predict", "abnet_enc_ar", "abnet_ctc", "abnet"):
         paths[name] = str(folder / f"{name}.safetensors")
         save_checkpoint(paths[name], lively_model(name, toys))
     return paths
@@ -55,6 +55,30 @@ def test_every_weight_of_the_transformer_is_taken(
     assert ("left in it (encoder.length.table.weight)" in caplog.text) == bool(left)
 
 
+@pytest.mark.parametrize(
+    ("start", "name", "changes", "left", "new"),
+    [
+        ("abnet_ctc", "abnet", {"spread_source": True}, "decoder.blank.", "encoder.length."),
+        ("abnet", "abnet_ctc", {"spread_source": False}, "encoder.length.", "decoder.blank."),
+        ("abnet", "abnet", {}, "nothing", "nothing"),
+    ],
+)
+def test_adapters_go_on_with_another_objective(
+    toys: Toys, starts: dict[str, str], start: str, name: str, changes: dict[str, Any],
+    left: str, new: str,
+) -> None:  # fmt: skip
+    theirs = read_checkpoint(starts[start]).weights
+    model = small_model(name, toys, warm_start=starts[start], **changes)
+    found = model.warm_start
+    assert found is not None
+    own = model.trained_state_dict()
+    assert found.left == sorted(weight for weight in theirs if weight.startswith(left))
+    assert found.new == sorted(weight for weight in own if weight.startswith(new))
+    assert found.taken == sorted(theirs.keys() & own.keys())
+    for weight in found.taken:
+        assert own[weight].equal(theirs[weight])
+
+
 def test_a_saved_model_needs_its_start_no_more(
     toys: Toys, starts: dict[str, str], tmp_path: Path
 ) -> None:
@@ -78,6 +102,10 @@ def test_a_saved_model_needs_its_start_no_more(
     [
         ("nothing", "bert_fused", {}, "There is no checkpoint 'nothing'"),
         ("abnet_enc_ar", "bert_fused", {}, "`warm_start` must be the checkpoint of a Transformer "),
+        ("mask_predict", "abnet", {}, "must be the checkpoint of an AB-Net with adapters on both"),
+        ("abnet_ctc", "abnet", {}, "`spread_source` must be True as in the checkpoint"),
+        ("abnet", "abnet", {"decoder_adapter_norm": "post"}, "`decoder_adapter_norm` must be 'pre"),
+        ("abnet", "abnet", {"train": "all"}, "`train` must be 'adapters' as in the checkpoint"),
         (
             "transformer_base",
             "bert_fused",
@@ -105,6 +133,12 @@ def test_another_vocabulary_is_refused(toys: Toys, starts: dict[str, str]) -> No
     swapped = toys._replace(german=toys.english, english=toys.german)
     with pytest.raises(AbNetError, match=r"with the vocabulary of the source BERT .* other pieces"):
         small_model("bert_fused", swapped, warm_start=starts["transformer_base"])
+
+
+def test_adapters_of_other_berts_are_refused(toys: Toys, starts: dict[str, str]) -> None:
+    swapped = toys._replace(german=toys.english, english=toys.german)
+    with pytest.raises(AbNetError, match="of the source BERT must be what the checkpoint was"):
+        small_model("abnet", swapped, warm_start=starts["abnet"])
 
 
 def test_a_checkpoint_that_lacks_a_weight_is_refused(

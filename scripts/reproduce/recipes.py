@@ -19,6 +19,7 @@ FAIRSEQ = ("transformer", "cmlm")  # fairseq's own
 ARCHITECTURES = {  # of ours, in the plugin
     "abnet": "abnet",
     "abnet_minilm": "abnet",
+    "abnet_after_ctc": "abnet",
     "abnet_top_half": "abnet",
     "abnet_no_decoder_adapters": "abnet",
     "abnet_fb": "abnet_fb",
@@ -193,6 +194,8 @@ class Multi30k:
             options += ("--encoder-adapter-layers", half, "--decoder-adapter-layers", half)
         if system == "abnet_no_decoder_adapters":
             options += ("--decoder-adapter-layers", "0")
+        if system == "abnet_after_ctc":
+            options += ("--spread-source",)
         start = start_of(system)
         if start is not None:
             options += ("--warm-start", str(self.run(start, direction, seed) / AVERAGED))
@@ -261,6 +264,8 @@ def objective_of(system: str) -> str:
 
 def start_of(system: str) -> str | None:
     """The system whose trained weights one of ours takes over."""
+    if system == "abnet_after_ctc":
+        return "abnet_ctc"
     return SYSTEM_TABLE[ARCHITECTURES[system]].starts_from if is_ours(system) else None
 
 
