@@ -64,7 +64,7 @@ class Size:
 
 KEPT_DECODING = {
     "conditional_masked_lm": words("--iter-decode-force-max-iter --iter-decode-ban-repeats"),
-    "ctc": words("--ctc-blank-penalty 2"),
+    "ctc": words("--ctc-blank-penalty 1.5"),
 }
 
 SIZES = {

@@ -65,7 +65,7 @@ POINTS = [
         for penalty in (0, 1, 1.5, 2, 2.5)
     ),
     Point("abnet_ctc", "beam 8, penalty 1.5", "--ctc-blank-penalty 1.5 --ctc-beam 8"),
-    Point("abnet_ctc", "int8, penalty 2", "--ctc-blank-penalty 2 --iter-decode-dtype int8"),
+    Point("abnet_ctc", "int8, penalty 1.5", "--ctc-blank-penalty 1.5 --iter-decode-dtype int8"),
 ]
 
 

@@ -122,7 +122,7 @@ def test_decodings_of_a_search_are_the_papers(
 ) -> None:
     found = parse(work.generate("abnet_ctc", "de-en", 1).command, monkeypatch)
     plain = parse(work.generate("abnet_ctc", "de-en", 1, Variant("v")).command, monkeypatch)
-    assert (found.ctc_blank_penalty, plain.ctc_blank_penalty) == (2.0, 0.0)
+    assert (found.ctc_blank_penalty, plain.ctc_blank_penalty) == (1.5, 0.0)
     plain = parse(work.generate("abnet", "de-en", 1, Variant("v")).command, monkeypatch)
     assert plain.iter_decode_patience == 1
     assert not plain.iter_decode_ban_repeats
