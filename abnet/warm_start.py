@@ -43,8 +43,7 @@ SHAPE_OF_ADAPTERS = (
     "keep_cls",
 )
 OF_AN_OBJECTIVE = ("encoder.length.", "decoder.blank.")
-"""How the weights begin that an objective has alone: the table of lengths, CTC's blank."""
-
+"""How the names begin of weights that one objective has alone: table of lengths, CTC's blank."""
 
 TRANSFORMER = ("transformer", "transformer")
 ADAPTERS = ("bert", "bert")

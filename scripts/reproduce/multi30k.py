@@ -33,7 +33,7 @@ from scripts.reproduce.recipes import (
     objective_of,
     start_of,
 )
-from scripts.reproduce.sizes import SIZES
+from scripts.reproduce.sizes import KEPT_DECODING, SIZES
 from scripts.reproduce.steps import Runner, Step, say
 
 SCRIPT = "scripts/reproduce/multi30k.sh"
@@ -159,8 +159,8 @@ def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) ->
         return {**found, **own}
     found |= quality.describe_pretraining(work.berts(system, direction))
     objective = objective_of(system)
-    if objective in work.size.kept_decoding:
-        found["decoding_options"] = " ".join(work.size.kept_decoding[objective])
+    if objective in KEPT_DECODING:
+        found["decoding_options"] = " ".join(KEPT_DECODING[objective])
     by_objective = {
         "autoregressive": {"beam": BEAM},
         "conditional_masked_lm": IN_PASSES,

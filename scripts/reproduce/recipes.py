@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from abnet.systems import SYSTEMS as SYSTEM_TABLE
-from scripts.reproduce.sizes import Size
+from scripts.reproduce.sizes import KEPT_DECODING, Size
 from scripts.reproduce.steps import Step, StepError
 
 ROOT = Path(__file__).parents[2]
@@ -242,7 +242,7 @@ class Multi30k:
     def _decoding(self, system: str, is_searched: bool) -> list[str]:
         """How a system of ours decodes; `is_searched` with what was found to help."""
         objective = objective_of(system)
-        kept = self.size.kept_decoding.get(objective, ()) if is_searched else ()
+        kept = KEPT_DECODING.get(objective, ()) if is_searched else ()
         if objective == "autoregressive":
             return ["--beam", str(BEAM)]
         if objective == "ctc":

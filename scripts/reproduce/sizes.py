@@ -34,7 +34,6 @@ class Size:
         cmlm: of `fairseq-train`, for the CMLM.
         kept: for a system, options of `fairseq-train` that the search has found to help.
         decoding: of `fairseq-generate`.
-        kept_decoding: of `fairseq-generate`, by the objective of a system of ours, found to help.
         search: of `fairseq-train`, for the shorter trainings of the search for a recipe.
         jobs: trainings at a time.
         on_gpu: whether a GPU is used.
@@ -50,7 +49,6 @@ class Size:
     cmlm: tuple[str, ...]
     kept: Mapping[str, tuple[str, ...]]
     decoding: tuple[str, ...]
-    kept_decoding: Mapping[str, tuple[str, ...]]
     search: tuple[str, ...]
     jobs: int
     on_gpu: bool
@@ -66,6 +64,7 @@ KEPT_DECODING = {
     "conditional_masked_lm": words("--iter-decode-force-max-iter --iter-decode-ban-repeats"),
     "ctc": words("--ctc-blank-penalty 1.5"),
 }
+"""By the objective of a system of ours, options of `fairseq-generate` that were found to help."""
 
 SIZES = {
     "cpu": Size(
@@ -103,7 +102,6 @@ SIZES = {
         ),
         kept={"abnet": words("--decoder-adapter-ffn-dim 768 --length-loss-weight 0.1")},
         decoding=words("--max-tokens 2000"),
-        kept_decoding=KEPT_DECODING,
         search=words(
             "--warmup-updates 70 --total-num-update 700 --max-update 700 --save-interval-updates 0"
         ),
@@ -140,7 +138,6 @@ SIZES = {
         cmlm=words("--dropout 0.3 --lr 2e-3"),
         kept={"abnet": words("--decoder-adapter-ffn-dim 128 --length-loss-weight 0.1")},
         decoding=words("--max-tokens 8000 --fp16"),
-        kept_decoding=KEPT_DECODING,
         search=words(
             "--warmup-updates 250 --total-num-update 2500 --max-update 2500 "
             "--save-interval-updates 0"
@@ -178,7 +175,6 @@ SIZES = {
         cmlm=words("--dropout 0.1"),
         kept={"abnet": words("--decoder-adapter-ffn-dim 16")},
         decoding=words("--max-tokens 2000"),
-        kept_decoding=KEPT_DECODING,
         search=words("--total-num-update 2 --max-update 2 --save-interval-updates 0"),
         jobs=2,
         on_gpu=False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,10 +14,10 @@ import torch
 
 from benchmarks import quality, records
 from scripts.reproduce.common import common_runner, joiner, run_and_show
-from scripts.reproduce.latency import Timed, measure, ratio, spread
-from scripts.reproduce.recipes import AVERAGED, BEAM, DIRECTIONS, ROOT, Multi30k, Variant, is_ours
+from scripts.reproduce.recipes import AVERAGED, BEAM, ROOT, Multi30k, Variant, is_ours
 from scripts.reproduce.sizes import SIZES, words
 from scripts.reproduce.steps import Step, StepError, say
+from scripts.reproduce.timing import Timed, add_options, command_of, measure, spread, timing
 
 SCRIPT = "scripts/reproduce/tradeoff.sh"
 SPLIT = "valid"
@@ -76,15 +75,8 @@ def build_parser() -> argparse.ArgumentParser:
         "one sentence at a time, in turn, write benchmarks/results/tradeoff-*.json and renew "
         "docs/speed.md. Systems that scripts/reproduce/multi30k.sh has not trained are left out.",
     )
-    parser.add_argument("--size", choices=SIZES, default="cpu", help="default: %(default)s")
-    parser.add_argument("--direction", choices=DIRECTIONS, default="de-en")
-    parser.add_argument("--seed", type=int, default=1, help="of the training; default 1")
-    parser.add_argument("--sentences", type=int, default=30, help="timed; default: %(default)s")
-    parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
-    parser.add_argument("--threads", type=int, default=1, help="of a CPU; default: %(default)s")
+    add_options(parser)
     parser.add_argument("--jobs", type=int, help="decodings at a time (default: the size's)")
-    parser.add_argument("--out", type=Path, help="default: checkpoints/multi30k-SIZE")
-    parser.add_argument("--results", type=Path, help="default: benchmarks/results")
     parser.add_argument("--document", type=Path, help="default: docs/speed.md")
     return parser
 
@@ -135,18 +127,10 @@ def run_all(work: Multi30k, args: argparse.Namespace, results: Path) -> None:
             "options": point.options,
             **scores,
             "compared_with": f"{COMPARED_WITH.system} {COMPARED_WITH.label}",
-            "ratio": round(ratio(own, other), 4),
-            "batch": 1,
-            "sentences": len(chosen),
-            "rounds": args.rounds,
-            "threads": args.threads,
-            "device": records.device_name() if work.size.on_gpu else records.processor_name(),
-            "command": f"{SCRIPT} --size {args.size} --direction {args.direction} "
-            f"--sentences {args.sentences} --rounds {args.rounds} --threads {args.threads}",
+            **timing(args, len(chosen), own, other),
+            "command": command_of(SCRIPT, args),
             **records.stamps(),
         }
-        if work.size.on_gpu:
-            found["seconds"] = statistics.median(own) / len(chosen)
         file = f"tradeoff-{args.size}-{args.direction}-{name(point)}.json"
         records.write(found, results / file)
         say(f"{point.system} {point.label}: BLEU {found['bleu']}, time {found['ratio']}")

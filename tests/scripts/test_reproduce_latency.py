@@ -6,26 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from scripts.reproduce import latency
+from scripts.reproduce import latency, timing
 
 
 def test_sentences_are_quantiles_of_the_lengths(tmp_path: Path) -> None:
     source = tmp_path / "test.de"
     lengths = [9, 1, 7, 3, 5, 2, 8, 4, 6, 10]
     source.write_text("".join("x" * length + "\n" for length in lengths))
-    chosen = [lengths[place] for place in latency.spread(source, 5)]
+    chosen = [lengths[place] for place in timing.spread(source, 5)]
     assert chosen == [2, 4, 6, 8, 10]
-    assert sorted(latency.spread(source, 99)) == list(range(10))
+    assert sorted(timing.spread(source, 99)) == list(range(10))
 
 
 def test_a_ratio_is_the_median_of_the_rounds() -> None:
-    assert latency.ratio([1.0, 9.0, 3.0], [2.0, 3.0, 4.0]) == 0.75
+    assert timing.ratio([1.0, 9.0, 3.0], [2.0, 3.0, 4.0]) == 0.75
 
 
 def test_systems_take_turns_after_a_round_that_does_not_count() -> None:
     called = []
 
-    class Fake(latency.Timed):
+    class Fake(timing.Timed):
         def __init__(self, name: str) -> None:
             self.name = name
 
@@ -33,7 +33,7 @@ def test_systems_take_turns_after_a_round_that_does_not_count() -> None:
             called.append(self.name)
             return []
 
-    found = latency.measure({name: Fake(name) for name in "abc"}, 2)
+    found = timing.measure({name: Fake(name) for name in "abc"}, 2)
     assert "".join(called) == "abc" + "abc" + "bca"
     assert {name: len(seconds) for name, seconds in found.items()} == {"a": 2, "b": 2, "c": 2}
 

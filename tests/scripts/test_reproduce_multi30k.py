@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from abnet.errors import AbNetError
+from abnet.tokenizer import Tokenizer
 from benchmarks import quality
-from scripts.reproduce import average_fairseq, latency, multi30k, tradeoff
+from scripts.reproduce import average_fairseq, latency, multi30k, timing, tradeoff
 from scripts.reproduce.tradeoff import Point
 
 SUBJECTS = [("der Mann", "the man"), ("eine Frau", "a woman"), ("ein Hund", "a dog")]
@@ -96,6 +97,12 @@ def test_the_whole_road(
     assert "| AB-Net | 2 passes, int8 (`--iter-decode-max-iter 2 " in lines[5]
     record = json.loads((results / "tradeoff-tiny-de-en-abnet-2-passes-int8.json").read_text())
     assert (record["split"], record["sentences"]) == ("valid", 2)
+    point = out / "de-en" / "abnet" / "1" / "tradeoff" / tradeoff.name(int8)
+    command = json.loads((point / "generate.done").read_text())["command"]
+    (sample,) = timing.Timed(command[1:], [3]).samples
+    raw = (out / "data-de-en" / "raw" / "valid.en").read_text().splitlines()
+    pieces = Tokenizer.from_pretrained(str(out / "bert-en")).encode(raw[3])
+    assert sample["target"][0, : len(pieces)].tolist() == pieces
 
 
 def test_missing_text_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
