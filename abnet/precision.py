@@ -75,6 +75,12 @@ class Int8Linear(nn.Module):
         self.zero = torch.zeros(self.out_features, dtype=torch.long)
         self.bias = None if bias is None else bias.detach().float()
 
+    @property
+    def weight_bytes(self) -> int:
+        """Of the weights with their scales, zeros and biases."""
+        beside = 4 + 8 + (0 if self.bias is None else 4)
+        return self.out_features * (self.in_features + beside)
+
     def forward(self, states: Tensor) -> Tensor:
         """(..., in_features) to (..., out_features)."""
         flat = states.reshape(-1, self.in_features)
@@ -83,11 +89,23 @@ class Int8Linear(nn.Module):
         step = max(most - least, 1e-12) / 127
         zero = round(-least / step)
         rounded = torch.add(zero + 0.5, flat, alpha=1 / step).to(torch.uint8)
+        return self.multiply(rounded, step, zero).view(*states.shape[:-1], self.out_features)
+
+    def multiply(self, rounded: Tensor, step: float, zero: int) -> Tensor:
+        """The product alone, with the bias: `step * (rounded - zero)` are the states.
+
+        Args:
+            rounded: (rows, in_features) of torch.uint8.
+            step, zero: of all of them.
+
+        Returns:
+            (rows, out_features) of torch.float32.
+        """
         output: Tensor = torch.ops.onednn.qlinear_pointwise(
             rounded, step, zero, self.packed, self.scale, self.zero, self.bias,
             1.0, 0, torch.float32, "none", [], "",
         )  # fmt: skip
-        return output.view(*states.shape[:-1], self.out_features)
+        return output
 
 
 def _quantize(model: nn.Module) -> None:

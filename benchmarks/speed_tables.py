@@ -24,14 +24,16 @@ def speed_table(records: Sequence[Row], dataset: str) -> str:
     """Ratios to fairseq's Transformer with beam 5, and to the same in CTranslate2, fastest first.
 
     Latencies are compared where systems have the same batch, sentences a second where each has the
-    largest that fits. Absolute times are those of GPUs only.
+    largest that fits. fairseq has as many threads as the row, CTranslate2 the number that suits it
+    best. Absolute times are those of GPUs only.
     """
     rows = [r for r in records if r["kind"] == "speed" and r["input"] == dataset]
     if not rows:
         return f"No speed on {dataset} yet.\n"
     sides: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        sides[_side(row)].append(row)
+        for side in (_side(row), _any_threads(row)):
+            sides[side].append(row)
     rows.sort(key=lambda row: (*_order(row), -row["sentences_per_s"]))
     columns: dict[str, Callable[[Row], str]] = {
         "device": lambda row: str(row["device"]),
@@ -45,7 +47,7 @@ def speed_table(records: Sequence[Row], dataset: str) -> str:
             row, _peer(sides[_side(row)], "fairseq")
         ),
         "times CTranslate2's, beam 5": lambda row: _ratio(
-            row, _peer(sides[_side(row)], "ctranslate2")
+            row, _peer(sides[_any_threads(row)], "ctranslate2")
         ),
         "share of the floor's speed, %": lambda row: _number(row, "floor_share", 100, ".0f"),
         "passes": lambda row: f"{row['passes']:.1f}",
@@ -84,8 +86,13 @@ def tradeoff_table(records: Sequence[Row], dataset: str) -> str:
 
 def _side(row: Row) -> tuple[Any, ...]:
     """What rows must share to be compared."""
+    return (*_any_threads(row), row["threads"])
+
+
+def _any_threads(row: Row) -> tuple[Any, ...]:
+    """The same, whatever the threads."""
     batch = "largest" if row["largest"] else row["batch"]
-    return row["run"], row["device"], row["size"], row["threads"], batch
+    return row["run"], row["device"], row["size"], batch
 
 
 def _order(row: Row) -> tuple[Any, ...]:

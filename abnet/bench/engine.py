@@ -11,6 +11,7 @@ from torch import nn
 
 from abnet.bench.sizes import Size
 from abnet.bench.work import Product
+from abnet.precision import Int8Linear
 from abnet.tokenizer import Tokenizer
 
 Made = TypeVar("Made")
@@ -129,9 +130,10 @@ def forced_lengths(length: int, beam: int) -> list[int]:
 
 
 def module_bytes(module: nn.Module) -> int:
-    """Of all weights and buffers."""
+    """Of all weights and buffers, and of what 8-bit layers hold instead."""
     values = [*module.parameters(), *module.buffers()]
-    return sum(value.numel() * value.element_size() for value in values)
+    packed = [part.weight_bytes for part in module.modules() if isinstance(part, Int8Linear)]
+    return sum(value.numel() * value.element_size() for value in values) + sum(packed)
 
 
 def release_torch(device: torch.device) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -26,48 +27,55 @@ from abnet.encoder import Encoder, EncoderOutput
 from abnet.length import LengthBeam
 from abnet.mask_predict import DecodingOptions, mask_predict
 from abnet.model import AbNet
+from abnet.precision import set_precision
 from abnet.tokenizer import Tokenizer
 from abnet.translator import Translator
 
 ParallelOptions = DecodingOptions | CtcOptions
+PRUNE_AFTER = 2  # passes
 
 
 def rows(device: torch.device, checkpoint: str | None = None) -> list[Row]:
     """Our rows on a device. A new way of decoding is a new line of the table below.
 
     Args:
-        device: GPUs also get half precision.
+        device: GPUs also get half precision, CPUs 8-bit weights.
         checkpoint: of an AB-Net, instead of random weights; then there is no AB-Net-Enc.
     """
-    table: list[tuple[str, int, ParallelOptions, str]] = [  # system, passes, how, in words
-        *(("abnet", passes, *_mask_predict(passes)) for passes in (1, 4, 10)),
-        ("abnet_enc", 10, *_mask_predict(10)),
-        ("abnet_ctc", 1, CtcOptions(), "1 pass, best path"),
+    table: list[tuple[str, str, ParallelOptions, str]] = [  # name, system, how, in words
+        *((f"abnet-{passes}", "abnet", *_mask_predict(passes)) for passes in (1, 4, 10)),
+        *((f"abnet-{passes}-pruned", "abnet", *_pruned(passes)) for passes in (4, 10)),
+        ("abnet_enc-10", "abnet_enc", *_mask_predict(10)),
+        ("abnet_ctc-1", "abnet_ctc", CtcOptions(), "1 pass, best path"),
     ]
-    precisions = ["float32"] if device.type == "cpu" else ["bfloat16", "float32"]
-    found = []
-    for precision in precisions:
-        for system, passes, options, decoding in table:
-            if checkpoint is not None and system != "abnet":
-                continue
-            found.append(
-                Row(
-                    name=f"{system}-{passes}-{precision}",
-                    system=system,
-                    peer=False,
-                    engine="abnet",
-                    decoding=decoding,
-                    precision=precision,
-                    build=partial(_build, system=system, precision=precision, options=options),
-                )
-            )
-    return found
+    precisions = ["float32", "int8"] if device.type == "cpu" else ["bfloat16", "float32"]
+    return [
+        Row(
+            name=f"{name}-{precision}",
+            system=system,
+            peer=False,
+            engine="abnet",
+            decoding=decoding,
+            precision=precision,
+            build=partial(_build, system=system, precision=precision, options=options),
+        )
+        for precision in precisions
+        for name, system, options, decoding in table
+        if checkpoint is None or system == "abnet"
+    ]
 
 
 def _mask_predict(passes: int) -> tuple[DecodingOptions, str]:
     """All passes of the paper's decoding."""
     options = DecodingOptions(iterations=passes, length_beam=4, force_max_iterations=True)
     return options, f"{passes} pass{'es' if passes > 1 else ''}, length beam 4"
+
+
+def _pruned(passes: int) -> tuple[DecodingOptions, str]:
+    """The same, but the best length of a sentence goes on alone; it may change the output."""
+    options, words = _mask_predict(passes)
+    options = replace(options, prune_after=PRUNE_AFTER, prune_keep=1)
+    return options, f"{words}, of which 1 after pass {PRUNE_AFTER}"
 
 
 def _build(
@@ -102,7 +110,11 @@ def _make_model(materials: Materials, system: str, precision: str) -> AbNet:
             transformer_heads=size.transformer.heads,
         )
         model = AbNet.from_pretrained(config)
-    return model.eval().to(materials.device, getattr(torch, precision))
+    model = model.eval().to(materials.device)
+    if precision == "int8":
+        set_precision(model, precision)
+        return model
+    return model.to(getattr(torch, precision))
 
 
 class Shape(NamedTuple):

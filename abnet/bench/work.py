@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from torch import nn
 
+from abnet.precision import Int8Linear
+
 Linear = tuple[int, int]  # width in, width out
 
 
@@ -143,7 +145,7 @@ def linears(module: nn.Module, keep: Callable[[str], bool] = lambda name: True) 
     return [
         (part.in_features, part.out_features)
         for name, part in module.named_modules()
-        if isinstance(part, nn.Linear) and keep(name)
+        if isinstance(part, nn.Linear | Int8Linear) and keep(name)
     ]
 
 

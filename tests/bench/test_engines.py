@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
+from torch import nn
 
 from abnet.bench import ctranslate, huggingface, ours
 from abnet.bench.engine import Materials, forced_lengths
+from abnet.bench.materials import make_tokenizers
+from abnet.bench.sizes import SIZES
 from abnet.errors import AbNetError
+from abnet.precision import SMALLEST
 from tests.bench.making import LINES
-from tests.tiny import GERMAN
+from tests.tiny import ENGLISH, GERMAN
 
 
 def test_the_candidates_are_around_the_reference() -> None:
@@ -18,21 +25,56 @@ def test_the_candidates_are_around_the_reference() -> None:
     assert forced_lengths(1, 4) == [1, 1, 1, 2]
 
 
+PASSES = {
+    "abnet-1": 1,
+    "abnet-4": 4,
+    "abnet-10": 10,
+    "abnet-4-pruned": 4,
+    "abnet-10-pruned": 10,
+    "abnet_enc-10": 10,
+    "abnet_ctc-1": 1,
+}
+"""Our rows, without their precisions."""
+
+
 def test_our_rows_share_a_model_and_do_all_their_passes(
     materials: Materials, cpu: torch.device
 ) -> None:
     rows = ours.rows(cpu)
-    names = ("abnet-1", "abnet-4", "abnet-10", "abnet_enc-10", "abnet_ctc-1")
-    assert [row.name for row in rows] == [f"{name}-float32" for name in names]
-    engines = [row.build(materials) for row in rows]
+    assert [row.name for row in rows] == [
+        f"{name}-{precision}" for precision in ("float32", "int8") for name in PASSES
+    ]
+    engines = [row.build(materials) for row in rows[: len(PASSES)]]
     assert engines[0].model is engines[2].model  # type: ignore[attr-defined]
-    for engine, name, passes in zip(engines, names, (1, 4, 10, 10, 1), strict=True):
+    for engine, (name, passes) in zip(engines, PASSES.items(), strict=True):
         output = engine.decode(engine.encode(LINES), 9)
         assert output.passes == passes
         assert set(output.lengths) <= {7, 8, 9, 10} or name == "abnet_ctc-1"
         texts = engine.join(output)
         assert len(texts) == len(LINES)
         assert all("[" not in text.replace("[unused", "") for text in texts)
+
+
+def test_int8_rows_do_the_same_work_with_smaller_weights(tmp_path: Path, cpu: torch.device) -> None:
+    bert = replace(SIZES["tiny"].bert, hidden=SMALLEST, ffn=2 * SMALLEST)
+    wide = replace(SIZES["tiny"], bert=bert, adapter_dim=SMALLEST)
+    tokenizers = make_tokenizers(wide, GERMAN, ENGLISH, tmp_path)
+    engines = {
+        row.name: row.build(Materials(wide, tokenizers, cpu, str(tmp_path)))
+        for row in ours.rows(cpu)
+        if row.name in ("abnet-4-float32", "abnet-4-int8")
+    }
+    exact, rounded = engines["abnet-4-float32"], engines["abnet-4-int8"]
+    encoded = exact.encode(LINES)
+    assert rounded.work(encoded, 9) == exact.work(encoded, 9)
+
+    linear = [m for m in exact.model.modules() if isinstance(m, nn.Linear)]  # type: ignore[attr-defined]
+    assert min(min(layer.weight.shape) for layer in linear) >= SMALLEST
+    saved = sum(3 * m.weight.numel() for m in linear)  # of 4 bytes
+    scales = sum(12 * m.out_features for m in linear)  # and zeros
+    head = exact.model.decoder.lm_head.decoder  # type: ignore[attr-defined]
+    kept = 4 * (head.weight.numel() + head.bias.numel())  # others hold them, too
+    assert rounded.weight_bytes == exact.weight_bytes - saved + scales + kept
 
 
 def test_the_given_lengths_are_those_decoded(materials: Materials, cpu: torch.device) -> None:
@@ -47,7 +89,9 @@ def test_the_given_lengths_are_those_decoded(materials: Materials, cpu: torch.de
 
 def test_gpus_get_half_precision(materials: Materials) -> None:
     rows = ours.rows(torch.device("cuda"))
-    assert [row.dtype for row in rows] == [torch.bfloat16] * 5 + [torch.float32] * 5
+    assert [row.dtype for row in rows] == [torch.bfloat16] * len(PASSES) + [torch.float32] * len(
+        PASSES
+    )
     engine = rows[1].build(materials)  # bfloat16 works on a CPU as well
     assert set(engine.decode(engine.encode(LINES), 9).lengths) <= {7, 8, 9, 10}
 

@@ -50,7 +50,9 @@ def test_equal_products_are_gathered_and_only_weights_are_read() -> None:
     assert weights_read(products) == 2 * 3 * 5
 
 
-@pytest.mark.parametrize("name", ["abnet_ctc-1", "abnet-1", "abnet-4", "abnet_enc-10"])
+@pytest.mark.parametrize(
+    "name", ["abnet_ctc-1", "abnet-1", "abnet-4", "abnet-4-pruned", "abnet_enc-10"]
+)
 def test_ours_is_torchs_count(name: str, materials: Materials, cpu: torch.device) -> None:
     (row,) = (row for row in ours.rows(cpu) if row.name == f"{name}-float32")
     engine = row.build(materials)

@@ -30,7 +30,7 @@ def test_all_inputs_and_systems_in_one_call(
     assert bench.main(given) == 0
     found = records.read_all(results)
     assert {record["input"] for record in found} == {"newstest2013", "multi30k"}
-    assert len(found) == 2 * 5
+    assert len(found) == 2 * 6
     assert {record["engine"] for record in found} == {"abnet", "fairseq", "ctranslate2"}
     assert all("ctranslate2" in record["versions"] for record in found)
     assert found[0]["command"].startswith("scripts/bench.sh DIR/")

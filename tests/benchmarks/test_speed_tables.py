@@ -44,7 +44,7 @@ def test_ratios_are_to_peers_of_the_same_run_batch_and_threads() -> None:
     (ours,) = (row for row in table if row[4] == "AB-Net (abnet)" and row[2] == "1")
     assert ours[7:] == ["4.00", "0.40", "26", "10.0", "12", "1.20"]
     (alone,) = (row for row in table if row[2] == "2")
-    assert alone[7:9] == ["-", "-"]
+    assert alone[7:9] == ["-", "0.50"]  # CTranslate2 as fast as it gets
     run = [row[4] + row[6] for row in table if row[2] == "1"][1:]
     assert run == [  # the fastest first
         "Transformer (ctranslate2)int8",
