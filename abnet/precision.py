@@ -66,7 +66,7 @@ class Int8Linear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        weight = weight.detach().float()
+        weight = weight.detach().float().contiguous()  # packing knows no strides
         scale = weight.abs().amax(dim=1).clamp(min=1e-12) / 127
         rounded = (weight / scale[:, None]).round().to(torch.int8)
         self.out_features, self.in_features = weight.shape
@@ -88,8 +88,9 @@ class Int8Linear(nn.Module):
         least, most = min(least, 0.0), max(most, 0.0)
         step = max(most - least, 1e-12) / 127
         zero = round(-least / step)
-        rounded = torch.add(zero + 0.5, flat, alpha=1 / step).to(torch.uint8)
-        return self.multiply(rounded, step, zero).view(*states.shape[:-1], self.out_features)
+        rounded = torch.add(zero + 0.5, flat, alpha=1 / step).to(torch.int8)  # uint8 is slower
+        output = self.multiply(rounded.view(torch.uint8), step, zero)
+        return output.view(*states.shape[:-1], self.out_features)
 
     def multiply(self, rounded: Tensor, step: float, zero: int) -> Tensor:
         """The product alone, with the bias: `step * (rounded - zero)` are the states.

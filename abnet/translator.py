@@ -14,6 +14,7 @@ from abnet.decoding import Options, decode, options_for
 from abnet.ensemble import Ensemble, load_system
 from abnet.errors import AbNetError
 from abnet.hypothesis import Hypothesis
+from abnet.layout import store_by_columns
 from abnet.model import AbNet
 from abnet.precision import set_precision
 from abnet.reranking import Reranker
@@ -101,11 +102,13 @@ class Translator:
         self.device = usable_device(device)
         self.model: AbNet | Ensemble = model.eval().to(self.device)
         self.reranker = reranker
+        systems = [self.model]
         if reranker is not None:
             reranker.check(model)
-            reranker.model.eval().to(self.device)
-            set_precision(reranker.model, dtype)
-        set_precision(self.model, dtype)
+            systems.append(reranker.model.eval().to(self.device))
+        for system in systems:
+            set_precision(system, dtype)
+            store_by_columns(system)
         if compile:
             compile_decoder(self.model)
 

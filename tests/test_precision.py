@@ -30,6 +30,12 @@ def test_a_rounded_layer_is_close(bias: bool) -> None:
         torch.testing.assert_close(largest, torch.full((1, 8), 480.0), rtol=1e-3, atol=0)
 
 
+def test_weights_may_lie_by_columns() -> None:
+    weight, states = torch.randn(64, 96), torch.randn(5, 96)
+    columns = weight.t().contiguous().t()
+    assert Int8Linear(columns, None)(states).equal(Int8Linear(weight, None)(states))
+
+
 def test_zeros_stay_zero() -> None:
     linear = nn.Linear(16, 8)
     rounded = Int8Linear(linear.weight, linear.bias)

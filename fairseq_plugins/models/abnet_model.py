@@ -19,6 +19,7 @@ from abnet.checkpoint import FAIRSEQ_IDENTITY, FAIRSEQ_PREFIX
 from abnet.config import AbNetConfig, field_help
 from abnet.errors import AbNetError
 from abnet.identity import check_identities, identities_from_json, identities_to_json
+from abnet.layout import store_by_columns
 from abnet.model import AbNet, AbNetOutput
 from abnet.systems import PRESETS
 from fairseq_plugins.bert_rate import mark_berts
@@ -91,6 +92,11 @@ class AbNetModel(BaseFairseqModel):
     def set_num_updates(self, num_updates: int) -> None:
         """Called before each update."""
         self.num_updates = num_updates
+
+    def prepare_for_inference_(self, cfg: DictConfig) -> None:
+        """Called by `fairseq-generate` and `fairseq-interactive` before they decode."""
+        super().prepare_for_inference_(cfg)
+        store_by_columns(self.abnet)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Trained weights, and the identity of both BERTs as the bytes of a JSON text."""
