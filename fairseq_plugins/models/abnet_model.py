@@ -19,7 +19,6 @@ from abnet.checkpoint import FAIRSEQ_IDENTITY, FAIRSEQ_PREFIX
 from abnet.config import AbNetConfig, field_help
 from abnet.errors import AbNetError
 from abnet.identity import check_identities, identities_from_json, identities_to_json
-from abnet.layout import store_by_columns
 from abnet.model import AbNet, AbNetOutput
 from abnet.systems import PRESETS
 from fairseq_plugins.bert_rate import mark_berts
@@ -56,6 +55,7 @@ class AbNetModel(BaseFairseqModel):
     Attributes:
         abnet: the model.
         num_updates: how many updates it has seen, for the masks.
+        decodes_only: whether it will not be trained on.
     """
 
     def __init__(self, abnet: AbNet) -> None:
@@ -63,6 +63,7 @@ class AbNetModel(BaseFairseqModel):
         self.abnet = abnet
         mark_berts(abnet)
         self.num_updates = 0
+        self.decodes_only = False
 
     @classmethod
     def build_model(cls, cfg: DictConfig | Namespace, task: Any) -> AbNetModel:
@@ -96,7 +97,7 @@ class AbNetModel(BaseFairseqModel):
     def prepare_for_inference_(self, cfg: DictConfig) -> None:
         """Called by `fairseq-generate` and `fairseq-interactive` before they decode."""
         super().prepare_for_inference_(cfg)
-        store_by_columns(self.abnet)
+        self.decodes_only = True
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Trained weights, and the identity of both BERTs as the bytes of a JSON text."""

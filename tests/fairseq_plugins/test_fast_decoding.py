@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,22 @@ def test_a_compiled_decoder(
     wanted = expected(corpus, trained, DecodingOptions(length_beam=3))
     assert {row: found[row] for row in wanted} == wanted
     assert len(compiled) == 1
+
+
+def test_matrices_lie_by_columns_unless_they_train(
+    corpus: Corpus,
+    trained: Trained,
+    tiny_berts: TinyBerts,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stored: list[object] = []
+    task = import_module("fairseq_plugins.tasks.translation_abnet")
+    monkeypatch.setattr(task, "store_by_columns", stored.append)
+    train(corpus.data_bin, tmp_path, tiny_berts, "--max-update", 1, "--eval-bleu")
+    assert not stored
+    generate(corpus, trained)
+    assert [type(system).__name__ for system in stored] == ["AbNet"]
 
 
 def test_what_cannot_be(
