@@ -80,19 +80,23 @@ def plot_decoding(records: Iterable[dict[str, Any]]) -> Figure:
 def plot_convergence(records: Iterable[dict[str, Any]]) -> Figure:
     """The nll of masked words by updates: AB-Net beside FB and SC, and without decoder adapters.
 
-    It is drawn of the systems with AB-Net's objective alone, since others' nll is of another task.
+    It is drawn of the systems with AB-Net's objective alone, since others' nll is of another task,
+    and only where AB-Net has something beside it.
     """
-    panels: tuple[dict[str, list[list[float]]], ...] = ({}, {})
+    curves: dict[str, dict[str, list[list[float]]]] = defaultdict(dict)
     for row in records:
         if row["kind"] == "quality" and "curve" in row:
-            for panel, systems in zip(panels, CONVERGENCE, strict=True):
-                if row["system"] in systems:
-                    panel[f"{_name(row)}, {SYSTEMS[row['system']]}"] = row["curve"]
+            curves[_name(row)][row["system"]] = row["curve"]
     figure = Figure(figsize=(9, 3.2), layout="constrained")
-    for axes, panel in zip(figure.subplots(1, 2, sharey=True), panels, strict=True):
-        for name, points in sorted(panel.items()):
-            axes.plot(*zip(*points, strict=True), label=name)
-        _label(axes, "updates", "nll on valid, bits" if panel is panels[0] else "")
+    for axes, systems in zip(figure.subplots(1, 2, sharey=True), CONVERGENCE, strict=True):
+        for name, by_system in sorted(curves.items()):
+            drawn = [system for system in systems if system in by_system]
+            if len(drawn) > 1:
+                for system in drawn:
+                    points = zip(*by_system[system], strict=True)
+                    axes.plot(*points, label=f"{name}, {SYSTEMS[system]}")
+        _label(axes, "updates", "nll on valid, bits" if systems is CONVERGENCE[0] else "")
+        axes.set_visible(bool(axes.get_lines()))
     return figure
 
 

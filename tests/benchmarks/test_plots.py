@@ -72,6 +72,10 @@ def test_convergence_beside_fine_tuning_and_without_decoder_adapters() -> None:
     assert set(drawn(figure, 1)) == {
         "cpu de-en, AB-Net", "cpu de-en, AB-Net without decoder adapters",
     }  # fmt: skip
+    alone = [{**row, "direction": "en-de"} for row in rows[:1]]
+    left, right = plots.plot_convergence(rows[:2] + alone).axes
+    assert len(left.get_lines()) == 2
+    assert not right.get_visible()
 
 
 def test_bleu_by_speed() -> None:
