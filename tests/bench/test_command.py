@@ -33,9 +33,8 @@ def test_our_cells_are_written_as_proper_results(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("abnet.bench.rates.ENOUGH", 1e-5)
-    assert (
-        main([*command, "--batches", "1,2", "--rows", "abnet-1,bert2bert-transformers-beam1"]) == 0
-    )
+    rows = "abnet-1-float32,abnet-10-float32,bert2bert-transformers-beam1"
+    assert main([*command, "--batches", "1,2", "--rows", rows]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("6 results in")
     results = records.read_all(tmp_path / "results")
     assert sorted((r["row"], r["batch"]) for r in results) == [
@@ -63,7 +62,8 @@ def test_a_checkpoint_decides_its_lengths_itself(
     more = ["--checkpoint", str(tmp_path / "own.safetensors"), "--rows", "abnet", "--batches", "8"]
     assert main([*command, *more]) == 0
     results = {result["row"]: result for result in records.read_all(tmp_path / "results")}
-    assert list(results) == ["abnet-1-float32", "abnet-10-float32", "abnet-4-float32"]
+    ways = ("1", "4", "10", "4-pruned", "10-pruned")  # and no system but the checkpoint's
+    assert set(results) == {f"abnet-{way}-{kind}" for way in ways for kind in ("float32", "int8")}
     translator = Translator(tiny_model)
     sides = (translator.source_tokenizer, translator.target_tokenizer)
     (batch,) = Text.of("x", GERMAN, ENGLISH, sides, 56).batches(8, 1)  # that of the run
