@@ -87,7 +87,7 @@ class Int8Linear(nn.Module):
         least, most = (float(one) for one in torch.aminmax(flat))
         least, most = min(least, 0.0), max(most, 0.0)
         step = max(most - least, 1e-12) / 127
-        zero = round(-least / step)
+        zero = int(-least / step)  # rounded up, the largest state could not be held
         rounded = torch.add(zero + 0.5, flat, alpha=1 / step).to(torch.int8)  # uint8 is slower
         output = self.multiply(rounded.view(torch.uint8), step, zero)
         return output.view(*states.shape[:-1], self.out_features)

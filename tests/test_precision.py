@@ -36,6 +36,19 @@ def test_weights_may_lie_by_columns() -> None:
     assert Int8Linear(columns, None)(states).equal(Int8Linear(weight, None)(states))
 
 
+def test_inputs_take_seven_bits_when_the_zero_is_half_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = Int8Linear(torch.ones(4, 40), None)
+    multiply, seen = layer.multiply, []
+
+    def watched(rounded: torch.Tensor, step: float, zero: int) -> torch.Tensor:
+        seen.append((int(rounded.min()), int(rounded.max())))
+        return multiply(rounded, step, zero)
+
+    monkeypatch.setattr(layer, "multiply", watched)
+    layer(torch.tensor([-1.0, 1.0]).repeat(3, 20))
+    assert seen == [(0, 127)]
+
+
 def test_zeros_stay_zero() -> None:
     linear = nn.Linear(16, 8)
     rounded = Int8Linear(linear.weight, linear.bias)

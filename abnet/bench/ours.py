@@ -111,10 +111,8 @@ def _make_model(materials: Materials, system: str, precision: str) -> AbNet:
         )
         model = AbNet.from_pretrained(config)
     model = model.eval().to(materials.device)
-    if precision == "int8":
-        set_precision(model, precision)
-        return model
-    return model.to(getattr(torch, precision))
+    set_precision(model, precision)
+    return model
 
 
 class Shape(NamedTuple):
