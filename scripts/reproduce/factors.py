@@ -41,10 +41,10 @@ class Trial:
     def variant(self, size: Size) -> Variant:
         """The training, as long as a search lets it be."""
         options = (*size.search, *self.options)
-        return Variant(f"search/{self.name}", options, self.without)
+        return Variant(self.name, options, self.without)
 
     def work(self, work: Multi30k) -> Multi30k:
-        """Where it is done: the comparison's own folder unless it needs other BERTs."""
+        """Where it is done: the search's own folder unless it needs other BERTs."""
         if not self.bert:
             return work
         size = replace(work.size, bert=(*work.size.bert, *self.bert))
@@ -60,7 +60,7 @@ def factors(size: Size) -> list[Trial]:
     """Everything that is tried, in the order of the tables.
 
     Args:
-        size: of the comparison; some values are multiples of its own.
+        size: of the search; some values are multiples of its own.
     """
     few, many = pretraining_updates(size)
     dropout = "--bert-dropout 0.1 --adapter-dropout 0.1"
@@ -102,7 +102,7 @@ def factors(size: Size) -> list[Trial]:
         # The one update has a learning rate of zero.
         Trial("pre-training", "pre-training", "none", bert=words("--updates 1")),
         Trial("pre-training", "pre-training", "quarter", bert=words(f"--updates {few}")),
-        Trial("pre-training", "pre-training", "double", bert=words(f"--updates {many}")),
+        Trial("pre-training", "pre-training", "fourfold", bert=words(f"--updates {many}")),
         Trial("masking", "masking", "decoder", bert=words("--masking decoder")),
         Trial("masking", "mask-share", "0.4", bert=words("--mask-share 0.4")),
     ]
@@ -169,9 +169,9 @@ def _tuning(system: str, size: Size) -> list[Trial]:
 
 
 def pretraining_updates(size: Size) -> tuple[int, int]:
-    """A quarter and the double of the recipe's updates of pre-training."""
+    """A quarter and four times the search's updates of pre-training."""
     updates = int(_option(size.bert, "--updates"))
-    return updates // 4, 2 * updates
+    return updates // 4, 4 * updates
 
 
 def _option(options: Sequence[str], name: str) -> str:

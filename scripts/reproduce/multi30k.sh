@@ -5,7 +5,7 @@
 #   scripts/reproduce/multi30k.sh DIR [OPTION...]
 #
 #   scripts/reproduce/multi30k.sh DIR --help    lists the options
-#   scripts/reproduce/multi30k.sh DIR           all of it in three and a half hours on 2 cores
+#   scripts/reproduce/multi30k.sh DIR           all of it in some four and a half hours on 2 cores
 #   scripts/reproduce/multi30k.sh DIR --size gpu --seeds 1,2,3
 #
 # DIR holds train, valid and test2016 (.de, .en), raw, one sentence a line, and, for pre-training,

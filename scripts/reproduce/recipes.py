@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -74,6 +74,11 @@ class Multi30k:
     def at(cls, data: Path, out: Path, size: Size) -> Multi30k:
         """The same for paths that are relative to the working directory."""
         return cls(data.resolve(), out.resolve(), size)
+
+    def searched(self) -> Multi30k:
+        """Where a recipe is searched for: on BERTs that may be pre-trained for less."""
+        size = replace(self.size, bert=(*self.size.bert, *self.size.search_bert))
+        return replace(self, out=self.out / "search", size=size)
 
     def bert(self, language: str) -> Path:
         """The folder of a language's BERT."""

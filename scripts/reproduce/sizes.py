@@ -35,6 +35,7 @@ class Size:
         kept: for a system, options of `fairseq-train` that the search has found to help.
         decoding: of `fairseq-generate`.
         search: of `fairseq-train`, for the shorter trainings of the search for a recipe.
+        search_bert: of `abnet pretrain`, for the BERTs of that search.
         jobs: trainings at a time.
         on_gpu: whether a GPU is used.
     """
@@ -50,6 +51,7 @@ class Size:
     kept: Mapping[str, tuple[str, ...]]
     decoding: tuple[str, ...]
     search: tuple[str, ...]
+    search_bert: tuple[str, ...]
     jobs: int
     on_gpu: bool
 
@@ -70,7 +72,7 @@ SIZES = {
     "cpu": Size(
         bert=words(
             "--layers 4 --hidden 192 --heads 4 --ffn 768 --vocab-size 8000 --max-positions 128 "
-            "--updates 4000 --batch-tokens 1024 --lr 1e-3 --dropout 0"
+            "--updates 16000 --batch-tokens 1024 --lr 1e-3 --dropout 0"
         ),
         minilm_head=words("--updates 1500 --batch-tokens 1024 --lr 1e-3"),
         abnet=words(
@@ -105,6 +107,7 @@ SIZES = {
         search=words(
             "--warmup-updates 70 --total-num-update 700 --max-update 700 --save-interval-updates 0"
         ),
+        search_bert=words("--updates 4000"),
         jobs=2,
         on_gpu=False,
     ),
@@ -142,6 +145,7 @@ SIZES = {
             "--warmup-updates 250 --total-num-update 2500 --max-update 2500 "
             "--save-interval-updates 0"
         ),
+        search_bert=(),
         jobs=6,
         on_gpu=True,
     ),
@@ -176,6 +180,7 @@ SIZES = {
         kept={"abnet": words("--decoder-adapter-ffn-dim 16")},
         decoding=words("--max-tokens 2000"),
         search=words("--total-num-update 2 --max-update 2 --save-interval-updates 0"),
+        search_bert=words("--updates 4"),
         jobs=2,
         on_gpu=False,
     ),
