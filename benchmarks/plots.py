@@ -22,27 +22,37 @@ from benchmarks.table import SYSTEMS
 
 DOCS = Path(__file__).parents[1] / "docs"
 PRE_TRAINING = "pre-training"
+MASK_SHARE = "mask-share"
+BERTS_MASK_SHARE = 0.15  # of records that do not tell it
 LENGTH_WEIGHT = "length-weight, beam "
 CONVERGENCE = (("abnet", "abnet_fb", "abnet_sc"), ("abnet", "abnet_no_decoder_adapters"))
 
 
 def plot_pretraining(records: Iterable[dict[str, Any]]) -> Figure:
-    """AB-Net's BLEU by the updates that its target BERT was pre-trained with.
+    """AB-Net's BLEU by the updates that its target BERT was pre-trained with, and by its masks.
 
-    One of the updates is none: it has a learning rate of zero.
+    One of the updates is none: it has a learning rate of zero, and no masks that matter.
     """
-    series: dict[str, dict[int, float]] = defaultdict(dict)
+    series: dict[tuple[str, float], dict[int, float]] = defaultdict(dict)
+    none: dict[str, float] = {}
     for row in records:
-        if row["kind"] == "recipe" and row["factor"] in (BASELINE, PRE_TRAINING):
+        if row["kind"] == "recipe" and row["factor"] in (BASELINE, PRE_TRAINING, MASK_SHARE):
             if "pretrain_updates" not in row:  # a rival's
                 continue
             updates = row["pretrain_updates"][-1]
-            series[_name(row)][0 if updates == 1 else updates] = row["bleu"]
+            if updates == 1:
+                none[_name(row)] = row["bleu"]
+            else:
+                share = row.get("pretrain_mask_share", [BERTS_MASK_SHARE])[-1]
+                series[_name(row), share][updates] = row["bleu"]
     figure = Figure(figsize=(5, 3.2), layout="constrained")
     axes = figure.subplots()
-    for name, points in sorted(series.items()):
+    for (name, share), points in sorted(series.items()):
+        if name in none:
+            points[0] = none[name]
         if len(points) > 1:
-            axes.plot(*zip(*sorted(points.items()), strict=True), marker="o", label=name)
+            label = f"{name}, {100 * share:.0f} % of words masked"
+            axes.plot(*zip(*sorted(points.items()), strict=True), marker="o", label=label)
     _label(axes, "updates of each BERT's pre-training", "BLEU on valid")
     return figure
 

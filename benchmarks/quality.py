@@ -117,7 +117,7 @@ def score_runs(
 
 
 def describe_pretraining(berts: Sequence[Path]) -> dict[str, Any]:
-    """What a result says of its BERTs, source first: time in all, updates, masked accuracy.
+    """What a result says of its BERTs, source first: time in all, updates, masks, masked accuracy.
 
     Of a BERT that was not pre-trained here it says nothing.
     """
@@ -126,5 +126,6 @@ def describe_pretraining(berts: Sequence[Path]) -> dict[str, Any]:
     return {
         "pretrain_seconds": round(sum(report["seconds"] for report in reports)),
         "pretrain_updates": [report["updates"] for report in reports],
+        "pretrain_mask_share": [report["settings"]["mask_share"] for report in reports],
         "masked_accuracy": [report["masked_accuracy"] for report in reports],
     }

@@ -21,8 +21,9 @@ class Trial:
         value: to what; the file names use it.
         options: of `fairseq-train`, added to the recipe.
         without: flags of the recipe that are left out.
-        bert: of `abnet pretrain`, added to the recipe: BERTs and data of its own.
+        bert: of `abnet pretrain`, added to the search's: BERTs and data of its own.
         system: which is trained.
+        berts_of_comparison: on these BERTs rather than on those of the search.
     """
 
     group: str
@@ -32,6 +33,7 @@ class Trial:
     without: tuple[str, ...] = ()
     bert: tuple[str, ...] = ()
     system: str = "abnet"
+    berts_of_comparison: bool = False
 
     @property
     def name(self) -> str:
@@ -44,11 +46,14 @@ class Trial:
         return Variant(self.name, options, self.without)
 
     def work(self, work: Multi30k) -> Multi30k:
-        """Where it is done: the search's own folder unless it needs other BERTs."""
-        if not self.bert:
+        """Where it is done, in a comparison: the search's folder or, with other BERTs, its own."""
+        if self.berts_of_comparison:
             return work
-        size = replace(work.size, bert=(*work.size.bert, *self.bert))
-        return replace(work, out=work.out / self.name, size=size)
+        search = work.searched()
+        if not self.bert:
+            return search
+        size = replace(search.size, bert=(*search.size.bert, *self.bert))
+        return replace(search, out=search.out / self.name, size=size)
 
 
 def baselines() -> list[Trial]:
@@ -60,9 +65,9 @@ def factors(size: Size) -> list[Trial]:
     """Everything that is tried, in the order of the tables.
 
     Args:
-        size: of the search; some values are multiples of its own.
+        size: of the comparison; some values are multiples of its own.
     """
-    few, many = pretraining_updates(size)
+    quarter = int(_option((*size.bert, *size.search_bert), "--updates")) // 4
     dropout = "--bert-dropout 0.1 --adapter-dropout 0.1"
     return [
         *_trials("adapters", "adapter-init", {"released": "--adapter-init released"}),
@@ -101,8 +106,8 @@ def factors(size: Size) -> list[Trial]:
         ),
         # The one update has a learning rate of zero.
         Trial("pre-training", "pre-training", "none", bert=words("--updates 1")),
-        Trial("pre-training", "pre-training", "quarter", bert=words(f"--updates {few}")),
-        Trial("pre-training", "pre-training", "fourfold", bert=words(f"--updates {many}")),
+        Trial("pre-training", "pre-training", "quarter", bert=words(f"--updates {quarter}")),
+        Trial("pre-training", "pre-training", "as compared", berts_of_comparison=True),
         Trial("masking", "masking", "decoder", bert=words("--masking decoder")),
         Trial("masking", "mask-share", "0.4", bert=words("--mask-share 0.4")),
     ]
@@ -166,12 +171,6 @@ def _tuning(system: str, size: Size) -> list[Trial]:
             Trial("tuning", "both", "learned and BERT", words(f"{learned} {small}")),
         ]
     return [replace(trial, system=system) for trial in trials]
-
-
-def pretraining_updates(size: Size) -> tuple[int, int]:
-    """A quarter and four times the search's updates of pre-training."""
-    updates = int(_option(size.bert, "--updates"))
-    return updates // 4, 4 * updates
 
 
 def _option(options: Sequence[str], name: str) -> str:

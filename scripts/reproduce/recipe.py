@@ -64,8 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"argument --groups: must be of {', '.join(GROUPS)}, not {unknown[0]!r}")
     out = args.out or ROOT / "checkpoints" / f"multi30k-{args.size}"
-    work = Multi30k.at(args.data, out, size).searched()
-    chosen = [trial for trial in factors(work.size) if trial.group in groups]
+    work = Multi30k.at(args.data, out, size)
+    chosen = [trial for trial in factors(size) if trial.group in groups]
     if args.only:
         known = list(dict.fromkeys(name for t in chosen for name in (t.factor, t.name)))
         wanted = set(args.only.split(","))

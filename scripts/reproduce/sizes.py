@@ -72,7 +72,7 @@ SIZES = {
     "cpu": Size(
         bert=words(
             "--layers 4 --hidden 192 --heads 4 --ffn 768 --vocab-size 8000 --max-positions 128 "
-            "--updates 16000 --batch-tokens 1024 --lr 1e-3 --dropout 0"
+            "--updates 8000 --batch-tokens 1024 --lr 1e-3 --dropout 0 --mask-share 0.4"
         ),
         minilm_head=words("--updates 1500 --batch-tokens 1024 --lr 1e-3"),
         abnet=words(
@@ -107,14 +107,14 @@ SIZES = {
         search=words(
             "--warmup-updates 70 --total-num-update 700 --max-update 700 --save-interval-updates 0"
         ),
-        search_bert=words("--updates 4000"),
+        search_bert=words("--updates 4000 --mask-share 0.15"),
         jobs=2,
         on_gpu=False,
     ),
     "gpu": Size(
         bert=words(
             "--layers 6 --hidden 256 --heads 4 --ffn 1024 --vocab-size 8000 --max-positions 128 "
-            "--updates 8000 --batch-tokens 16384 --lr 1e-3 --bf16"
+            "--updates 8000 --batch-tokens 16384 --lr 1e-3 --mask-share 0.4 --bf16"
         ),
         minilm_head=words("--updates 3000 --batch-tokens 16384 --lr 1e-3 --bf16"),
         abnet=words(
@@ -145,7 +145,7 @@ SIZES = {
             "--warmup-updates 250 --total-num-update 2500 --max-update 2500 "
             "--save-interval-updates 0"
         ),
-        search_bert=(),
+        search_bert=words("--mask-share 0.15"),
         jobs=6,
         on_gpu=True,
     ),

@@ -27,15 +27,21 @@ def drawn(figure: Figure, panel: int = 0) -> dict[str, list[tuple[float, float]]
 
 
 def test_pretraining_by_updates() -> None:
+    masks = {"pretrain_mask_share": [0.4, 0.4]}
     rows = [
         trial("recipe", "abnet", 13.0, group="recipe", pretrain_updates=[4000, 4000]),
         trial("recipe", "cmlm", 2.0, group="recipe", system="cmlm"),
         trial("pre-training", "none", 4.0, pretrain_updates=[1, 1]),
         trial("pre-training", "quarter", 9.0, pretrain_updates=[1000, 1000]),
         trial("lr", "double", 15.0, pretrain_updates=[4000, 4000]),
+        trial("mask-share", "0.4", 16.0, pretrain_updates=[4000, 4000], **masks),
+        trial("pre-training", "as compared", 19.0, pretrain_updates=[8000, 8000], **masks),
         trial("recipe", "abnet", 1.0, group="recipe", size="tiny", pretrain_updates=[5, 5]),
     ]
-    expected = {"cpu de-en": [(0.0, 4.0), (1000.0, 9.0), (4000.0, 13.0)]}
+    expected = {
+        "cpu de-en, 15 % of words masked": [(0.0, 4.0), (1000.0, 9.0), (4000.0, 13.0)],
+        "cpu de-en, 40 % of words masked": [(0.0, 4.0), (4000.0, 16.0), (8000.0, 19.0)],
+    }
     assert drawn(plots.plot_pretraining(rows)) == expected
 
 

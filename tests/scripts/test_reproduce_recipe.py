@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tests.scripts.test_reproduce_multi30k import data  # noqa: F401 - a fixture
 @pytest.fixture
 def work(tmp_path: Path) -> Multi30k:
     (tmp_path / "train.de").touch()
-    return Multi30k(data=tmp_path, out=tmp_path / "out", size=SIZES["cpu"]).searched()
+    return Multi30k(data=tmp_path, out=tmp_path / "out", size=SIZES["cpu"])
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
@@ -42,17 +43,32 @@ def train_options(work: Multi30k, trial: Trial) -> list[str]:
     return [word for word in command if not word.startswith(roots)]
 
 
+def parse_last(command: Sequence[str], option: str) -> str:
+    return command[max(at for at, word in enumerate(command) if word == option) + 1]
+
+
 def test_a_trial_changes_one_thing(work: Multi30k) -> None:
     base = {one.system: train_options(work, one) for one in baselines()}
     for trial in factors(work.size):
         ours = train_options(work, trial)
         kept = [word for word in base[trial.system] if word not in trial.without]
         assert ours == [*kept, *trial.options], trial.name
-        pretraining = trial.work(work).pretrain("de").command
-        recipe = work.pretrain("de").command
-        assert pretraining[-len(trial.bert) :] == trial.bert or not trial.bert
-        assert (trial.work(work).out == work.out) == (pretraining == recipe) == (not trial.bert)
+        place, search = trial.work(work), work.searched()
+        if trial.berts_of_comparison:
+            assert place == work
+            continue
+        own = [*search.pretrain("de").command, *trial.bert]
+        own[own.index(str(search.bert("de")))] = str(place.bert("de"))
+        assert list(place.pretrain("de").command) == own
+        assert (place == search) == (not trial.bert)
         assert trial.options or trial.without or trial.bert
+
+
+def test_a_search_has_its_own_berts(work: Multi30k) -> None:
+    command, searching = (place.pretrain("en").command for place in (work, work.searched()))
+    assert parse_last(searching, "--updates") == "4000"
+    assert parse_last(command, "--updates") == "8000"
+    assert str(work.bert("en")) not in searching
 
 
 @pytest.mark.parametrize("system", TUNED)
