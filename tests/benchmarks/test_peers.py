@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +11,12 @@ import torch
 
 from abnet.bench.engine import Materials
 from abnet.bench.work import multiply_adds
+from abnet.cli import main
 from abnet.errors import AbNetError
-from benchmarks import peers
+from benchmarks import peers, records
 from benchmarks.peers.models import SHALLOW, first_model, parts_of
 from tests.bench.making import LINES, counted_by_torch, materials_in
-from tests.tiny import GERMAN
+from tests.tiny import ENGLISH, GERMAN
 
 CPU = torch.device("cpu")
 ROWS = {row.name: row for row in peers.rows(CPU)}
@@ -111,6 +113,36 @@ def test_fairseq_projects_the_source_for_each_hypothesis(beam: int, materials: M
     assert expected == counted_by_torch(peer, 6)
     same = engine(f"transformer-ctranslate2-beam{beam}-int8", materials)
     assert multiply_adds(same.work(same.encode(LINES), 6)) == multiply_adds(products)
+
+
+def test_a_folder_of_ones_own_is_timed_beside_ours(
+    materials: Materials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("abnet.bench.rates.ENOUGH", 1e-5)
+    folder, _ = peers.convert(materials, "float32", "transformer")
+    for language, lines in (("de", GERMAN), ("en", ENGLISH)):
+        (tmp_path / f"test.{language}").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    command = [
+        "bench",
+        "--source",
+        str(tmp_path / "test.de"),
+        "--target",
+        str(tmp_path / "test.en"),
+    ]
+    command += ["--size", "tiny", "--device", "cpu", "--batches", "1", "--threads", "1"]
+    command += ["--repeats", "1", "--count", "1", "--results", str(tmp_path / "results")]
+    command += ["--ctranslate2", str(folder), "--rows", "transformer-float32,abnet-1-float32"]
+    assert main(command) == 0
+    results = {result["row"]: result for result in records.read_all(tmp_path / "results")}
+    ours = results.pop("abnet-1-float32")
+    assert {(row["engine"], row["precision"], row["decoding"]) for row in results.values()} == {
+        ("ctranslate2", kind, f"beam {beam}") for kind in ("float32", "int8") for beam in (5, 1)
+    }
+    for row in results.values():
+        assert row["run"] == ours["run"]
+        assert "floor_s" not in row  # its parts are not known
+        written = row["tokens_per_s"] / row["sentences_per_s"]
+        assert written == pytest.approx(row["passes"])  # it wrote, and as long as it was told
 
 
 def test_without_ctranslate2_it_is_said_how_to_get_it(
