@@ -91,19 +91,20 @@ def plot_convergence(records: Iterable[dict[str, Any]]) -> Figure:
     """The nll of masked words by updates: AB-Net beside FB and SC, and without decoder adapters.
 
     It is drawn of the systems with AB-Net's objective alone, since others' nll is of another task,
-    and only where AB-Net has something beside it.
+    only where AB-Net has something beside it, and only of those that have no BERTs or AB-Net's.
     """
-    curves: dict[str, dict[str, list[list[float]]]] = defaultdict(dict)
+    rows: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
     for row in records:
         if row["kind"] == "quality" and "curve" in row:
-            curves[_name(row)][row["system"]] = row["curve"]
+            rows[_name(row)][row["system"]] = row
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     for axes, systems in zip(figure.subplots(1, 2, sharey=True), CONVERGENCE, strict=True):
-        for name, by_system in sorted(curves.items()):
-            drawn = [system for system in systems if system in by_system]
+        for name, by_system in sorted(rows.items()):
+            berts = _berts(by_system.get("abnet", {}))
+            drawn = [s for s in systems if s in by_system and _berts(by_system[s]) in (None, berts)]
             if len(drawn) > 1:
                 for system in drawn:
-                    points = zip(*by_system[system], strict=True)
+                    points = zip(*by_system[system]["curve"], strict=True)
                     axes.plot(*points, label=f"{name}, {SYSTEMS[system]}")
         _label(axes, "updates", "nll on valid, bits" if systems is CONVERGENCE[0] else "")
         axes.set_visible(bool(axes.get_lines()))
@@ -128,6 +129,13 @@ def plot_tradeoff(records: Iterable[dict[str, Any]]) -> Figure:
     if series:
         axes.set_xscale("log")
     return figure
+
+
+def _berts(row: dict[str, Any]) -> tuple[Any, Any] | None:
+    """What BERTs with other weights differ in; `None` for a system without any."""
+    if "pretrain_updates" not in row:
+        return None
+    return row["pretrain_updates"], row.get("pretrain_mask_share")
 
 
 def _name(row: dict[str, Any]) -> str:

@@ -119,10 +119,12 @@ def score_runs(
 def describe_pretraining(berts: Sequence[Path]) -> dict[str, Any]:
     """What a result says of its BERTs, source first: time in all, updates, masks, masked accuracy.
 
-    Of a BERT that was not pre-trained here it says nothing.
+    Of BERTs that were not pre-trained here it says nothing.
     """
     files = [bert / "pretraining.json" for bert in berts]
     reports = [json.loads(file.read_text("utf-8")) for file in files if file.exists()]
+    if not reports:
+        return {}
     return {
         "pretrain_seconds": round(sum(report["seconds"] for report in reports)),
         "pretrain_updates": [report["updates"] for report in reports],

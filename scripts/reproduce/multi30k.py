@@ -157,7 +157,7 @@ def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) ->
     if not is_ours(system):
         own = {"beam": BEAM} if system == "transformer" else IN_PASSES
         return {**found, **own}
-    found |= quality.describe_pretraining(work.berts(system, direction))
+    found |= quality.describe_pretraining(work.pretrained_berts(system, direction))
     objective = objective_of(system)
     if objective in KEPT_DECODING:
         found["decoding_options"] = " ".join(KEPT_DECODING[objective])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
+from abnet.config import AbNetConfig
 from abnet.systems import SYSTEMS as SYSTEM_TABLE
 from scripts.reproduce.sizes import KEPT_DECODING, Size
 from scripts.reproduce.steps import Step, StepError
@@ -98,6 +99,15 @@ class Multi30k:
             minilm_encoder() if source == "en" else self.bert(source),
             self.minilm if target == "en" else self.bert(target),
         )
+
+    def pretrained_berts(self, system: str, direction: str) -> list[Path]:
+        """The folders of the BERTs whose weights a system of ours uses."""
+        source, target = self.berts(system, direction)
+        config = AbNetConfig.from_preset(
+            ARCHITECTURES[system], source_bert=str(source), target_bert=str(target)
+        )
+        sides = {"source": source, "target": target}
+        return [folder for side, folder in sides.items() if config.pretrained(side)]
 
     def prepared(self, direction: str, system: str = "abnet") -> Path:
         """The folder of a direction's data, for a system of ours."""
@@ -198,9 +208,8 @@ class Multi30k:
             half = str(max(1, int(layers) // 2))
             options += ("--encoder-adapter-layers", half, "--decoder-adapter-layers", half)
         if system == "abnet_no_decoder_adapters":
+            options = tuple(option for option in options if option != "--spread-source")
             options += ("--decoder-adapter-layers", "0")
-        if system == "abnet_after_ctc":
-            options += ("--spread-source",)
         start = start_of(system)
         if start is not None:
             options += ("--warm-start", str(self.run(start, direction, seed) / AVERAGED))

@@ -102,7 +102,11 @@ SIZES = {
             "--dropout 0.1 --lr 2e-3 --total-num-update 4400 --max-update 4400 "
             "--save-interval-updates 100"
         ),
-        kept={"abnet": words("--decoder-adapter-ffn-dim 768 --length-loss-weight 0.1")},
+        kept={
+            "abnet": words(
+                "--decoder-adapter-ffn-dim 768 --length-loss-weight 0.1 --spread-source"
+            )
+        },
         decoding=words("--max-tokens 2000"),
         search=words(
             "--warmup-updates 70 --total-num-update 700 --max-update 700 --save-interval-updates 0"
@@ -139,7 +143,11 @@ SIZES = {
         ),
         transformer=words("--dropout 0.3 --lr 4e-3"),
         cmlm=words("--dropout 0.3 --lr 2e-3"),
-        kept={"abnet": words("--decoder-adapter-ffn-dim 128 --length-loss-weight 0.1")},
+        kept={
+            "abnet": words(
+                "--decoder-adapter-ffn-dim 128 --length-loss-weight 0.1 --spread-source"
+            )
+        },
         decoding=words("--max-tokens 8000 --fp16"),
         search=words(
             "--warmup-updates 250 --total-num-update 2500 --max-update 2500 "

@@ -78,6 +78,8 @@ def test_convergence_beside_fine_tuning_and_without_decoder_adapters() -> None:
     assert set(drawn(figure, 1)) == {
         "cpu de-en, AB-Net", "cpu de-en, AB-Net without decoder adapters",
     }  # fmt: skip
+    left, _ = plots.plot_convergence([rows[0], {**rows[1], "pretrain_updates": [9, 9]}]).axes
+    assert not left.get_lines()  # they have other BERTs
     alone = [{**row, "direction": "en-de"} for row in rows[:1]]
     left, right = plots.plot_convergence(rows[:2] + alone).axes
     assert len(left.get_lines()) == 2

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from abnet.averaging import last_checkpoints
+from benchmarks import quality
 from scripts.reproduce.recipes import (
     AVERAGE_OF,
     DIRECTIONS,
@@ -153,3 +154,14 @@ def test_averaging_takes_the_checkpoints_that_training_keeps(
     assert args.checkpoints == [str(run)]
     assert len(last_checkpoints(run, args.last)) == AVERAGE_OF
     assert f"--path {args.output}" in " ".join(work.generate("abnet", "de-en", 1).command)
+
+
+def test_only_systems_with_berts_have_pre_training(work: Multi30k) -> None:
+    both = list(work.berts("abnet", "de-en"))
+    for system in ("abnet", "abnet_fb", "abnet_ctc", "bert2bert"):
+        assert work.pretrained_berts(system, "de-en") == both
+    for system in ("abnet_enc", "abnet_enc_ar", "bert_fused_nat"):
+        assert work.pretrained_berts(system, "de-en") == both[:1]
+    for system in ("abnet_sc", "mask_predict"):
+        assert work.pretrained_berts(system, "de-en") == []
+    assert quality.describe_pretraining([]) == {}
