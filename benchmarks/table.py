@@ -161,12 +161,14 @@ def _millions(count: int) -> str:
 
 
 def _training(record: dict[str, Any]) -> str:
-    """Minutes of training and, where the system has any, of its pre-training."""
+    """Minutes of training and, where the system has any, minutes and updates of pre-training."""
     if "train_seconds" not in record:
         return NOT_MEASURED
     text = f"{record['train_seconds'] / 60:.0f} min"
     if "pretrain_seconds" in record:
-        text += f" after {record['pretrain_seconds'] / 60:.0f} min of pre-training"
+        updates = max(record["pretrain_updates"])
+        text += f" after {record['pretrain_seconds'] / 60:.0f} min ({updates:,} updates) "
+        text += "of pre-training"
     return text
 
 
