@@ -97,7 +97,7 @@ SYSTEMS: dict[str, System] = {
     "abnet": System(
         "AB-Net",
         "AB-Net with what helped in our search (docs/recipe.md)",
-        {"decoder_adapter_ffn_dim": 2048, "length_loss_weight": 0.1},
+        {"decoder_adapter_ffn_dim": 2048, "length_loss_weight": 0.1, "spread_source": True},
     ),
     "abnet_iwslt_de_en": System(
         "AB-Net",

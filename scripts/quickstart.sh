@@ -82,8 +82,7 @@ step "4/6  training the adapters (fairseq-train)"
 if [[ ! -e "$run/trained" ]]; then
     OMP_NUM_THREADS=2 fairseq-train "$data" --user-dir fairseq_plugins \
         --task translation_abnet --source-bert "$run/bert-de" --target-bert "$run/bert-en" \
-        --arch abnet --encoder-adapter-dim 384 --decoder-adapter-ffn-dim 0 \
-        --length-loss-weight 1 --length-classes 64 \
+        --arch abnet --encoder-adapter-dim 384 --decoder-adapter-ffn-dim 192 --length-classes 64 \
         --bert-dropout 0 --adapter-dropout 0 --criterion conditional_masked_lm \
         --optimizer adam --adam-betas '(0.9, 0.98)' --clip-norm 1.0 \
         --lr 4e-3 --lr-scheduler polynomial_decay --warmup-updates "$((updates / 12))" \

@@ -66,7 +66,7 @@ def masked(
 
 def test_bert_masks_15_percent(tokenizer: PreTrainedTokenizerBase) -> None:
     """Of 100,000 words: 80 % [MASK], 10 % any piece, 10 % as they are; four deviations wide."""
-    ids, inputs, chosen = masked(tokenizer, [sequence(100)] * 1000)
+    ids, inputs, chosen = masked(tokenizer, [sequence(100)] * 1000, mask_share=0.15)
     assert not chosen[(ids == CLS) | (ids == SEP)].any()
     assert chosen.sum() / 1e5 == pytest.approx(0.15, abs=0.0045)
     columns = chosen[:, 1:-1].float().mean(dim=0)

@@ -27,6 +27,7 @@ WHOLE = {SOURCE, TARGET, "decoder.adapters."}
 FUSED = {*WHOLE, "encoder.adapters."}  # and not encoder.bert
 TRAINED = {
     **{name: {*ADAPTERS, LENGTH} for name in SYSTEMS if name.startswith("abnet")},
+    "abnet": {*ADAPTERS, LENGTH, "decoder.spread."},
     "abnet_fb": {*ADAPTERS, LENGTH, SOURCE, TARGET},
     "abnet_sc": {*ADAPTERS, LENGTH, SOURCE, TARGET},
     "abnet_enc": {*ADAPTERS, LENGTH, TARGET},

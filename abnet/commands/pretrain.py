@@ -56,7 +56,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="bert: a fixed share of the words; decoder: any number of them, [SEP] too",
     )
     training.add_argument(
-        "--mask-share", type=float, default=0.15, help="with --masking bert; default %(default)s"
+        "--mask-share",
+        type=float,
+        default=0.4,
+        help="share of words to predict, with --masking bert; default %(default)s",
     )
     training.add_argument(
         "--no-cls", action="store_true", help="sequences begin with their first word"
