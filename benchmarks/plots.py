@@ -24,6 +24,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 PRE_TRAINING = "pre-training"
 MASK_SHARE = "mask-share"
 BERTS_MASK_SHARE = 0.15  # of records that do not tell it
+NO_BERTS: tuple[tuple[float, ...], ...] = ((), ())
 LENGTH_WEIGHT = "length-weight, beam "
 CONVERGENCE = (("abnet", "abnet_fb", "abnet_sc"), ("abnet", "abnet_no_decoder_adapters"))
 
@@ -93,18 +94,17 @@ def plot_convergence(records: Iterable[dict[str, Any]]) -> Figure:
     It is drawn of the systems with AB-Net's objective alone, since others' nll is of another task,
     only where AB-Net has something beside it, and only of those that have no BERTs or AB-Net's.
     """
-    rows: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
-    for row in records:
-        if row["kind"] == "quality" and "curve" in row:
-            rows[_name(row)][row["system"]] = row
+    curves = [row for row in records if row["kind"] == "quality" and "curve" in row]
+    groups = sorted({(_name(row), _berts(row)) for row in curves if row["system"] == "abnet"})
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     for axes, systems in zip(figure.subplots(1, 2, sharey=True), CONVERGENCE, strict=True):
-        for name, by_system in sorted(rows.items()):
-            berts = _berts(by_system.get("abnet", {}))
-            drawn = [s for s in systems if s in by_system and _berts(by_system[s]) in (None, berts)]
+        for name, berts in groups:
+            alike = [r for r in curves if _name(r) == name and _berts(r) in (NO_BERTS, berts)]
+            by_system = {row["system"]: row["curve"] for row in alike}
+            drawn = [system for system in systems if system in by_system]
             if len(drawn) > 1:
                 for system in drawn:
-                    points = zip(*by_system[system]["curve"], strict=True)
+                    points = zip(*by_system[system], strict=True)
                     axes.plot(*points, label=f"{name}, {SYSTEMS[system]}")
         _label(axes, "updates", "nll on valid, bits" if systems is CONVERGENCE[0] else "")
         axes.set_visible(bool(axes.get_lines()))
@@ -131,11 +131,11 @@ def plot_tradeoff(records: Iterable[dict[str, Any]]) -> Figure:
     return figure
 
 
-def _berts(row: dict[str, Any]) -> tuple[Any, Any] | None:
-    """What BERTs with other weights differ in; `None` for a system without any."""
-    if "pretrain_updates" not in row:
-        return None
-    return row["pretrain_updates"], row.get("pretrain_mask_share")
+def _berts(row: dict[str, Any]) -> tuple[tuple[float, ...], ...]:
+    """What BERTs with other weights differ in; `NO_BERTS` for a system without any."""
+    updates = row.get("pretrain_updates", [])
+    shares = row.get("pretrain_mask_share", [BERTS_MASK_SHARE] * len(updates))
+    return tuple(updates), tuple(shares)
 
 
 def _name(row: dict[str, Any]) -> str:
