@@ -179,9 +179,10 @@ def _memory(record: dict[str, Any]) -> str:
     return f"{record['peak_memory_bytes'] / 1e9:.1f} GB"
 
 
-def _compared(record: dict[str, Any]) -> tuple[str, str, str]:
+def _compared(record: dict[str, Any]) -> tuple[str, str, str, tuple[int, ...]]:
     """What a quality and a latency result must have in common."""
-    return record["direction"], record.get("size", ""), record["system"]
+    updates = tuple(record.get("pretrain_updates", ()))
+    return record["direction"], record.get("size", ""), record["system"], updates
 
 
 def _latency(record: dict[str, Any] | None) -> str:

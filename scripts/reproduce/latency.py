@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import records, table
-from scripts.reproduce.recipes import AVERAGED, ROOT, SYSTEMS, Multi30k
+from benchmarks import quality, records, table
+from scripts.reproduce.recipes import AVERAGED, ROOT, SYSTEMS, Multi30k, is_ours
 from scripts.reproduce.sizes import SIZES
 from scripts.reproduce.steps import say
 from scripts.reproduce.timing import Timed, add_options, command_of, measure, spread, timing
@@ -57,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     seconds = measure(timed, args.rounds)
     results = args.results or records.RESULTS
     for system in systems:
+        berts = work.pretrained_berts(system, args.direction) if is_ours(system) else []
         found = {
             "kind": "latency",
             "system": system,
@@ -67,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "seeds": [args.seed],
             "compared_with": other,
             "systems": systems,
+            **quality.describe_pretraining(berts),
             **timing(args, len(chosen), seconds[system], seconds[other]),
             "command": f"{command_of(SCRIPT, args)} --compared-with {other}",
             **records.stamps(),

@@ -122,13 +122,7 @@ def test_a_folder_of_ones_own_is_timed_beside_ours(
     folder, _ = peers.convert(materials, "float32", "transformer")
     for language, lines in (("de", GERMAN), ("en", ENGLISH)):
         (tmp_path / f"test.{language}").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    command = [
-        "bench",
-        "--source",
-        str(tmp_path / "test.de"),
-        "--target",
-        str(tmp_path / "test.en"),
-    ]
+    command = ["bench", "--source", f"{tmp_path}/test.de", "--target", f"{tmp_path}/test.en"]
     command += ["--size", "tiny", "--device", "cpu", "--batches", "1", "--threads", "1"]
     command += ["--repeats", "1", "--count", "1", "--results", str(tmp_path / "results")]
     command += ["--ctranslate2", str(folder), "--rows", "transformer-float32,abnet-1-float32"]

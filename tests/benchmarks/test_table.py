@@ -33,6 +33,8 @@ def test_a_row_says_what_was_measured_and_no_more() -> None:
         "| de-en | cpu | Transformer (fairseq) | 31.2 | 52.0 | - | - | - | - | - | cpu |"
     )
     assert lines[4:] == ["", "`nrefs:1|case:mixed`  "]
+    other = {**full, "pretrain_updates": [8000, 8000]}  # of other weights
+    assert "| 1.4 GB | - |" in table.quality_table([other, time], "multi30k")
     timed = table.quality_table([full, {**time, "seconds": 0.00456}], "multi30k")
     assert "| 0.12 (4.6 ms) |" in timed
 
