@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from abnet.checkpoint import CheckpointContents, read_checkpoint
 from abnet.errors import AbNetError
 from abnet.identity import check_identities
@@ -16,6 +18,8 @@ _BEST = re.compile(r"checkpoint\.best_.+_(\d+(?:\.\d+)?)\.pt")
 
 def average_checkpoints(paths: Sequence[str | Path]) -> CheckpointContents:
     """Averages the trained weights; the rest is the first checkpoint's, less its optimizer state.
+
+    The means of weights in 16 bits have 32, which such an average makes use of.
 
     Raises:
         AbNetError: no checkpoints, or they are not of one model and one pair of BERTs.
@@ -34,7 +38,10 @@ def average_checkpoints(paths: Sequence[str | Path]) -> CheckpointContents:
             )
         for name, tensor in other.weights.items():
             sums[name] += tensor.double()
-    means = {n: (total / len(paths)).to(first.weights[n].dtype) for n, total in sums.items()}
+    means = {
+        name: (total / len(paths)).to(torch.promote_types(first.weights[name].dtype, torch.float32))
+        for name, total in sums.items()
+    }
     envelope = {k: v for k, v in first.envelope.items() if k != "last_optimizer_state"}
     return first._replace(weights=means, envelope=envelope)
 

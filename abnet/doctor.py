@@ -176,7 +176,9 @@ def _devices() -> list[Finding]:
 
     if not torch.cuda.is_available():
         if shutil.which("nvidia-smi") is None:
-            return [Finding("GPU", ABSENT, "none: everything runs on the processor, in fp32")]
+            fast = "fp32, bf16" if computes_in_bfloat16() else "fp32 only"
+            text = f"none: everything runs on the processor; fast formats: {fast}"
+            return [Finding("GPU", ABSENT, text)]
         built = torch.version.cuda
         text = (
             f"there is an NVIDIA driver, but torch is {torch.__version__}"
@@ -200,6 +202,14 @@ def _devices() -> list[Finding]:
         )
         findings.append(Finding(f"cuda:{index}", OK, text))
     return findings
+
+
+def computes_in_bfloat16() -> bool:
+    """Whether this processor multiplies in bfloat16; training in it is then twice as fast."""
+    import torch
+
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def apex_kernels() -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForMaskedLM,
@@ -18,8 +18,10 @@ from transformers import (
 )
 from transformers.modeling_outputs import MaskedLMOutput
 
+from abnet.attention import training_attention
 from abnet.errors import AbNetError
 from abnet.tokenizer import Tokenizer
+from abnet.word_loss import word_loss
 
 if TYPE_CHECKING:
     from abnet.pretrain import BertShape
@@ -32,11 +34,12 @@ class LeanBertForMaskedLM(BertForMaskedLM):  # type: ignore[misc]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> MaskedLMOutput:
         """Mean loss over `labels != -100`; all three tensors are (batch, length)."""
-        hidden = self.bert(input_ids, attention_mask=attention_mask).last_hidden_state
+        with training_attention(self, input_ids):
+            hidden = self.bert(input_ids, attention_mask=attention_mask).last_hidden_state
         chosen = labels != IGNORED
         logits = self.cls(hidden[chosen])
-        loss = nn.functional.cross_entropy(logits.float(), labels[chosen])
-        return MaskedLMOutput(loss=loss, logits=logits)
+        words = word_loss(logits.float(), labels[chosen], smoothing=0.0)
+        return MaskedLMOutput(loss=words.loss / chosen.sum(), logits=logits)
 
 
 def new_bert(

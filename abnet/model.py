@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor, nn
 
+from abnet.attention import training_attention
 from abnet.builders import Vocabulary, build_backbones, build_decoder, build_encoder
 from abnet.config import AbNetConfig
 from abnet.decoder import Decoder, DecoderState, Memory
@@ -163,12 +164,14 @@ class AbNet(nn.Module):
             gold: (number of chosen positions,) true ids, row-major, to have their loss and not the
                 logits, which takes far less memory; `None` for logits.
         """
-        encoded = self.encode(source)
-        memory = self.project(encoded)
-        if gold is None:
-            logits = self.decode(target, memory, predict)
-            return AbNetOutput(logits, encoded.length_logits, encoded.distance)
-        words = self.decoder.word_loss(target, memory, predict, gold, self.config.label_smoothing)
+        with training_attention(self, source, target):
+            encoded = self.encode(source)
+            memory = self.project(encoded)
+            if gold is None:
+                logits = self.decode(target, memory, predict)
+                return AbNetOutput(logits, encoded.length_logits, encoded.distance)
+            smoothing = self.config.label_smoothing
+            words = self.decoder.word_loss(target, memory, predict, gold, smoothing)
         none = encoded.memory.new_empty(0, self.decoder.backbone.vocab_size)
         return AbNetOutput(none, encoded.length_logits, encoded.distance, words)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -27,12 +27,14 @@ class Training(NamedTuple):
         seconds: time spent training, over all resumed runs.
         total_parameters: weights of the model, frozen ones included.
         trained_parameters: weights that training changes.
+        precision: of the computation, "float32", "float16" or "bfloat16".
     """
 
     updates: int
     seconds: float
     total_parameters: int
     trained_parameters: int
+    precision: str
 
 
 def read_fairseq_checkpoint(path: Path) -> dict[str, Any]:
@@ -60,7 +62,14 @@ def read_training(run: Path, log: Path) -> Training:
         seconds=state["extra_state"]["previous_training_time"],
         total_parameters=total,
         trained_parameters=trained,
+        precision=_precision(state["cfg"]["common"]),
     )
+
+
+def _precision(options: Mapping[str, Any]) -> str:
+    """Of fairseq's common options."""
+    flags = {"fp16": "float16", "bf16": "bfloat16"}
+    return next((name for flag, name in flags.items() if options[flag]), "float32")
 
 
 def read_validations(log: Path) -> list[dict[str, float]]:

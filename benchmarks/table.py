@@ -161,10 +161,14 @@ def _millions(count: int) -> str:
 
 
 def _training(record: dict[str, Any]) -> str:
-    """Minutes of training and, where the system has any, minutes and updates of pre-training."""
+    """Minutes and updates of training and, where the system has any, of pre-training."""
     if "train_seconds" not in record:
         return NOT_MEASURED
     text = f"{record['train_seconds'] / 60:.0f} min"
+    if "updates" in record:
+        text += f" ({record['updates']:,} updates)"
+    if record.get("precision", "float32") != "float32":
+        text += f" in {record['precision']}"
     if "pretrain_seconds" in record:
         updates = max(record["pretrain_updates"])
         text += f" after {record['pretrain_seconds'] / 60:.0f} min ({updates:,} updates) "

@@ -219,6 +219,17 @@ def test_the_average_is_the_mean(tiny_model: AbNet, tmp_path: Path) -> None:
     assert state["extra_state"] == {"epoch": 1}
 
 
+def test_the_average_of_weights_in_16_bits_has_32(tiny_model: AbNet, tmp_path: Path) -> None:
+    for number, value in ((1, 1.0), (2, 1.0078125)):  # neighbours in bfloat16
+        with torch.no_grad():
+            tiny_model.encoder.length.table.weight.fill_(value)
+        save_fairseq(tmp_path / f"checkpoint{number}.pt", tiny_model.bfloat16())
+    mean = average_checkpoints([tmp_path / f"checkpoint{n}.pt" for n in (1, 2)])
+    table = mean.weights["encoder.length.table.weight"]
+    assert table.dtype == torch.float32
+    assert torch.all(table == 1.00390625)
+
+
 def test_only_checkpoints_of_one_model_are_averaged(
     tiny_model: AbNet, tiny_config: AbNetConfig, tmp_path: Path
 ) -> None:

@@ -156,6 +156,24 @@ def test_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     assert finding("cuda:1").text.endswith("fast formats: fp16, bf16")
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "formats"),
+    [
+        ({"avx2": True, "avx512_bf16": False}, "fp32 only"),
+        ({"avx512_bf16": True}, "fp32, bf16"),
+        ({"amx_bf16": True}, "fp32, bf16"),
+    ],
+)
+def test_no_gpu(
+    capabilities: dict[str, bool], formats: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name, path=None: None)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert finding("GPU").text.endswith(f"the processor; fast formats: {formats}")
+
+
 def test_a_driver_without_cuda_in_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", None)

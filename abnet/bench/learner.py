@@ -15,7 +15,7 @@ from abnet.bench.engine import Materials, module_bytes
 from abnet.bench.released import masked_loss, released_loss
 from abnet.bench.training_batches import TrainingBatch
 from abnet.config import AbNetConfig
-from abnet.doctor import apex_kernels
+from abnet.doctor import apex_kernels, computes_in_bfloat16
 from abnet.errors import AbNetError
 from abnet.loss import LossParts
 from abnet.masking import MaskedTarget, batch_generator, mask_targets
@@ -25,7 +25,7 @@ from abnet.objective import training_loss
 MEASURES = {
     "masked": "logits and loss of the masked positions only",
     "chunks": "one pass over the logits for all sums, in chunks of words",
-    "sdpa": "fused attention",
+    "sdpa": "fused attention, or what is faster",
     "adam": "fused AdamW",
     "bf16": "weights and computation in bfloat16, beside trained weights in 32 bits",
 }
@@ -54,10 +54,11 @@ class Way:
 def ways(device: torch.device) -> list[Way]:
     """The baseline, ours, each measure alone and left out, and full fine-tuning, both ways.
 
-    On a CPU, which is no faster with bfloat16, all measures are all but that one. "chunks" need
+    On a CPU that is no faster with bfloat16, all measures are all but that one. "chunks" need
     "masked".
     """
-    every = frozenset(MEASURES) - ({"bf16"} if device.type == "cpu" else set())
+    is_slow = device.type == "cpu" and not computes_in_bfloat16()
+    every = frozenset(MEASURES) - ({"bf16"} if is_slow else set())
     found = [
         Way("abnet-baseline", "abnet", frozenset()),
         Way("abnet-all", "abnet", every),
@@ -191,10 +192,13 @@ class Learner:
     def kernels(self) -> dict[str, str]:
         """Which kernels a step takes; apex is named where it is installed."""
         adam = "torch, fused" if "adam" in self.way.measures else "torch, one tensor at a time"
+        is_fused = "sdpa" in self.way.measures and not (
+            "bf16" in self.way.measures and self.trained[0].device.type == "cpu"
+        )
         return {
             "adam": "apex, fused" if self.way.apex else adam,
             "layer norm": "torch",  # a BERT's; fairseq's own models alone take apex's
-            "attention": "torch, fused" if "sdpa" in self.way.measures else "torch, unfused",
+            "attention": "torch, fused" if is_fused else "torch, unfused",
             "apex": ", ".join(apex_kernels()) or "not there",
         }
 

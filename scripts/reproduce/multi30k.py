@@ -147,6 +147,7 @@ def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) ->
         "trained_parameters": trainings[0].trained_parameters,
         "total_parameters": trainings[0].total_parameters,
         "updates": trainings[0].updates,
+        "precision": trainings[0].precision,
         "train_seconds": round(fmean(training.seconds for training in trainings)),
         "curve": quality.read_curve(runs[0] / "train.log"),
         "device": records.device_name() if work.size.on_gpu else records.processor_name(),

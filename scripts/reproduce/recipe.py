@@ -142,6 +142,7 @@ def result(work: Multi30k, trial: Trial, direction: str, seeds: Sequence[int]) -
         **(quality.describe_pretraining(berts) if trial.system == "abnet" else {}),
         "trained_parameters": trainings[0].trained_parameters,
         "updates": trainings[0].updates,
+        "precision": trainings[0].precision,
         "train_seconds": round(fmean(training.seconds for training in trainings)),
         "device": records.device_name() if work.size.on_gpu else records.processor_name(),
         **records.stamps(),

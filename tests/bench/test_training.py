@@ -112,9 +112,19 @@ def test_kernels_say_what_ran(materials: Materials, monkeypatch: pytest.MonkeyPa
         "adam": "torch, fused", "layer norm": "torch",
         "attention": "torch, fused", "apex": "Adam, layer norm",
     }  # fmt: skip
+    kernels = learner(materials, WAYS["abnet-all"]).kernels()
+    assert kernels["attention"] == "torch, unfused"  # in bfloat16 on a CPU
     (apex,) = (way for way in ways(torch.device("cuda")) if way.apex)
     with pytest.raises(AbNetError, match="apex is not there to train with: No module named 'apex"):
         learner(materials, apex)
+
+
+@pytest.mark.parametrize("is_fast", [True, False])
+def test_bfloat16_is_a_measure_on_a_cpu_that_multiplies_in_it(
+    is_fast: bool, cpu: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("abnet.bench.learner.computes_in_bfloat16", lambda: is_fast)
+    assert any("bf16" in way.measures for way in ways(cpu)) == is_fast
 
 
 def test_batches_are_full_and_of_like_length() -> None:
@@ -166,7 +176,10 @@ def command(tmp_path: Path) -> list[str]:
     return ["bench", "--training", *sides, *quick]
 
 
-def test_rows_are_written_for_one_process_and_for_two(command: list[str], tmp_path: Path) -> None:
+def test_rows_are_written_for_one_process_and_for_two(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("abnet.bench.learner.computes_in_bfloat16", lambda: False)
     assert main([*command, "--rows", "abnet-baseline,abnet-all", "--processes", "1,2"]) == 0
     rows = records.read_all(tmp_path / "results")
     found = {(row["row"], row["processes"]): row for row in rows}

@@ -14,7 +14,8 @@ from tests.commands import ROOT
 def test_a_row_says_what_was_measured_and_no_more() -> None:
     full = quality(
         size="cpu", passes=10, trained_parameters=2_000_000, total_parameters=14_500_000,
-        train_seconds=1200, pretrain_seconds=1440, pretrain_updates=[4000, 3000],
+        train_seconds=1200, updates=7000, precision="bfloat16",
+        pretrain_seconds=1440, pretrain_updates=[4000, 3000],
         bleu=30.5, bleu_by_seed=[30.0, 31.0], seeds=[1, 2], peak_memory_bytes=1_447_194_624,
     )  # fmt: skip
     bare = quality(system="transformer", size="cpu")
@@ -27,7 +28,8 @@ def test_a_row_says_what_was_measured_and_no_more() -> None:
     )
     assert lines[2] == (
         "| de-en | cpu | AB-Net | 30.5 (30.0 to 31.0, 2 seeds) | 52.0 | 10 | 2.0M / 14.5M "
-        "| 20 min after 24 min (4,000 updates) of pre-training | 1.4 GB | 0.12 | cpu |"
+        "| 20 min (7,000 updates) in bfloat16 after 24 min (4,000 updates) of pre-training "
+        "| 1.4 GB | 0.12 | cpu |"
     )
     assert lines[3] == (
         "| de-en | cpu | Transformer (fairseq) | 31.2 | 52.0 | - | - | - | - | - | cpu |"

@@ -163,11 +163,16 @@ def test_a_run_tells_its_size_and_time(tmp_path: Path) -> None:
     state = {
         "optimizer_history": [{"num_updates": 5}, {"num_updates": 70}],
         "extra_state": {"previous_training_time": 12.5},
+        "cfg": {"common": {"fp16": False, "bf16": True}},
     }
     torch.save(state, tmp_path / "checkpoint_last.pt")
     log = tmp_path / "train.log"
     log.write_text("... num. shared model params: 10,883,136 (num. trained: 1,710,080)\n")
-    assert quality.read_training(tmp_path, log) == (70, 12.5, 10_883_136, 1_710_080)
+    expected = (70, 12.5, 10_883_136, 1_710_080, "bfloat16")
+    assert quality.read_training(tmp_path, log) == expected
+    state["cfg"]["common"]["bf16"] = False
+    torch.save(state, tmp_path / "checkpoint_last.pt")
+    assert quality.read_training(tmp_path, log).precision == "float32"
     log.write_text("nothing\n")
     with pytest.raises(ValueError, match=r"train\.log must tell the number of parameters"):
         quality.read_training(tmp_path, log)

@@ -101,6 +101,20 @@ def test_trainings(
         assert not args.apply_bert_init
 
 
+@pytest.mark.parametrize("has_bfloat16", [True, False])
+def test_ours_are_in_bfloat16_where_the_cpu_size_finds_a_processor_for_it(
+    has_bfloat16: bool, work: Multi30k, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scripts.reproduce.recipes.computes_in_bfloat16", lambda: has_bfloat16)
+    expected = has_bfloat16 and work.size is SIZES["cpu"]
+    assert parse(work.train("abnet", "de-en", 1).command, monkeypatch).bf16 == expected
+    work.data.mkdir()
+    (work.data / "train.de").touch()
+    precision = parse(work.pretrain("de").command, monkeypatch).precision
+    assert precision == ("bf16" if expected or work.size.on_gpu else "fp32")
+    assert not parse(work.train("transformer", "de-en", 1).command, monkeypatch).bf16
+
+
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_decodings(work: Multi30k, system: str, monkeypatch: pytest.MonkeyPatch) -> None:
     args = parse(work.generate(system, "de-en", 1).command, monkeypatch)
