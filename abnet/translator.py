@@ -14,7 +14,7 @@ from abnet.decoding import Options, decode, options_for
 from abnet.ensemble import Ensemble, load_system
 from abnet.errors import AbNetError
 from abnet.hypothesis import Hypothesis
-from abnet.layout import store_by_columns
+from abnet.layout import pack_weights
 from abnet.model import AbNet
 from abnet.precision import set_precision
 from abnet.reranking import Reranker
@@ -102,13 +102,11 @@ class Translator:
         self.device = usable_device(device)
         self.model: AbNet | Ensemble = model.eval().to(self.device)
         self.reranker = reranker
-        systems = [self.model]
         if reranker is not None:
             reranker.check(model)
-            systems.append(reranker.model.eval().to(self.device))
-        for system in systems:
+            reranker.model.eval().to(self.device)
+        for system in self.systems:
             set_precision(system, dtype)
-            store_by_columns(system)
         if compile:
             compile_decoder(self.model)
 
@@ -143,13 +141,21 @@ class Translator:
         chooser = None
         if reranker is not None:
             chooser = Reranker(load_system(reranker, given), rerank_weight)
-        return cls(load_system(path, given), device, chooser, dtype, compile)
+        translator = cls(load_system(path, given), device, chooser, dtype, compile)
+        if not compile:
+            for system in translator.systems:
+                pack_weights(system)
+        return translator
+
+    @property
+    def systems(self) -> list[AbNet | Ensemble]:
+        """What translates and, if there is one, what chooses."""
+        return [self.model] if self.reranker is None else [self.model, self.reranker.model]
 
     @property
     def max_pieces(self) -> int:
         """The longest source line in pieces; what is longer is cut."""
-        systems = [self.model] if self.reranker is None else [self.model, self.reranker.model]
-        return min(system.max_source_positions for system in systems) - 1
+        return min(system.max_source_positions for system in self.systems) - 1
 
     def translate(
         self,

@@ -4,13 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from abnet import precision
+from abnet import linear
 from abnet.backbone.families import TiedHead
 from abnet.ensemble import Ensemble
 from abnet.errors import AbNetError
+from abnet.linear import Int8Linear
 from abnet.mask_predict import DecodingOptions
 from abnet.model import AbNet
-from abnet.precision import Int8Linear, set_precision
+from abnet.precision import set_precision
 from abnet.translator import Translator
 from tests.systems import Toys, small_model
 from tests.tiny import GERMAN
@@ -19,10 +20,10 @@ from tests.tiny import GERMAN
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_rounded_layer_is_close(bias: bool) -> None:
     torch.manual_seed(0)
-    linear = nn.Linear(96, 64, bias=bias)
+    layer = nn.Linear(96, 64, bias=bias)
     states = 3 * torch.randn(2, 5, 96) + 1
     with torch.no_grad():
-        ours, exact = Int8Linear(linear.weight, linear.bias)(states), linear(states)
+        ours, exact = Int8Linear(layer.weight, layer.bias)(states), layer(states)
         assert ours.shape == exact.shape
         # 7 bits of inputs, 8 of weights: a percent or two, and never an overflow
         assert float((ours - exact).abs().mean() / exact.abs().mean()) < 0.03
@@ -50,10 +51,10 @@ def test_inputs_take_seven_bits_when_the_zero_is_half_way(monkeypatch: pytest.Mo
 
 
 def test_zeros_stay_zero() -> None:
-    linear = nn.Linear(16, 8)
-    rounded = Int8Linear(linear.weight, linear.bias)
+    layer = nn.Linear(16, 8)
+    rounded = Int8Linear(layer.weight, layer.bias)
     found = rounded(torch.zeros(3, 16))
-    torch.testing.assert_close(found, linear.bias.detach().expand(3, -1))
+    torch.testing.assert_close(found, layer.bias.detach().expand(3, -1))
     assert Int8Linear(torch.zeros(8, 16), None)(torch.randn(3, 16)).tolist() == [[0.0] * 8] * 3
 
 
@@ -68,7 +69,7 @@ def kinds(model: nn.Module) -> dict[type, int]:
 def test_int8_replaces_all_linear_layers(
     name: str, toys: Toys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "SMALLEST", 8)
+    monkeypatch.setattr(linear, "SMALLEST", 8)
     model = small_model(name, toys).eval()
     before = kinds(model)
     exact = Translator(model, "cpu").translate_n_best(GERMAN, DecodingOptions(iterations=1))

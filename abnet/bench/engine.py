@@ -11,7 +11,7 @@ from torch import nn
 
 from abnet.bench.sizes import Size
 from abnet.bench.work import Product
-from abnet.precision import Int8Linear
+from abnet.linear import Int8Linear, PackedLinear
 from abnet.tokenizer import Tokenizer
 
 Made = TypeVar("Made")
@@ -130,9 +130,10 @@ def forced_lengths(length: int, beam: int) -> list[int]:
 
 
 def module_bytes(module: nn.Module) -> int:
-    """Of all weights and buffers, and of what 8-bit layers hold instead."""
+    """Of all weights and buffers, and of what layers for decoding hold instead."""
     values = [*module.parameters(), *module.buffers()]
-    packed = [part.weight_bytes for part in module.modules() if isinstance(part, Int8Linear)]
+    kinds = (Int8Linear, PackedLinear)
+    packed = [part.weight_bytes for part in module.modules() if isinstance(part, kinds)]
     return sum(value.numel() * value.element_size() for value in values) + sum(packed)
 
 

@@ -24,6 +24,7 @@ from abnet.config import AbNetConfig
 from abnet.ctc import CtcOptions, ctc_decode
 from abnet.decoder import Memory
 from abnet.encoder import Encoder, EncoderOutput
+from abnet.layout import pack_weights
 from abnet.length import LengthBeam
 from abnet.mask_predict import DecodingOptions, mask_predict
 from abnet.model import AbNet
@@ -112,6 +113,7 @@ def _make_model(materials: Materials, system: str, precision: str) -> AbNet:
         model = AbNet.from_pretrained(config)
     model = model.eval().to(materials.device)
     set_precision(model, precision)
+    pack_weights(model)
     return model
 
 

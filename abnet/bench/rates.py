@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from abnet.bench.work import Product, weights_read
-from abnet.precision import Int8Linear
+from abnet.linear import Int8Linear, PackedLinear
 
 ENOUGH = 0.004  # seconds of work that make a measurement
 TRIES = 3  # of which the fastest counts
@@ -59,7 +59,8 @@ class Rates:
     def _rate(self, product: Product, dtype: torch.dtype) -> float:
         shape = _rounded(product, dtype, self.device)
         if (shape, dtype) not in self._seconds:
-            spent = self._measure(_multiplier(shape, dtype, self.device))
+            ways = _multipliers(shape, dtype, self.device)
+            spent = min(self._measure(multiply) for multiply in ways)
             self._seconds[shape, dtype] = spent / shape.multiply_adds
         return self._seconds[shape, dtype]
 
@@ -108,16 +109,22 @@ class Rates:
         return time.perf_counter() - start
 
 
-def _multiplier(shape: Product, dtype: torch.dtype, device: torch.device) -> Callable[[], Tensor]:
-    """A function that does a product of this shape."""
+def _multipliers(
+    shape: Product, dtype: torch.dtype, device: torch.device
+) -> list[Callable[[], Tensor]]:
+    """Functions that do a product of this shape, each in a way of its own."""
     if dtype == torch.int8:
-        return _int8_multiplier(shape, device)
+        return [_int8_multiplier(shape, device)]
     sizes = ((shape.rows, shape.inner), (shape.inner, shape.columns))
-    if shape.weight:
-        a, b = (torch.ones(size, dtype=dtype, device=device) for size in sizes)
-        return lambda: torch.mm(a, b)
-    c, d = (torch.ones((shape.times, *size), dtype=dtype, device=device) for size in sizes)
-    return lambda: torch.bmm(c, d)
+    if not shape.weight:
+        c, d = (torch.ones((shape.times, *size), dtype=dtype, device=device) for size in sizes)
+        return [lambda: torch.bmm(c, d)]
+    a, b = (torch.ones(size, dtype=dtype, device=device) for size in sizes)
+    ways: list[Callable[[], Tensor]] = [lambda: torch.mm(a, b)]
+    if device.type == "cpu":
+        layer = PackedLinear(b.t(), None)
+        ways.append(lambda: layer(a))
+    return ways
 
 
 def _int8_multiplier(shape: Product, device: torch.device) -> Callable[[], Tensor]:

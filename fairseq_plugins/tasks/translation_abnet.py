@@ -25,7 +25,7 @@ from abnet.ctc import CtcOptions
 from abnet.decoding import Options
 from abnet.ensemble import Ensemble
 from abnet.errors import AbNetError
-from abnet.layout import store_by_columns
+from abnet.layout import pack_weights
 from abnet.length import check_beam
 from abnet.mask_predict import DecodingOptions
 from abnet.model import AbNet
@@ -246,11 +246,12 @@ class TranslationAbNetTask(TranslationTask):
         systems = [model] if reranker is None else [model, reranker.model]
         for system in systems:
             set_precision(system, self.cfg.iter_decode_dtype)
-        for one in models:
-            if one.decodes_only:
-                store_by_columns(one.abnet)
         if self.cfg.iter_decode_compile:
             compile_decoder(model)
+        else:
+            for one in models:
+                if one.decodes_only:
+                    pack_weights(one.abnet)
         return Generator(options, weight, self.src_dict.special_ids, self.tgt_dict.special_ids)
 
     def _rerank_weight(self, given: Mapping[str, Any]) -> float | None:

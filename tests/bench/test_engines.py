@@ -14,7 +14,7 @@ from abnet.bench.engine import Materials, forced_lengths
 from abnet.bench.materials import make_tokenizers
 from abnet.bench.sizes import SIZES
 from abnet.errors import AbNetError
-from abnet.precision import SMALLEST
+from abnet.linear import SMALLEST, PackedLinear
 from tests.bench.making import LINES
 from tests.tiny import ENGLISH, GERMAN
 
@@ -68,13 +68,12 @@ def test_int8_rows_do_the_same_work_with_smaller_weights(tmp_path: Path, cpu: to
     encoded = exact.encode(LINES)
     assert rounded.work(encoded, 9) == exact.work(encoded, 9)
 
-    linear = [m for m in exact.model.modules() if isinstance(m, nn.Linear)]  # type: ignore[attr-defined]
-    assert min(min(layer.weight.shape) for layer in linear) >= SMALLEST
-    saved = sum(3 * m.weight.numel() for m in linear)  # of 4 bytes
+    linear = [m for m in exact.model.modules() if isinstance(m, PackedLinear)]  # type: ignore[attr-defined]
+    assert len(linear) > 10
+    assert not any(isinstance(m, nn.Linear) for m in exact.model.modules())  # type: ignore[attr-defined]
+    saved = sum(3 * m.in_features * m.out_features for m in linear)  # of 4 bytes
     scales = sum(12 * m.out_features for m in linear)  # and zeros
-    head = exact.model.decoder.lm_head.decoder  # type: ignore[attr-defined]
-    kept = 4 * (head.weight.numel() + head.bias.numel())  # others hold them, too
-    assert rounded.weight_bytes == exact.weight_bytes - saved + scales + kept
+    assert rounded.weight_bytes == exact.weight_bytes - saved + scales
 
 
 def test_the_given_lengths_are_those_decoded(materials: Materials, cpu: torch.device) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from abnet.bench.rates import Rates, _multiplier
+from abnet.bench.rates import Rates, _multipliers
 from abnet.bench.work import Product
 
 WORK = [Product(10, 20, 30, 2), Product(4, 8, 4, 6, weight=False)]
@@ -52,5 +52,12 @@ def test_rates_are_measured_once_a_rounded_shape(
 
 
 def test_int8_products_are_those_of_our_layers() -> None:
-    product = _multiplier(Product(2, 16, 24), torch.int8, torch.device("cpu"))()
-    assert torch.equal(product, torch.full((2, 24), 16.0))
+    (multiply,) = _multipliers(Product(2, 16, 24), torch.int8, torch.device("cpu"))
+    assert torch.equal(multiply(), torch.full((2, 24), 16.0))
+
+
+def test_the_faster_of_torchs_products_and_ours_counts() -> None:
+    ways = _multipliers(Product(2, 16, 24), torch.float32, torch.device("cpu"))
+    assert len(ways) == 2
+    for multiply in ways:
+        assert torch.equal(multiply(), torch.full((2, 24), 16.0))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from abnet import precision
+from abnet import linear
 from abnet.errors import AbNetError
 from abnet.mask_predict import DecodingOptions
 from abnet.translator import InputReport, Translator
@@ -50,7 +50,7 @@ def test_pruning_and_confidence(corpus: Corpus, trained: Trained) -> None:
 def test_lower_precision(
     corpus: Corpus, trained: Trained, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "SMALLEST", 8)
+    monkeypatch.setattr(linear, "SMALLEST", 8)
     found = lines(generate(corpus, trained, "--iter-decode-dtype", dtype, "--batch-size", 1), "H")
     wanted = expected(corpus, trained, DecodingOptions(length_beam=3), dtype)
     assert {row: found[row] for row in wanted} == wanted
@@ -72,7 +72,7 @@ def test_a_compiled_decoder(
     assert len(compiled) == 1
 
 
-def test_matrices_lie_by_columns_unless_they_train(
+def test_matrices_are_packed_unless_they_train(
     corpus: Corpus,
     trained: Trained,
     tiny_berts: TinyBerts,
@@ -81,7 +81,7 @@ def test_matrices_lie_by_columns_unless_they_train(
 ) -> None:
     stored: list[object] = []
     task = import_module("fairseq_plugins.tasks.translation_abnet")
-    monkeypatch.setattr(task, "store_by_columns", stored.append)
+    monkeypatch.setattr(task, "pack_weights", stored.append)
     train(corpus.data_bin, tmp_path, tiny_berts, "--max-update", 1, "--eval-bleu")
     assert not stored
     generate(corpus, trained)

@@ -1,0 +1,121 @@
+"""Linear layers for decoding on a CPU, whose weights lie as oneDNN wants them.
+
+They call oneDNN themselves, as compiled models of torch do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from abnet.backbone.families import TiedHead
+
+SMALLEST = 128  # inputs or outputs of a layer; below, there is nothing to gain
+
+
+class PackedLinear(nn.Module):
+    """A linear layer that computes what torch's own does, on some processors in half the time.
+
+    On a CPU torch takes MKL for 32 bits, which does not use all that AMD's processors have.
+
+    Args:
+        weight: (out_features, in_features), in 32 bits or bfloat16, on the CPU.
+        bias: (out_features,) or `None`.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.out_features, self.in_features = weight.shape
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), None)
+        self.bias = None if bias is None else bias.detach()
+        self.weight_bytes = weight.nbytes + (0 if bias is None else bias.nbytes)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(..., in_features) to (..., out_features)."""
+        output: Tensor = torch.ops.mkldnn._linear_pointwise(
+            states, self.packed, self.bias, "none", [], ""
+        )
+        return output
+
+
+class Int8Linear(nn.Module):
+    """A linear layer with 8-bit weights, one scale an output, that rounds its inputs as they come.
+
+    Inputs have one scale a call and 7 bits: processors without VNNI add two products in 16 bits,
+    which 8 bits would overflow. The rounding of a sentence thus depends on its batch.
+
+    torch's own dynamic quantization is about to be removed, and torchao's products of integers are
+    slow on a CPU without compiling.
+
+    Args:
+        weight: (out_features, in_features), on the CPU.
+        bias: (out_features,) or `None`.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        weight = weight.detach().float().contiguous()  # packing knows no strides
+        scale = weight.abs().amax(dim=1).clamp(min=1e-12) / 127
+        rounded = (weight / scale[:, None]).round().to(torch.int8)
+        self.out_features, self.in_features = weight.shape
+        self.packed = torch.ops.onednn.qlinear_prepack(rounded, None)  # no buffer: it cannot move
+        self.scale = scale
+        self.zero = torch.zeros(self.out_features, dtype=torch.long)
+        self.bias = None if bias is None else bias.detach().float()
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of the weights with their scales, zeros and biases."""
+        beside = 4 + 8 + (0 if self.bias is None else 4)
+        return self.out_features * (self.in_features + beside)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(..., in_features) to (..., out_features)."""
+        flat = states.reshape(-1, self.in_features)
+        least, most = (float(one) for one in torch.aminmax(flat))
+        least, most = min(least, 0.0), max(most, 0.0)
+        step = max(most - least, 1e-12) / 127
+        zero = int(-least / step)  # rounded up, the largest state could not be held
+        rounded = torch.add(zero + 0.5, flat, alpha=1 / step).to(torch.int8)  # uint8 is slower
+        output = self.multiply(rounded.view(torch.uint8), step, zero)
+        return output.view(*states.shape[:-1], self.out_features)
+
+    def multiply(self, rounded: Tensor, step: float, zero: int) -> Tensor:
+        """The product alone, with the bias: `step * (rounded - zero)` are the states.
+
+        Args:
+            rounded: (rows, in_features) of torch.uint8.
+            step, zero: of all of them.
+
+        Returns:
+            (rows, out_features) of torch.float32.
+        """
+        output: Tensor = torch.ops.onednn.qlinear_pointwise(
+            rounded, step, zero, self.packed, self.scale, self.zero, self.bias,
+            1.0, 0, torch.float32, "none", [], "",
+        )  # fmt: skip
+        return output
+
+
+def replace_linear(
+    model: nn.Module, make: Callable[[Tensor, Tensor | None], PackedLinear | Int8Linear]
+) -> None:
+    """Replaces the linear layers of a model that are large enough, each by one everywhere.
+
+    Args:
+        model: on the CPU.
+        make: a layer of weight and bias.
+    """
+    made: dict[nn.Module, nn.Module] = {}
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if child not in made:
+                if isinstance(child, TiedHead):
+                    made[child] = make(child.words.weight, None)
+                elif isinstance(child, nn.Linear) and min(child.weight.shape) >= SMALLEST:
+                    made[child] = make(child.weight, child.bias)
+                else:
+                    continue
+            setattr(parent, name, made[child])
