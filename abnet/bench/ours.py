@@ -23,6 +23,7 @@ from abnet.checkpoint import load_checkpoint
 from abnet.config import AbNetConfig
 from abnet.ctc import CtcOptions, ctc_decode
 from abnet.decoder import Memory
+from abnet.doctor import computes_in_bfloat16
 from abnet.encoder import Encoder, EncoderOutput
 from abnet.layout import pack_weights
 from abnet.length import LengthBeam
@@ -40,7 +41,8 @@ def rows(device: torch.device, checkpoint: str | None = None) -> list[Row]:
     """Our rows on a device. A new way of decoding is a new line of the table below.
 
     Args:
-        device: GPUs also get half precision, CPUs 8-bit weights.
+        device: GPUs also get half precision, CPUs 8-bit weights and, where they multiply in it,
+            bfloat16.
         checkpoint: of an AB-Net, instead of random weights; then there is no AB-Net-Enc.
     """
     table: list[tuple[str, str, ParallelOptions, str]] = [  # name, system, how, in words
@@ -50,6 +52,8 @@ def rows(device: torch.device, checkpoint: str | None = None) -> list[Row]:
         ("abnet_ctc-1", "abnet_ctc", CtcOptions(), "1 pass, best path"),
     ]
     precisions = ["float32", "int8"] if device.type == "cpu" else ["bfloat16", "float32"]
+    if device.type == "cpu" and computes_in_bfloat16():
+        precisions.append("bfloat16")
     return [
         Row(
             name=f"{name}-{precision}",

@@ -27,6 +27,7 @@ class Size:
         minilm_head: of `abnet pretrain`, for the head of the real English encoder.
         abnet: of `fairseq-train`, for AB-Net: the paper's recipe, from which a search departs.
         ctc: of `fairseq-train`, for AB-Net with CTC, behind those of AB-Net.
+        minilm: of `fairseq-train`, for AB-Net with the real English encoder, in the same way.
         rivals: of `fairseq-train`, for the Transformer and the CMLM: their shape and batches.
         scratch: of `fairseq-train`, for what is from scratch in systems of ours: as the rivals.
         transformer: of `fairseq-train`, for the Transformer.
@@ -44,6 +45,7 @@ class Size:
     minilm_head: tuple[str, ...]
     abnet: tuple[str, ...]
     ctc: tuple[str, ...]
+    minilm: tuple[str, ...]
     rivals: tuple[str, ...]
     scratch: tuple[str, ...]
     transformer: tuple[str, ...]
@@ -60,7 +62,8 @@ class Size:
         """The options of `fairseq-train` that are a system's own."""
         if system in ("transformer", "cmlm"):
             return (*self.rivals, *(self.transformer if system == "transformer" else self.cmlm))
-        return (*self.abnet, *self.ctc) if system == "abnet_ctc" else self.abnet
+        own = {"abnet_ctc": self.ctc, "abnet_minilm": self.minilm}
+        return (*self.abnet, *own.get(system, ()))
 
 
 KEPT_DECODING = {
@@ -84,6 +87,7 @@ SIZES = {
             "--save-interval-updates 400"
         ),
         ctc=words("--total-num-update 4400 --max-update 4400 --save-interval-updates 100"),
+        minilm=words("--total-num-update 4000 --max-update 4000 --save-interval-updates 100"),
         rivals=words(
             "--encoder-layers 4 --decoder-layers 4 --encoder-embed-dim 128 "
             "--decoder-embed-dim 128 --encoder-ffn-embed-dim 256 --decoder-ffn-embed-dim 256 "
@@ -131,6 +135,7 @@ SIZES = {
             "--save-interval-updates 300 --fp16"
         ),
         ctc=(),
+        minilm=(),
         rivals=words(
             "--encoder-layers 4 --decoder-layers 4 --encoder-embed-dim 128 "
             "--decoder-embed-dim 128 --encoder-ffn-embed-dim 256 --decoder-ffn-embed-dim 256 "
@@ -174,6 +179,7 @@ SIZES = {
             "--max-update 16 --save-interval-updates 1"
         ),
         ctc=(),
+        minilm=(),
         rivals=words(
             "--encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 32 --decoder-embed-dim 32 "
             "--encoder-ffn-embed-dim 64 --decoder-ffn-embed-dim 64 --encoder-attention-heads 2 "

@@ -37,13 +37,20 @@ PASSES = {
 """Our rows, without their precisions."""
 
 
+@pytest.mark.parametrize("has_bfloat16", [True, False])
+def test_precisions_on_a_cpu(
+    has_bfloat16: bool, cpu: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ours, "computes_in_bfloat16", lambda: has_bfloat16)
+    precisions = ["float32", "int8", *(["bfloat16"] if has_bfloat16 else [])]
+    expected = [f"{name}-{precision}" for precision in precisions for name in PASSES]
+    assert [row.name for row in ours.rows(cpu)] == expected
+
+
 def test_our_rows_share_a_model_and_do_all_their_passes(
     materials: Materials, cpu: torch.device
 ) -> None:
     rows = ours.rows(cpu)
-    assert [row.name for row in rows] == [
-        f"{name}-{precision}" for precision in ("float32", "int8") for name in PASSES
-    ]
     engines = [row.build(materials) for row in rows[: len(PASSES)]]
     assert engines[0].model is engines[2].model  # type: ignore[attr-defined]
     for engine, (name, passes) in zip(engines, PASSES.items(), strict=True):
