@@ -58,6 +58,7 @@ def test_a_checkpoint_decides_its_lengths_itself(
     command: list[str], tiny_model: AbNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("abnet.bench.rates.ENOUGH", 1e-5)
+    monkeypatch.setattr("abnet.bench.ours.computes_in_bfloat16", lambda: False)
     save_checkpoint(tmp_path / "own.safetensors", tiny_model)
     more = ["--checkpoint", str(tmp_path / "own.safetensors"), "--rows", "abnet", "--batches", "8"]
     assert main([*command, *more]) == 0
