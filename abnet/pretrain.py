@@ -219,7 +219,7 @@ def pretrain(
         vocab_size=len(tokenizer),
         parameters=sum(p.numel() for p in model.parameters()),
         updates=result.updates,
-        seconds=round(result.seconds, 1),
+        seconds=round(result.seconds, 3),
         masked_accuracy=round(accuracy, 4),
         versions={name: version(name) for name in PACKAGES},
     )

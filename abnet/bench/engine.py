@@ -83,7 +83,7 @@ class Materials:
     folder: str
     threads: int = 1
     checkpoint: str | None = None
-    _made: dict[str, Any] = field(default_factory=dict)
+    _made: dict[str, Any] = field(default_factory=dict, init=False)
 
     def shared(self, name: str, make: Callable[[], Made]) -> Made:
         """What `make` makes, once a name: models are shared by rows that only decode otherwise."""
