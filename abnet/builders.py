@@ -23,6 +23,7 @@ from abnet.decoder import Decoder
 from abnet.encoder import Encoder
 from abnet.errors import AbNetError
 from abnet.length import LengthPredictor
+from abnet.lexical import LexicalAdapter
 from abnet.spread import SourceSpread
 from abnet.tokenizer import SymbolIds
 
@@ -110,8 +111,11 @@ def build_encoder(config: AbNetConfig, backbones: Backbones, symbols: SymbolIds)
     if config.objective == "conditional_masked_lm":
         length = LengthPredictor(config.length_classes, backbone.hidden_size)
     if bert is None:
-        adapters = _encoder_adapters(config, backbone, None)
-        return Encoder(backbone, adapters, length, symbols, config.keep_cls)
+        adapters, lexical = _encoder_adapters(config, backbone, None), None
+        if config.lexical_adapter_dim:
+            size, width = backbone.vocab_size, backbone.hidden_size
+            lexical = LexicalAdapter(size, config.lexical_adapter_dim, width)
+        return Encoder(backbone, adapters, length, symbols, config.keep_cls, lexical)
     alone = Encoder(bert, nn.ModuleDict(), None, symbols, config.keep_cls)
     if config.encoder == "ct_nmt":
         distill = config.distillation_weight > 0

@@ -54,6 +54,9 @@ class AbNetConfig:
     """Hidden size dAenc of the encoder's feed-forward adapters (Eq. 4)."""
     encoder_adapter_layers: int | None = None
     """Adapters in the top k source layers only; all if not given, 0 for none."""
+    lexical_adapter_dim: int = 0
+    """Size of a trained vector of each source piece, which is projected and added to the encoder's
+    output; 0 for none (the paper)."""
     decoder_adapter_layers: int | None = None
     """Adapters in the top k target layers only; all if not given, 0 for none."""
     decoder_adapter_ffn_dim: int = 0
@@ -149,6 +152,7 @@ class AbNetConfig:
         for name, least in (
             ("encoder_adapter_dim", 1),
             ("encoder_adapter_layers", 0),
+            ("lexical_adapter_dim", 0),
             ("decoder_adapter_layers", 0),
             ("decoder_adapter_ffn_dim", 0),
             ("decoder_adapter_heads", 1),
@@ -235,6 +239,11 @@ class AbNetConfig:
                 '`encoder` and `decoder` "bert", equal weights), but they differ.'
             )
 
+        if self.lexical_adapter_dim and self.encoder != "bert":
+            raise AbNetError(
+                '`lexical_adapter_dim` must be 0 where the encoder is not "bert": the words of a '
+                f"Transformer train, and the encoder is {self.encoder!r}."
+            )
         if self.decoder == "bert_fused" and self.encoder != "bert_fused":
             raise AbNetError(
                 '`encoder` must be "bert_fused" with a decoder that is, for the source BERT that '

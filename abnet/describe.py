@@ -21,10 +21,11 @@ class Description(NamedTuple):
     Attributes:
         total_parameters: frozen and trained.
         trained_parameters: what the optimizer updates and a checkpoint holds.
-        trained, frozen: by part: source (BERT or Transformer), encoder_adapters, length, target,
-            decoder_adapters (cross-attention); what both sides share counts as the source's. With
-            BERT-Fused and CT-NMT source_bert is their BERT, and the adapters' parts are the switch
-            or all that attends to it and, in the decoder, to the encoder.
+        trained, frozen: by part: source (BERT or Transformer), encoder_adapters, lexical_adapter,
+            length, target, decoder_adapters (cross-attention), source_spread, ctc_blank; what both
+            sides share counts as the source's. With BERT-Fused and CT-NMT source_bert is their
+            BERT, and the adapters' parts are the switch or all that attends to it and, in the
+            decoder, to the encoder.
     """
 
     total_parameters: int
@@ -53,9 +54,12 @@ def describe(config: AbNetConfig) -> Description:
         "source": backbones.source,
         "source_bert": backbones.fused or nn.Identity(),
         "encoder_adapters": encoder.adapters,
+        "lexical_adapter": encoder.lexical or nn.Identity(),
         "length": encoder.length or nn.Identity(),
         "target": backbones.target,
         "decoder_adapters": decoder.adapters,
+        "source_spread": decoder.spread or nn.Identity(),
+        "ctc_blank": decoder.blank or nn.Identity(),
     }
     counts: dict[bool, dict[str, int]] = {True: {}, False: {}}
     seen: set[nn.Parameter] = set()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from abnet.backbone import Backbone, attention_bias
 from abnet.length import LengthPredictor
+from abnet.lexical import LexicalAdapter
 from abnet.tokenizer import SymbolIds
 
 
@@ -46,6 +47,7 @@ class Encoder(nn.Module):
         length: the [LENGTH] vector and its head; `None` for none.
         symbols: special ids of the source vocabulary.
         keep_cls: put [CLS] behind [LENGTH]; it stays in the memory.
+        lexical: a vector of each piece for the memory; `None` for none.
     """
 
     def __init__(
@@ -55,11 +57,13 @@ class Encoder(nn.Module):
         length: LengthPredictor | None,
         symbols: SymbolIds,
         keep_cls: bool,
+        lexical: LexicalAdapter | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.adapters = adapters
         self.length = length
+        self.lexical = lexical
         self.symbols = symbols
         self.keep_cls = keep_cls
 
@@ -103,9 +107,12 @@ class Encoder(nn.Module):
         bias = attention_bias(seen, hidden.dtype)
         for index in range(len(self.backbone.layers)):
             hidden = apply(index, hidden, bias)
-        if self.length is None:
-            return EncoderOutput(hidden, padding, None)
-        return EncoderOutput(hidden[:, 1:], padding, self.length(hidden[:, 0]))
+        memory, length_logits = hidden, None
+        if self.length is not None:
+            memory, length_logits = hidden[:, 1:], self.length(hidden[:, 0])
+        if self.lexical is not None:
+            memory = memory + self.lexical(source)
+        return EncoderOutput(memory, padding, length_logits)
 
 
 class EncoderBesideBert(Encoder):

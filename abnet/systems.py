@@ -97,7 +97,12 @@ SYSTEMS: dict[str, System] = {
     "abnet": System(
         "AB-Net",
         "AB-Net with what helped in our search (docs/recipe.md)",
-        {"decoder_adapter_ffn_dim": 2048, "length_loss_weight": 0.1, "spread_source": True},
+        {
+            "decoder_adapter_ffn_dim": 2048,
+            "lexical_adapter_dim": 128,
+            "length_loss_weight": 0.1,
+            "spread_source": True,
+        },
     ),
     "abnet_iwslt_de_en": System(
         "AB-Net",
@@ -150,6 +155,7 @@ SYSTEMS: dict[str, System] = {
         "AB-Net that translates in one pass: CTC over [MASK]s spread through the source",
         {
             "decoder_adapter_ffn_dim": 2048,
+            "lexical_adapter_dim": 128,
             "objective": "ctc",
             "spread_source": True,
             "label_smoothing": 0.0,

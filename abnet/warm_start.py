@@ -31,6 +31,7 @@ SHAPE = (
 SHAPE_OF_ADAPTERS = (
     "encoder_adapter_dim",
     "encoder_adapter_layers",
+    "lexical_adapter_dim",
     "decoder_adapter_layers",
     "decoder_adapter_ffn_dim",
     "decoder_adapter_heads",

@@ -14,6 +14,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,36 @@ def quality_table(records: Iterable[dict[str, Any]], dataset: str) -> str:
     return "\n".join([table, *(f"`{signature}`  " for signature in signatures)]) + "\n"
 
 
+def words_table(records: Sequence[dict[str, Any]], dataset: str) -> str:
+    """Which share of the references' words is found, by how often the training data have them."""
+    rows = [
+        r
+        for r in records
+        if r["kind"] == "quality" and r["dataset"] == dataset and "found_by_frequency" in r
+    ]
+    if not rows:
+        return f"No words of {dataset} counted yet.\n"
+    order = list(SYSTEMS)
+    rows.sort(key=lambda r: (r["direction"], r.get("size", ""), _place(order, r["system"])))
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "direction": lambda r: str(r["direction"]),
+        "size": lambda r: str(r.get("size", NOT_MEASURED)),
+        "system": lambda r: SYSTEMS.get(r["system"], r["system"]),
+        "BLEU": lambda r: f"{r['bleu']:.1f}",
+    }
+    for place, (name, _, _) in enumerate(rows[0]["found_by_frequency"]):
+        columns[name] = partial(_share_found, place=place)
+    return markdown_table(columns, rows)
+
+
+def _share_found(record: dict[str, Any], place: int) -> str:
+    _, words, found = record["found_by_frequency"][place]
+    return f"{100 * found / words:.1f} % of {words:,}" if words else NOT_MEASURED
+
+
 TABLES: dict[str, Callable[[Sequence[dict[str, Any]], str], str]] = {
     "results": quality_table,
+    "words": words_table,
     "recipe": recipe_table,
     "decoding": decoding_table,
     "speed": speed_table,

@@ -49,8 +49,9 @@ def small_options(name: str) -> dict[str, Any]:
         for layers in ("encoder_adapter_layers", "decoder_adapter_layers")
         if options.get(layers)
     }
-    if options.get("decoder_adapter_ffn_dim"):
-        fewer["decoder_adapter_ffn_dim"] = 8
+    for size in ("decoder_adapter_ffn_dim", "lexical_adapter_dim"):
+        if options.get(size):
+            fewer[size] = 8
     return {**SMALL, **fewer}
 
 

@@ -10,7 +10,8 @@ from abnet.cli import main
 from abnet.config import AbNetConfig
 from abnet.describe import describe
 from abnet.model import AbNet
-from tests.conftest import TinyBerts
+from abnet.systems import SYSTEMS
+from tests.systems import Toys, small_config
 
 # arch, source, target, trained parameters. The paper's Table 1 says 67M; the released code's two
 # presets have 48.1M and 104.7M.
@@ -45,10 +46,14 @@ def test_bert_base_has_its_published_size() -> None:
     assert counts.frozen["target"] == 109_482_240 - 590_592 + 622_650
 
 
-def test_counts_are_those_of_the_loaded_model(tiny_berts: TinyBerts) -> None:
-    config = AbNetConfig(*tiny_berts, encoder_adapter_dim=12, decoder_adapter_layers=2)
+@pytest.mark.parametrize("name", sorted(SYSTEMS))
+def test_counts_are_those_of_the_loaded_model(name: str, toys: Toys) -> None:
+    has_bert = SYSTEMS[name].options.get("encoder", "bert") == "bert"
+    config = small_config(name, toys, lexical_adapter_dim=6 * has_bert)
     counts = describe(config)
     model = AbNet.from_pretrained(config)
+    model.soft_teacher = None  # is no part of it
+    assert counts.total_parameters == sum(counts.trained.values()) + sum(counts.frozen.values())
     assert counts.total_parameters == sum(p.numel() for p in model.parameters())
     assert counts.trained_parameters == sum(w.numel() for w in model.trained_state_dict().values())
 

@@ -22,16 +22,16 @@ from tests.tiny import ENGLISH, GERMAN, make_bert
 # What trains, by the beginning of the weights' names.
 SOURCE, TARGET = "encoder.backbone.", "decoder.backbone."
 ADAPTERS = {"encoder.adapters.", "decoder.adapters."}
-LENGTH = "encoder.length."
+LENGTH, LEXICAL = "encoder.length.", "encoder.lexical."
 WHOLE = {SOURCE, TARGET, "decoder.adapters."}
 FUSED = {*WHOLE, "encoder.adapters."}  # and not encoder.bert
 TRAINED = {
     **{name: {*ADAPTERS, LENGTH} for name in SYSTEMS if name.startswith("abnet")},
-    "abnet": {*ADAPTERS, LENGTH, "decoder.spread."},
+    "abnet": {*ADAPTERS, LENGTH, LEXICAL, "decoder.spread."},
     "abnet_fb": {*ADAPTERS, LENGTH, SOURCE, TARGET},
     "abnet_sc": {*ADAPTERS, LENGTH, SOURCE, TARGET},
     "abnet_enc": {*ADAPTERS, LENGTH, TARGET},
-    "abnet_ctc": {*ADAPTERS, "decoder.spread.", "decoder.blank."},
+    "abnet_ctc": {*ADAPTERS, LEXICAL, "decoder.spread.", "decoder.blank."},
     "abnet_enc_ar": {*ADAPTERS, TARGET},
     "abnet_causal": ADAPTERS,
     "transformer_base": WHOLE,
@@ -62,7 +62,7 @@ def loss(model: AbNet) -> torch.Tensor:
 def test_a_step_changes_what_should_train_and_nothing_else(toys: Toys, name: str) -> None:
     model = small_model(name, toys, source_noise=0.0).train()
     before = {key: value.clone() for key, value in model.named_parameters()}
-    for _ in range(2):  # what stands behind a weight of zero gets its gradient in the second
+    for _ in range(3):  # what stands behind weights of zero gets its gradient after them
         model.zero_grad()
         loss(model).backward()
         with torch.no_grad():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -271,13 +272,13 @@ def parts_of(model: AbNet) -> Parts:
 
     width = decoder.backbone.hidden_size
     head = linears(decoder.lm_head) or [(width, decoder.backbone.vocab_size)]  # tied: not a layer
-    spread = [] if decoder.spread is None else linears(decoder.spread)
+    once = [linears(part) for part in (decoder.spread, encoder.lexical) if part is not None]
     return Parts(
         encoder=(*linears(encoder.backbone.layers), *linears(encoder.adapters)),
         encoder_layers=len(encoder.backbone.layers),
         encoder_heads=encoder.backbone.num_heads,
         encoder_width=encoder.backbone.hidden_size,
-        project=(*linears(adapters, is_projection), *spread),
+        project=(*linears(adapters, is_projection), *chain(*once)),
         decoder=(
             *linears(decoder.backbone.layers),
             *linears(adapters, lambda name: not is_projection(name)),

@@ -77,6 +77,7 @@ def factors(size: Size) -> list[Trial]:
         *_others(size.abnet, "adapters", "bert-dropout", ("0", "0.1")),
         *_trials("adapters", "encoder-dim", {"96": "--encoder-adapter-dim 96"}),
         *_trials("adapters", "spread-source", {"yes": "--spread-source"}),
+        *_trials("adapters", "lexical-dim", {"64": "--lexical-adapter-dim 64"}),
         Trial("symbols", "cls", "left-out", without=("--keep-cls",)),
         *_trials("objective", "target-noise", {"bert": "--target-noise bert"}),
         *_trials("objective", "source-noise", {"0.1": "--source-noise 0.1"}),

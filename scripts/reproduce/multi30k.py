@@ -13,7 +13,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from abnet.text import read_lines
 from benchmarks import quality, records, table
+from benchmarks.words import found_by_frequency
 from scripts.reproduce.common import (
     add_common_options,
     common_runner,
@@ -144,6 +146,11 @@ def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) ->
         "distilled": False,
         "seeds": list(seeds),
         **scores,
+        "found_by_frequency": found_by_frequency(
+            read_lines(runs[0] / "test.txt"),
+            read_lines(work.references(direction)),
+            read_lines(work.references(direction, "train")),
+        ),
         "trained_parameters": trainings[0].trained_parameters,
         "total_parameters": trainings[0].total_parameters,
         "updates": trainings[0].updates,

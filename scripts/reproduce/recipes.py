@@ -216,7 +216,7 @@ class Multi30k:
             options += ("--encoder-adapter-layers", half, "--decoder-adapter-layers", half)
         if system == "abnet_no_decoder_adapters":
             options = tuple(option for option in options if option != "--spread-source")
-            options += ("--decoder-adapter-layers", "0")
+            options += ("--decoder-adapter-layers", "0", "--lexical-adapter-dim", "0")
         start = start_of(system)
         if start is not None:
             options += ("--warm-start", str(self.run(start, direction, seed) / AVERAGED))

@@ -100,12 +100,12 @@ SIZES = {
             "--transformer-dropout 0.1 --length-loss-weight 0.1"
         ),
         transformer=words(
-            "--dropout 0.2 --lr 3e-3 --max-tokens 2000 --total-num-update 5600 --max-update 5600 "
-            "--save-interval-updates 140"
+            "--dropout 0.3 --lr 3e-3 --max-tokens 2000 --total-num-update 8000 --max-update 8000 "
+            "--save-interval-updates 200"
         ),
         cmlm=words(
-            "--dropout 0.1 --lr 2e-3 --total-num-update 4400 --max-update 4400 "
-            "--save-interval-updates 100"
+            "--dropout 0.1 --lr 2e-3 --total-num-update 8000 --max-update 8000 "
+            "--save-interval-updates 200"
         ),
         kept={
             "abnet": words(

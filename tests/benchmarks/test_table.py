@@ -49,6 +49,16 @@ def test_distilled_results_name_their_teacher_and_the_others_say_raw() -> None:
     assert lines[3].endswith("| cpu | distilled by transformer-big, beam 5 |")
 
 
+def test_the_share_of_words_found_by_their_frequency() -> None:
+    counted = quality(
+        size="cpu", found_by_frequency=[["0", 8, 1], ["1-5", 0, 0], ["6+", 2000, 500]]
+    )
+    lines = table.words_table([quality(system="cmlm"), counted], "multi30k").splitlines()
+    assert lines[0] == "| direction | size | system | BLEU | 0 | 1-5 | 6+ |"
+    assert lines[2:] == ["| de-en | cpu | AB-Net | 31.2 | 12.5 % of 8 | - | 25.0 % of 2,000 |"]
+    assert table.words_table([quality()], "multi30k") == "No words of multi30k counted yet.\n"
+
+
 def test_other_datasets_and_kinds_stay_out() -> None:
     others = [quality(dataset="wmt14"), {"kind": "speed", "dataset": "multi30k"}]
     assert table.quality_table(others, "multi30k") == "No results on multi30k yet.\n"

@@ -1,0 +1,34 @@
+"""What a source piece is, beside what its sentence makes of it: a trained vector of each piece.
+
+Frozen states know their words, but adapters are shared by all of them, and what a rare word means
+drowns in the gradient of the frequent ones. A vector of its own learns it in a few updates, as the
+embeddings of a Transformer do. The paper has nothing of the kind.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class LexicalAdapter(nn.Module):
+    """A trained vector of each source piece, for the encoder's output: `H' = H + W E[x]`.
+
+    W = 0 at first, so that nothing changes.
+
+    Args:
+        vocab_size: pieces of the source vocabulary.
+        dim: size of a vector.
+        width: H of the source BERT.
+    """
+
+    def __init__(self, vocab_size: int, dim: int, width: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(vocab_size, dim)
+        self.projection = nn.Linear(dim, width, bias=False)
+        nn.init.normal_(self.table.weight, std=dim**-0.5)
+        nn.init.zeros_(self.projection.weight)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """ids: (B, S) -> what is added to the states, (B, S, H)."""
+        added: Tensor = self.projection(self.table(ids))
+        return added
