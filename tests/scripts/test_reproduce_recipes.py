@@ -96,9 +96,21 @@ def test_trainings(
         assert args.warm_start == work.average("mask_predict", direction, 7).command[-1]
     if system == "abnet_top_half":
         assert 0 < args.encoder_adapter_layers == args.decoder_adapter_layers
+    if system == "abnet_no_decoder_adapters":  # nothing else tells the decoder of the source
+        assert args.decoder_adapter_layers == 0
+        assert "spread_source" not in args
     if system == "cmlm":
         assert args.noise == "random_mask"
         assert not args.apply_bert_init
+
+
+def test_a_search_begins_at_the_paper(work: Multi30k, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = parse(work.train("abnet", "de-en", 1).command, monkeypatch)
+    plain = parse(work.train("abnet", "de-en", 1, Variant("v")).command, monkeypatch)
+    assert found.decoder_adapter_ffn_dim > plain.decoder_adapter_ffn_dim == 0
+    assert found.lexical_adapter_dim > 0
+    assert found.length_loss_weight <= plain.length_loss_weight == 1
+    assert not {"lexical_adapter_dim", "spread_source"} & set(vars(plain))
 
 
 @pytest.mark.parametrize("has_bfloat16", [True, False])
