@@ -42,6 +42,12 @@ SYSTEMS = {
     "transformer": "Transformer (fairseq)",
     "cmlm": "CMLM (fairseq)",
 }
+Column = Callable[[dict[str, Any]], str]
+WHAT: dict[str, Column] = {
+    "direction": lambda r: str(r["direction"]),
+    "size": lambda r: str(r.get("size", NOT_MEASURED)),
+    "system": lambda r: SYSTEMS.get(r["system"], r["system"]),
+}
 _BLOCK = re.compile(
     r"(?P<start><!-- (?P<kind>\w+): (?P<dataset>\S+) -->\n).*?(?P<end><!-- end of (?P=kind) -->)",
     re.S,
@@ -55,18 +61,14 @@ def quality_table(records: Iterable[dict[str, Any]], dataset: str) -> str:
     of a sentence alone is in parts of another system's, measured in turn with it.
     """
     records = list(records)
-    rows = [r for r in records if r["kind"] == "quality" and r["dataset"] == dataset]
+    rows = _quality_rows(records, dataset)
     latencies = {
         _compared(r): r for r in records if r["kind"] == "latency" and r["dataset"] == dataset
     }
     if not rows:
         return f"No results on {dataset} yet.\n"
-    order = list(SYSTEMS)
-    rows.sort(key=lambda r: (r["direction"], r.get("size", ""), _place(order, r["system"])))
-    columns: dict[str, Callable[[dict[str, Any]], str]] = {
-        "direction": lambda r: str(r["direction"]),
-        "size": lambda r: str(r.get("size", NOT_MEASURED)),
-        "system": lambda r: SYSTEMS.get(r["system"], r["system"]),
+    columns: dict[str, Column] = {
+        **WHAT,
         "BLEU": _bleu,
         "chrF": lambda r: f"{r['chrf']:.1f}",
         "passes": lambda r: str(r.get("passes", NOT_MEASURED)),
@@ -85,21 +87,10 @@ def quality_table(records: Iterable[dict[str, Any]], dataset: str) -> str:
 
 def words_table(records: Sequence[dict[str, Any]], dataset: str) -> str:
     """Which share of the references' words is found, by how often the training data have them."""
-    rows = [
-        r
-        for r in records
-        if r["kind"] == "quality" and r["dataset"] == dataset and "found_by_frequency" in r
-    ]
+    rows = [row for row in _quality_rows(records, dataset) if "found_by_frequency" in row]
     if not rows:
         return f"No words of {dataset} counted yet.\n"
-    order = list(SYSTEMS)
-    rows.sort(key=lambda r: (r["direction"], r.get("size", ""), _place(order, r["system"])))
-    columns: dict[str, Callable[[dict[str, Any]], str]] = {
-        "direction": lambda r: str(r["direction"]),
-        "size": lambda r: str(r.get("size", NOT_MEASURED)),
-        "system": lambda r: SYSTEMS.get(r["system"], r["system"]),
-        "BLEU": lambda r: f"{r['bleu']:.1f}",
-    }
+    columns: dict[str, Column] = {**WHAT, "BLEU": lambda r: f"{r['bleu']:.1f}"}
     for place, (name, _, _) in enumerate(rows[0]["found_by_frequency"]):
         columns[name] = partial(_share_found, place=place)
     return markdown_table(columns, rows)
@@ -163,8 +154,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _place(order: list[str], system: str) -> tuple[int, str]:
-    return (order.index(system) if system in order else len(order), system)
+def _quality_rows(records: Iterable[dict[str, Any]], dataset: str) -> list[dict[str, Any]]:
+    """The quality results on a dataset in the order of the tables."""
+    order = list(SYSTEMS)
+
+    def place(row: dict[str, Any]) -> tuple[str, str, int, str]:
+        system = row["system"]
+        at = order.index(system) if system in order else len(order)
+        return row["direction"], row.get("size", ""), at, system
+
+    rows = [row for row in records if row["kind"] == "quality" and row["dataset"] == dataset]
+    return sorted(rows, key=place)
 
 
 def _bleu(record: dict[str, Any]) -> str:
