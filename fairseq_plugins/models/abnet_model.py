@@ -142,12 +142,17 @@ class AbNetModel(BaseFairseqModel):
 
 def _architecture(preset: str) -> Callable[[Namespace | DictConfig], None]:
     def fill(args: Namespace | DictConfig) -> None:
-        """Sets what neither the command line nor the checkpoint has set."""
+        """Sets what the command line has not.
+
+        A checkpoint, which comes as a `DictConfig`, has set all that there was when it was written;
+        what is newer is not of its model, whatever its preset has by now.
+        """
+        if not isinstance(args, Namespace):
+            return
         for name, value in PRESETS[preset].items():
             if name not in args:
                 setattr(args, name, value)
-        if isinstance(args, Namespace):
-            prepare_training(args)
+        prepare_training(args)
 
     return fill
 
