@@ -111,7 +111,8 @@ def build_encoder(config: AbNetConfig, backbones: Backbones, symbols: SymbolIds)
     if config.objective == "conditional_masked_lm":
         length = LengthPredictor(config.length_classes, backbone.hidden_size)
     if bert is None:
-        adapters, lexical = _encoder_adapters(config, backbone, None), None
+        adapters = _encoder_adapters(config, backbone, None)
+        lexical = None
         if config.lexical_adapter_dim:
             size, width = backbone.vocab_size, backbone.hidden_size
             lexical = LexicalAdapter(size, config.lexical_adapter_dim, width)

@@ -43,7 +43,7 @@ SYSTEMS = {
     "cmlm": "CMLM (fairseq)",
 }
 Column = Callable[[dict[str, Any]], str]
-WHAT: dict[str, Column] = {
+LEADING_COLUMNS: dict[str, Column] = {
     "direction": lambda r: str(r["direction"]),
     "size": lambda r: str(r.get("size", NOT_MEASURED)),
     "system": lambda r: SYSTEMS.get(r["system"], r["system"]),
@@ -68,7 +68,7 @@ def quality_table(records: Iterable[dict[str, Any]], dataset: str) -> str:
     if not rows:
         return f"No results on {dataset} yet.\n"
     columns: dict[str, Column] = {
-        **WHAT,
+        **LEADING_COLUMNS,
         "BLEU": _bleu,
         "chrF": lambda r: f"{r['chrf']:.1f}",
         "passes": lambda r: str(r.get("passes", NOT_MEASURED)),
@@ -90,7 +90,7 @@ def words_table(records: Sequence[dict[str, Any]], dataset: str) -> str:
     rows = [row for row in _quality_rows(records, dataset) if "found_by_frequency" in row]
     if not rows:
         return f"No words of {dataset} counted yet.\n"
-    columns: dict[str, Column] = {**WHAT, "BLEU": lambda r: f"{r['bleu']:.1f}"}
+    columns: dict[str, Column] = {**LEADING_COLUMNS, "BLEU": lambda r: f"{r['bleu']:.1f}"}
     for place, (name, _, _) in enumerate(rows[0]["found_by_frequency"]):
         columns[name] = partial(_share_found, place=place)
     return markdown_table(columns, rows)

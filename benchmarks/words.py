@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
-BOUNDS = (0, 1, 6, 21, 101, 1001)
+BAND_STARTS = (0, 1, 6, 21, 101, 1001)
 """Where a band begins; the last has no end."""
 
 
@@ -42,12 +42,15 @@ def found_by_frequency(
     for hypothesis, reference in zip(hypotheses, references, strict=True):
         written = Counter(tokenize(hypothesis).split())
         for word, times in Counter(tokenize(reference).split()).items():
-            band = max(bound for bound in BOUNDS if bound <= frequency[word])
+            band = max(bound for bound in BAND_STARTS if bound <= frequency[word])
             words[band] += times
             found[band] += min(times, written[word])
-    names = [_name(first, after - 1) for first, after in pairwise(BOUNDS)] + [f"{BOUNDS[-1]:,}+"]
+    names = [_name(first, after - 1) for first, after in pairwise(BAND_STARTS)] + [
+        f"{BAND_STARTS[-1]:,}+"
+    ]
     return [
-        Band(name, words[first], found[first]) for name, first in zip(names, BOUNDS, strict=True)
+        Band(name, words[first], found[first])
+        for name, first in zip(names, BAND_STARTS, strict=True)
     ]
 
 

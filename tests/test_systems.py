@@ -62,7 +62,7 @@ def loss(model: AbNet) -> torch.Tensor:
 def test_a_step_changes_what_should_train_and_nothing_else(toys: Toys, name: str) -> None:
     model = small_model(name, toys, source_noise=0.0).train()
     before = {key: value.clone() for key, value in model.named_parameters()}
-    for _ in range(3):  # what stands behind weights of zero gets its gradient after them
+    for _ in range(2):  # what stands behind a weight of zero gets its gradient in the second
         model.zero_grad()
         loss(model).backward()
         with torch.no_grad():

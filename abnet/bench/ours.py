@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from abnet.bench.engine import (
     Materials,
@@ -272,13 +271,13 @@ def parts_of(model: AbNet) -> Parts:
 
     width = decoder.backbone.hidden_size
     head = linears(decoder.lm_head) or [(width, decoder.backbone.vocab_size)]  # tied: not a layer
-    once = [linears(part) for part in (decoder.spread, encoder.lexical) if part is not None]
+    beside = [part for part in (decoder.spread, encoder.lexical) if part is not None]
     return Parts(
         encoder=(*linears(encoder.backbone.layers), *linears(encoder.adapters)),
         encoder_layers=len(encoder.backbone.layers),
         encoder_heads=encoder.backbone.num_heads,
         encoder_width=encoder.backbone.hidden_size,
-        project=(*linears(adapters, is_projection), *chain(*once)),
+        project=(*linears(adapters, is_projection), *linears(nn.ModuleList(beside))),
         decoder=(
             *linears(decoder.backbone.layers),
             *linears(adapters, lambda name: not is_projection(name)),

@@ -18,13 +18,13 @@ PLUGINS = str(ROOT / "fairseq_plugins")
 AVERAGED = "checkpoint_average.pt"
 AVERAGE_OF = 10
 FAIRSEQ = ("transformer", "cmlm")  # fairseq's own
-PAPERS = "abnet_iwslt_de_en"  # has nothing that the paper has not: a search begins there
+PAPERS_PRESET = "abnet_iwslt_de_en"  # has nothing that the paper has not: a search begins there
 ARCHITECTURES = {  # of ours, in the plugin
-    "abnet": PAPERS,
-    "abnet_minilm": PAPERS,
-    "abnet_after_ctc": PAPERS,
-    "abnet_top_half": PAPERS,
-    "abnet_no_decoder_adapters": PAPERS,
+    "abnet": PAPERS_PRESET,
+    "abnet_minilm": PAPERS_PRESET,
+    "abnet_after_ctc": PAPERS_PRESET,
+    "abnet_top_half": PAPERS_PRESET,
+    "abnet_no_decoder_adapters": PAPERS_PRESET,
     "abnet_fb": "abnet_fb",
     "abnet_sc": "abnet_sc",
     "abnet_ctc": "abnet_ctc",
@@ -34,7 +34,7 @@ ARCHITECTURES = {  # of ours, in the plugin
     "bert_fused_nat": "bert_fused_nat",
     "bert2bert": "bert2bert",
 }
-ABNETS = (PAPERS, "abnet_fb", "abnet_sc", "abnet_ctc")
+ABNETS = (PAPERS_PRESET, "abnet_fb", "abnet_sc", "abnet_ctc")
 SYSTEMS = (*FAIRSEQ, *ARCHITECTURES)
 SHAPED_AS_ABNET = tuple(name for name, arch in ARCHITECTURES.items() if arch in ABNETS)
 DIRECTIONS = ("de-en", "en-de")
