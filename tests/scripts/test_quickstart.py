@@ -52,7 +52,7 @@ def test_the_whole_road(checkout: Path) -> None:
     report = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
     assert "|tok:13a|" in report["BLEU"]
     assert " 100.0 %" in report["unseen"]
-    assert "of 1,212,972 parameters: 461,472" in report["trained"]
+    assert "of 1,263,660 parameters: 512,160" in report["trained"]
     assert float(report["latency"].split()[1]) > 0
     # The bar of the training and that of the German BERT.
     assert "training: 100%" in done.stderr
