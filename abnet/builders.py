@@ -115,7 +115,8 @@ def build_encoder(config: AbNetConfig, backbones: Backbones, symbols: SymbolIds)
         lexical = None
         if config.lexical_adapter_dim:
             size, width = backbone.vocab_size, backbone.hidden_size
-            lexical = LexicalAdapter(size, config.lexical_adapter_dim, width)
+            dim, dropout = config.lexical_adapter_dim, config.adapter_dropout
+            lexical = LexicalAdapter(size, dim, width, dropout)
         return Encoder(backbone, adapters, length, symbols, config.keep_cls, lexical)
     alone = Encoder(bert, nn.ModuleDict(), None, symbols, config.keep_cls)
     if config.encoder == "ct_nmt":

@@ -19,16 +19,18 @@ class LexicalAdapter(nn.Module):
         vocab_size: pieces of the source vocabulary.
         dim: size of a vector.
         width: H of the source BERT.
+        dropout: on the vectors.
     """
 
-    def __init__(self, vocab_size: int, dim: int, width: int) -> None:
+    def __init__(self, vocab_size: int, dim: int, width: int, dropout: float) -> None:
         super().__init__()
         self.table = nn.Embedding(vocab_size, dim)
+        self.dropout = nn.Dropout(dropout)
         self.projection = nn.Linear(dim, width, bias=False)
         nn.init.normal_(self.table.weight, std=dim**-0.5)
         nn.init.zeros_(self.projection.weight)
 
     def forward(self, ids: Tensor) -> Tensor:
         """ids: (B, S) -> what is added to the states, (B, S, H)."""
-        added: Tensor = self.projection(self.table(ids))
+        added: Tensor = self.projection(self.dropout(self.table(ids)))
         return added

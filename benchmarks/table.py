@@ -46,7 +46,7 @@ Column = Callable[[dict[str, Any]], str]
 LEADING_COLUMNS: dict[str, Column] = {
     "direction": lambda r: str(r["direction"]),
     "size": lambda r: str(r.get("size", NOT_MEASURED)),
-    "system": lambda r: SYSTEMS.get(r["system"], r["system"]),
+    "system": lambda r: _system(r),
 }
 _BLOCK = re.compile(
     r"(?P<start><!-- (?P<kind>\w+): (?P<dataset>\S+) -->\n).*?(?P<end><!-- end of (?P=kind) -->)",
@@ -57,11 +57,12 @@ _BLOCK = re.compile(
 def quality_table(records: Iterable[dict[str, Any]], dataset: str) -> str:
     """A Markdown table of the quality results on one dataset, with their signatures below.
 
-    Where some of them are of distilled data, a column says of each which data it is of. The time
-    of a sentence alone is in parts of another system's, measured in turn with it.
+    Those of a recipe that is no longer ours (`recipe`) have a table of their own. Where some of them
+    are of distilled data, a column says of each which data it is of. The time of a sentence alone is
+    in parts of another system's, measured in turn with it.
     """
     records = list(records)
-    rows = _quality_rows(records, dataset)
+    rows = [row for row in _quality_rows(records, dataset) if "recipe" not in row]
     latencies = {
         _compared(r): r for r in records if r["kind"] == "latency" and r["dataset"] == dataset
     }
@@ -85,6 +86,22 @@ def quality_table(records: Iterable[dict[str, Any]], dataset: str) -> str:
     return "\n".join([table, *(f"`{signature}`  " for signature in signatures)]) + "\n"
 
 
+def history_table(records: Sequence[dict[str, Any]], dataset: str) -> str:
+    """The systems that have results of earlier recipes, with these and with today's."""
+    rows = _quality_rows(records, dataset)
+    systems = {row["system"] for row in rows if "recipe" in row}
+    if not systems:
+        return f"No earlier recipes on {dataset}.\n"
+    columns: dict[str, Column] = {
+        **LEADING_COLUMNS,
+        "BLEU": _bleu,
+        "chrF": lambda r: f"{r['chrf']:.1f}",
+        "trained / all parameters": _parameters,
+        "training": _training,
+    }
+    return markdown_table(columns, [row for row in rows if row["system"] in systems])
+
+
 def words_table(records: Sequence[dict[str, Any]], dataset: str) -> str:
     """Which share of the references' words is found, by how often the training data have them."""
     rows = [row for row in _quality_rows(records, dataset) if "found_by_frequency" in row]
@@ -96,6 +113,12 @@ def words_table(records: Sequence[dict[str, Any]], dataset: str) -> str:
     return markdown_table(columns, rows)
 
 
+def _system(record: dict[str, Any]) -> str:
+    """Its name, and what of an earlier recipe sets a record apart."""
+    name = SYSTEMS.get(record["system"], record["system"])
+    return f"{name}, {record['recipe']}" if "recipe" in record else name
+
+
 def _share_found(record: dict[str, Any], place: int) -> str:
     _, words, found = record["found_by_frequency"][place]
     return f"{100 * found / words:.1f} % of {words:,}" if words else NOT_MEASURED
@@ -103,6 +126,7 @@ def _share_found(record: dict[str, Any], place: int) -> str:
 
 TABLES: dict[str, Callable[[Sequence[dict[str, Any]], str], str]] = {
     "results": quality_table,
+    "history": history_table,
     "words": words_table,
     "recipe": recipe_table,
     "decoding": decoding_table,
@@ -158,10 +182,10 @@ def _quality_rows(records: Iterable[dict[str, Any]], dataset: str) -> list[dict[
     """The quality results on a dataset in the order of the tables."""
     order = list(SYSTEMS)
 
-    def place(row: dict[str, Any]) -> tuple[str, str, int, str]:
+    def place(row: dict[str, Any]) -> tuple[str, str, int, str, bool]:
         system = row["system"]
         at = order.index(system) if system in order else len(order)
-        return row["direction"], row.get("size", ""), at, system
+        return row["direction"], row.get("size", ""), at, system, "recipe" not in row
 
     rows = [row for row in records if row["kind"] == "quality" and row["dataset"] == dataset]
     return sorted(rows, key=place)

@@ -48,6 +48,20 @@ def test_only_the_pieces_of_a_batch_learn_from_it(toys: Toys) -> None:
     assert learned == set(pairs.source.unique().tolist()) - {model.source_symbols.pad}
 
 
+def test_dropout_of_adapters_is_on_the_vectors_too(toys: Toys) -> None:
+    lexical = small_model("abnet", toys, adapter_dropout=0.25).encoder.lexical
+    assert lexical is not None
+    torch.nn.init.ones_(lexical.table.weight)
+    torch.nn.init.eye_(lexical.projection.weight)
+    ids = torch.zeros(500, dtype=torch.long)
+    dim = lexical.table.embedding_dim
+    assert lexical.eval()(ids)[:, :dim].eq(1).all()
+    values = lexical.train()(ids)[:, :dim]
+    dropped = values.eq(0)
+    torch.testing.assert_close(values[~dropped], torch.tensor(4 / 3).expand(int((~dropped).sum())))
+    assert dropped.float().mean().item() == pytest.approx(0.25, abs=0.05)
+
+
 def test_padding_changes_nothing(toys: Toys) -> None:
     model = lively_model("abnet", toys)
     assert model.encoder.lexical is not None

@@ -76,7 +76,7 @@ SIZES = {
     "cpu": Size(
         bert=words(
             "--layers 4 --hidden 192 --heads 4 --ffn 768 --vocab-size 8000 --max-positions 128 "
-            "--updates 16000 --batch-tokens 1024 --lr 1e-3 --dropout 0 --mask-share 0.4"
+            "--updates 32000 --batch-tokens 1024 --lr 1e-3 --dropout 0 --mask-share 0.4"
         ),
         minilm_head=words("--updates 1500 --batch-tokens 1024 --lr 1e-3"),
         abnet=words(
@@ -110,7 +110,7 @@ SIZES = {
         kept={
             "abnet": words(
                 "--encoder-adapter-dim 96 --decoder-adapter-ffn-dim 696 --lexical-adapter-dim 128 "
-                "--length-loss-weight 0.1 --spread-source"
+                "--adapter-dropout 0.2 --length-loss-weight 0.1 --spread-source"
             )
         },
         decoding=words("--max-tokens 2000"),

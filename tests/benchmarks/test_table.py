@@ -49,6 +49,21 @@ def test_distilled_results_name_their_teacher_and_the_others_say_raw() -> None:
     assert lines[3].endswith("| cpu | distilled by transformer-big, beam 5 |")
 
 
+def test_earlier_recipes_have_a_table_of_their_own() -> None:
+    former = quality(recipe="smaller BERTs", bleu=29.0, bleu_by_seed=[29.0])
+    rows = [quality(system="cmlm"), quality(), former]
+    assert "smaller BERTs" not in table.quality_table(rows, "multi30k")
+    lines = table.history_table(rows, "multi30k").splitlines()
+    assert lines[0] == (
+        "| direction | size | system | BLEU | chrF | trained / all parameters | training |"
+    )
+    assert lines[2:] == [
+        "| de-en | - | AB-Net, smaller BERTs | 29.0 | 52.0 | - | - |",
+        "| de-en | - | AB-Net | 31.2 | 52.0 | - | - |",
+    ]
+    assert table.history_table(rows[:2], "multi30k") == "No earlier recipes on multi30k.\n"
+
+
 def test_the_share_of_words_found_by_their_frequency() -> None:
     counted = quality(
         size="cpu", found_by_frequency=[["0", 8, 1], ["1-5", 0, 0], ["6+", 2000, 500]]
