@@ -57,9 +57,9 @@ _BLOCK = re.compile(
 def quality_table(records: Iterable[dict[str, Any]], dataset: str) -> str:
     """A Markdown table of the quality results on one dataset, with their signatures below.
 
-    Those of a recipe that is no longer ours (`recipe`) have a table of their own. Where some of them
-    are of distilled data, a column says of each which data it is of. The time of a sentence alone is
-    in parts of another system's, measured in turn with it.
+    Those of a recipe that is no longer ours (`recipe`) have a table of their own. Where some
+    are of distilled data, a column says of each which data it is of. The time of a sentence alone
+    is in parts of another system's, measured in turn with it.
     """
     records = list(records)
     rows = [row for row in _quality_rows(records, dataset) if "recipe" not in row]
