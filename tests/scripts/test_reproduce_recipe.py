@@ -67,7 +67,7 @@ def test_a_trial_changes_one_thing(work: Multi30k) -> None:
 def test_a_search_has_its_own_berts(work: Multi30k) -> None:
     command, searching = (place.pretrain("en").command for place in (work, work.searched()))
     assert parse_last(searching, "--updates") == "4000"
-    assert parse_last(command, "--updates") == "16000"
+    assert parse_last(command, "--updates") == "32000"
     assert str(work.bert("en")) not in searching
 
 
