@@ -57,12 +57,12 @@ _BLOCK = re.compile(
 def quality_table(records: Iterable[dict[str, Any]], dataset: str) -> str:
     """A Markdown table of the quality results on one dataset, with their signatures below.
 
-    Those of a recipe that is no longer ours (`recipe`) have a table of their own. Where some
+    Those of an `earlier_recipe` have a table of their own. Where some
     are of distilled data, a column says of each which data it is of. The time of a sentence alone
     is in parts of another system's, measured in turn with it.
     """
     records = list(records)
-    rows = [row for row in _quality_rows(records, dataset) if "recipe" not in row]
+    rows = [row for row in _quality_rows(records, dataset) if "earlier_recipe" not in row]
     latencies = {
         _compared(r): r for r in records if r["kind"] == "latency" and r["dataset"] == dataset
     }
@@ -89,7 +89,7 @@ def quality_table(records: Iterable[dict[str, Any]], dataset: str) -> str:
 def history_table(records: Sequence[dict[str, Any]], dataset: str) -> str:
     """The systems that have results of earlier recipes, with these and with today's."""
     rows = _quality_rows(records, dataset)
-    systems = {row["system"] for row in rows if "recipe" in row}
+    systems = {row["system"] for row in rows if "earlier_recipe" in row}
     if not systems:
         return f"No earlier recipes on {dataset}.\n"
     columns: dict[str, Column] = {
@@ -114,9 +114,9 @@ def words_table(records: Sequence[dict[str, Any]], dataset: str) -> str:
 
 
 def _system(record: dict[str, Any]) -> str:
-    """Its name, and what of an earlier recipe sets a record apart."""
+    """Its name, and the recipe where it is not the one of today."""
     name = SYSTEMS.get(record["system"], record["system"])
-    return f"{name}, {record['recipe']}" if "recipe" in record else name
+    return f"{name}, {record['earlier_recipe']}" if "earlier_recipe" in record else name
 
 
 def _share_found(record: dict[str, Any], place: int) -> str:
@@ -185,7 +185,7 @@ def _quality_rows(records: Iterable[dict[str, Any]], dataset: str) -> list[dict[
     def place(row: dict[str, Any]) -> tuple[str, str, int, str, bool]:
         system = row["system"]
         at = order.index(system) if system in order else len(order)
-        return row["direction"], row.get("size", ""), at, system, "recipe" not in row
+        return row["direction"], row.get("size", ""), at, system, "earlier_recipe" not in row
 
     rows = [row for row in records if row["kind"] == "quality" and row["dataset"] == dataset]
     return sorted(rows, key=place)

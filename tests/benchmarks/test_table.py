@@ -50,7 +50,7 @@ def test_distilled_results_name_their_teacher_and_the_others_say_raw() -> None:
 
 
 def test_earlier_recipes_have_a_table_of_their_own() -> None:
-    former = quality(recipe="smaller BERTs", bleu=29.0, bleu_by_seed=[29.0])
+    former = quality(earlier_recipe="smaller BERTs", bleu=29.0, bleu_by_seed=[29.0])
     rows = [quality(system="cmlm"), quality(), former]
     assert "smaller BERTs" not in table.quality_table(rows, "multi30k")
     lines = table.history_table(rows, "multi30k").splitlines()
