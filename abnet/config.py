@@ -123,6 +123,10 @@ class AbNetConfig:
     trained projection; for parallel systems."""
     frames_per_piece: int = 2
     """CTC: how many [MASK]s the decoder gets for each piece of the source."""
+    reveal_frames: bool = False
+    """CTC: while training, words of the target stand at some of the frames of their most probable
+    alignment, and the rest is to be found; decoding may then take more than one pass (Saharia et
+    al., EMNLP 2020)."""
     train_head: str = "none"
     """Of the target BERT's masked-LM head trains: "none", its "bias", or "transform" and bias."""
     mask_count: str = "uniform"
@@ -217,6 +221,11 @@ class AbNetConfig:
             raise AbNetError(
                 "`correction` must be 0 for the autoregressive objective, which reveals no token "
                 f"that it predicts, but is {self.correction} instead."
+            )
+        if self.objective != "ctc" and self.reveal_frames:
+            raise AbNetError(
+                "`reveal_frames` must be left out for the objective "
+                f"{self.objective}, which has no frames."
             )
         if self.objective == "autoregressive" and self.spread_source:
             raise AbNetError(

@@ -1,7 +1,10 @@
 """One pass: the decoder fills frames, and repeats and blanks fall out (CTC, Graves et al. 2006).
 
 The frames are [MASK]s, more of them than the translation has tokens; a frame that stays [MASK] is
-CTC's blank. Legend: B sentences, S source positions, F frames, T target positions, V vocabulary.
+CTC's blank. A model that learned with some words at their frames (`AbNetConfig.reveal_frames`) may
+refine its translation in a few more passes, as Mask-Predict does.
+
+Legend: B sentences, S source positions, F frames, T target positions, V vocabulary.
 """
 
 from __future__ import annotations
@@ -18,9 +21,11 @@ from abnet.config import AbNetConfig
 from abnet.decodable import Predictor
 from abnet.errors import AbNetError
 from abnet.hypothesis import Hypothesis
+from abnet.masking import rank
 from abnet.tokenizer import SymbolIds
 
 PREFIX_TOKENS = 20  # how many of a frame's tokens the prefix search looks at
+NEVER = -1e4  # a log-probability; with an infinite one the gradient of CTC is not a number
 FIRST_LABEL = 0x10000  # of Unicode; any range without gaps would do
 
 
@@ -67,6 +72,19 @@ def path_starts(path: Tensor, frames: Tensor, symbols: SymbolIds) -> Tensor:
     return path.ne(symbols.mask) & path.ne(before)
 
 
+def pin(log_probs: Tensor, given: Tensor, scores: Tensor, symbols: SymbolIds) -> Tensor:
+    """Makes the words that are given the only possible ones at their frames.
+
+    Args:
+        log_probs: (B, F, V).
+        given: (B, F) ids, a word, [MASK] where none is given, or [PAD].
+        scores: (B, F) the log-probabilities that the given words are to have.
+    """
+    known = given.ne(symbols.mask) & given.ne(symbols.pad)
+    only = torch.full_like(log_probs, NEVER).scatter_(2, given[..., None], scores[..., None])
+    return torch.where(known[..., None], only, log_probs)
+
+
 @dataclass(frozen=True)
 class CtcOptions:
     """How to decode.
@@ -85,10 +103,15 @@ class CtcOptions:
     """a of the score `log p / L ** a`."""
     n_best: int = 1
     """There is one translation a sentence."""
+    iterations: int = 1
+    """Passes; more than one is for a model that was trained with `reveal_frames`."""
 
     def __post_init__(self) -> None:
-        if self.beam < 1:
-            raise AbNetError(f"`beam` must be at least 1, but is {self.beam} instead.")
+        for name in ("iterations", "beam"):
+            if getattr(self, name) < 1:
+                raise AbNetError(
+                    f"`{name}` must be at least 1, but is {getattr(self, name)} instead."
+                )
         if not math.isfinite(self.blank_penalty):
             raise AbNetError(
                 f"`blank_penalty` must be a finite number, but is {self.blank_penalty} instead."
@@ -101,9 +124,10 @@ class CtcOptions:
 
 @torch.inference_mode()
 def ctc_decode(model: FrameModel, source: Tensor, options: CtcOptions) -> list[list[Hypothesis]]:
-    """Translates a batch with one call of the decoder.
+    """Translates a batch with one call of the decoder, or as many as there are iterations.
 
-    [PAD], [CLS] and [SEP] are never predicted.
+    [PAD], [CLS] and [SEP] are never predicted. After pass i of N, of the n frames that say a word
+    the n * i // N most probable keep it, the earlier of equals first; all others are [MASK] again.
 
     Args:
         model: in evaluation mode.
@@ -116,21 +140,42 @@ def ctc_decode(model: FrameModel, source: Tensor, options: CtcOptions) -> list[l
         frame. All of them are after the blank's penalty.
 
     Raises:
-        AbNetError: a beam is asked for without `fast-ctc-decode`.
+        AbNetError: a beam is asked for without `fast-ctc-decode`, or iterations of a model that
+            cannot refine.
     """
+    if options.iterations > 1 and not model.config.reveal_frames:
+        raise AbNetError(
+            "`iterations` must be 1 for a system that was trained without `reveal_frames`, but is "
+            f"{options.iterations} instead."
+        )
     symbols = model.target_symbols
     memory = model.project(model.encode(source))
     frames = make_frames(model, source)
-    logits = model.decode(frames, memory, torch.ones_like(frames, dtype=torch.bool)).float()
-    logits[:, sorted({symbols.pad, symbols.cls, symbols.sep} - {symbols.mask})] = -torch.inf
-    logits[:, symbols.mask] -= options.blank_penalty
-    log_probs = logits.view(*frames.shape, -1).log_softmax(dim=2)
+    given, scores = frames, torch.zeros(frames.shape, device=frames.device)
+    for passes in range(1, options.iterations + 1):
+        logits = model.decode(given, memory, torch.ones_like(frames, dtype=torch.bool)).float()
+        logits[:, sorted({symbols.pad, symbols.cls, symbols.sep} - {symbols.mask})] = -torch.inf
+        logits[:, symbols.mask] -= options.blank_penalty
+        log_probs = logits.view(*frames.shape, -1).log_softmax(dim=2)
+        if passes > 1:
+            log_probs = pin(log_probs, given, scores, symbols)
+        if passes < options.iterations:
+            scores, tokens = log_probs.max(dim=2)
+            spoken = tokens.ne(symbols.mask) & frames.eq(symbols.mask)
+            count = spoken.sum(dim=1, keepdim=True) * passes // options.iterations
+            surest = rank(-scores.masked_fill(~spoken, -torch.inf)) < count
+            given = torch.where(surest, tokens, frames)
     if options.beam == 1:
         paths = _best_paths(log_probs, frames, symbols)
     else:
         paths = _prefix_search(log_probs, frames, symbols, options.beam)
     return [
-        [path._replace(score=path.score / max(len(path.tokens), 1) ** options.length_penalty)]
+        [
+            path._replace(
+                score=path.score / max(len(path.tokens), 1) ** options.length_penalty,
+                passes=options.iterations,
+            )
+        ]
         for path in paths
     ]
 

@@ -79,6 +79,28 @@ def mask_targets(
     return MaskedTarget(inputs, chosen, words & ~chosen)
 
 
+def reveal_frames(
+    path: Tensor, frames: Tensor, symbols: SymbolIds, generator: torch.Generator
+) -> Tensor:
+    """What the decoder reads when some words of an alignment are known: (B, F) ids.
+
+    Of the n frames that say a word U{1..n} stay hidden, as of the words of a masked target; blanks
+    do always.
+
+    Args:
+        path: (B, F) ids, see `best_alignment`.
+        frames: (B, F) ids, see `abnet.ctc.make_frames`.
+        symbols: of the target.
+        generator: on the device of `path`.
+    """
+    spoken = path.ne(symbols.mask)
+    uniform = torch.rand(path.size(0), device=path.device, generator=generator)
+    shown = (uniform * spoken.sum(dim=1)).floor()
+    order = torch.rand(path.shape, device=path.device, generator=generator)
+    first = rank(order.masked_fill(~spoken, 2.0)) < shown[:, None]
+    return torch.where(first, path, frames)
+
+
 def shift_targets(target: Tensor, symbols: SymbolIds) -> MaskedTarget:
     """What an autoregressive decoder reads: [CLS] in front, all tokens one place to the right.
 

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from abnet.alignment import best_alignment
 from abnet.config import AbNetConfig
 from abnet.ctc import make_frames
 from abnet.errors import AbNetError
@@ -18,6 +19,7 @@ from abnet.masking import (
     MaskedTarget,
     corrupt_source,
     mask_targets,
+    reveal_frames,
     reveal_guesses,
     shift_targets,
 )
@@ -51,9 +53,9 @@ def training_loss(
 
     "conditional_masked_lm" masks the targets and takes the loss at the masked tokens and of the
     length; "autoregressive" predicts each token from those before it; "ctc" spreads the target's
-    words over frames in all ways. Source noise, correction (Huang et al., ICLR 2022; for masked
-    targets), R-Drop (Liang et al., NeurIPS 2021), soft labels and distillation are for training
-    only. With R-Drop all sums are over both passes.
+    words over frames in all ways. Source noise, revealed frames (Saharia et al., EMNLP 2020),
+    correction (Huang et al., ICLR 2022; for masked targets), R-Drop (Liang et al., NeurIPS 2021),
+    soft labels and distillation are for training only. With R-Drop all sums are over both passes.
 
     Args:
         model: whose config says what to do.
@@ -68,11 +70,7 @@ def training_loss(
     config = model.config
     target = pairs.target
     if config.objective == "ctc":
-        source = _noisy_source(model, pairs, generator, training)
-        frames = make_frames(model, source)
-        output = forward(source, frames, torch.ones_like(frames, dtype=torch.bool))
-        parts = frame_loss(output.word_logits, frames, target, model.target_symbols)
-        return _with_distance(parts, output, config)
+        return _ctc_loss(model, forward, pairs, generator, training)
     if config.objective == "autoregressive":
         masked = shift_targets(target, model.target_symbols)
     else:
@@ -96,6 +94,26 @@ def training_loss(
     gold = target[masked.chosen] if labels is None else None  # a teacher is compared by logits
     output = forward(source, masked.inputs, masked.chosen, gold)
     return _loss(model, output, target, masked.chosen, labels)
+
+
+def _ctc_loss(
+    model: AbNet, forward: Forward, pairs: Pairs, generator: torch.Generator, training: bool
+) -> LossParts:
+    """The loss of all ways to spread the words, or of those with some words at given frames."""
+    symbols = model.target_symbols
+    source = _noisy_source(model, pairs, generator, training)
+    frames = make_frames(model, source)
+    everywhere = torch.ones_like(frames, dtype=torch.bool)
+    given = None
+    if training and model.config.reveal_frames:
+        with torch.no_grad():
+            logits = model(source, frames, everywhere).word_logits
+        log_probs = logits.view(*frames.shape, -1).float().log_softmax(dim=2)
+        path = best_alignment(log_probs, frames, pairs.target, symbols)
+        given = reveal_frames(path, frames, symbols, generator)
+    output = forward(source, frames if given is None else given, everywhere)
+    parts = frame_loss(output.word_logits, frames, pairs.target, symbols, given)
+    return _with_distance(parts, output, model.config)
 
 
 def _noisy_source(model: AbNet, pairs: Pairs, generator: torch.Generator, training: bool) -> Tensor:

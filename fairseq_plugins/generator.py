@@ -95,10 +95,10 @@ def beam_options(given: Mapping[str, Any]) -> BeamOptions:
     )
 
 
-def one_pass_options(given: Mapping[str, Any], beam: int, blank_penalty: float) -> CtcOptions:
-    """Fairseq's generation options and the task's own as those of CTC; see `decoding_options`."""
+def one_pass_options(given: Mapping[str, Any], **own: Any) -> CtcOptions:
+    """Fairseq's generation options and the task's `own` as those of CTC; see `decoding_options`."""
     values = _supported(given, ONE_PASS_OPTIONS, "a one-pass system decodes")
-    return CtcOptions(beam, blank_penalty, float(values["lenpen"]))
+    return CtcOptions(length_penalty=float(values["lenpen"]), **own)
 
 
 def _supported(given: Mapping[str, Any], supported: frozenset[str], who: str) -> dict[str, Any]:

@@ -88,6 +88,12 @@ class TranslationAbNetConfig(TranslationConfig):
         default=CtcOptions.blank_penalty,
         metadata={"help": "one-pass systems: what the blank's logit loses; more makes longer"},
     )
+    ctc_iterations: int = dataclasses.field(
+        default=CtcOptions.iterations,
+        metadata={
+            "help": "one-pass systems trained with --reveal-frames: passes; 1 does not refine"
+        },
+    )
     seed: int = II("common.seed")
     post_process: Optional[str] = II("common_eval.post_process")  # noqa: UP045
 

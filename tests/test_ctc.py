@@ -107,6 +107,24 @@ def test_the_loss_is_minus_the_log_of_the_sum_over_all_paths() -> None:
     assert parts.impossible == 0
 
 
+def test_given_words_leave_the_paths_that_have_them_at_their_frames() -> None:
+    torch.manual_seed(1)
+    frames = frames_of(4)
+    given = torch.tensor([[SYMBOLS.mask, FIRST, SYMBOLS.mask, SYMBOLS.mask]])
+    logits = torch.randn(1, 4, VOCABULARY, requires_grad=True)
+    target = torch.tensor([[FIRST, SECOND, SYMBOLS.sep]])
+    parts = frame_loss(logits.view(-1, VOCABULARY), frames, target, SYMBOLS, given)
+    chances = logits.detach().double().softmax(dim=2)[0]
+    chances[1] = torch.eye(VOCABULARY)[FIRST]
+    expected = -torch.tensor(all_labelings(chances)[FIRST, SECOND]).log()
+    torch.testing.assert_close(parts.loss, expected, rtol=1e-5, atol=1e-5)
+    parts.loss.backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+    assert logits.grad[0, 1].eq(0).all()
+    assert logits.grad[0, [0, 2, 3]].abs().sum(dim=1).gt(1e-3).all()
+
+
 def test_targets_without_room_are_counted_and_left_out() -> None:
     frames = frames_of(2, 2, 2)
     logits = torch.zeros(3, 2, VOCABULARY)
@@ -232,17 +250,64 @@ def test_it_learns_to_translate(toys: Toys) -> None:
     model = small_model("abnet_ctc", toys, train="all")
     pairs = small_pairs(model)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for _ in range(150):
-        parts = training_loss(model, model.train(), pairs, torch.Generator(), training=True)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(300):
+        parts = training_loss(model, model.train(), pairs, generator, training=True)
         optimizer.zero_grad()
         (parts.loss / parts.sample_size).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    found = ctc_decode(model.eval(), pairs.source, CtcOptions())
     symbols = model.target_symbols
-    for row, [hypothesis] in zip(pairs.target, found, strict=True):
-        words = [id for id in row.tolist() if id not in (symbols.pad, symbols.sep)]
-        assert hypothesis.tokens.tolist() == words
+    for passes in (1, 3):
+        found = ctc_decode(model.eval(), pairs.source, CtcOptions(iterations=passes))
+        for row, [hypothesis] in zip(pairs.target, found, strict=True):
+            words = [id for id in row.tolist() if id not in (symbols.pad, symbols.sep)]
+            assert hypothesis.tokens.tolist() == words
+
+
+def test_passes_keep_the_most_probable_words_and_find_the_others_anew(toys: Toys) -> None:
+    """Against a plain loop over one sentence."""
+    model = lively_model("abnet_ctc", toys)
+    symbols, passes, penalty = model.target_symbols, 4, 3.0
+    source = small_pairs(model).source
+    found = ctc_decode(model, source, CtcOptions(1, penalty, 0.0, iterations=passes))
+    changed = 0
+    for row, [hypothesis] in enumerate(found):
+        own = source[row : row + 1, : int(model.source_symbols.words(source[row : row + 1]).sum())]
+        memory, frames = model.project(model.encode(own)), make_frames(model, own)
+        given, sure = frames[0].tolist(), {}
+        for number in range(1, passes + 1):
+            inputs = torch.tensor([given])
+            logits = model.decode(inputs, memory, torch.ones_like(inputs, dtype=torch.bool))
+            logits[:, [symbols.pad, symbols.cls, symbols.sep]] = -torch.inf
+            logits[:, symbols.mask] -= penalty
+            scores, path = (part.tolist() for part in logits.log_softmax(dim=1).max(dim=1))
+            for at, score in sure.items():
+                path[at], scores[at] = given[at], score
+            spoken = [at for at, id in enumerate(path) if id != symbols.mask]
+            order = sorted(spoken, key=lambda at: -scores[at])
+            sure = {at: scores[at] for at in order[: len(spoken) * number // passes]}
+            given = [path[at] if at in sure else symbols.mask for at in range(len(path))]
+        tokens = [id for id, _ in groupby(path) if id != symbols.mask]
+        assert hypothesis.tokens.tolist() == tokens
+        assert hypothesis.score == pytest.approx(sum(scores), rel=1e-4)
+        assert hypothesis.passes == passes
+        [[once]] = ctc_decode(model, own, CtcOptions(1, penalty))
+        changed += once.tokens.tolist() != tokens
+    assert changed > 0
+
+
+def test_revealed_frames_are_for_training_alone_and_change_the_loss(toys: Toys) -> None:
+    model = lively_model("abnet_ctc", toys)
+    plain = lively_model("abnet_ctc", toys, reveal_frames=False)
+    pairs = small_pairs(model)
+    losses = [
+        float(training_loss(one, one, pairs, torch.Generator(), training).loss.detach())
+        for one in (model, plain)
+        for training in (True, False)
+    ]
+    assert losses[1:] == pytest.approx([losses[2]] * 3)
+    assert losses[0] < 0.95 * losses[2]  # what is given need not be found
 
 
 def test_two_equal_models_are_an_ensemble_that_says_the_same(toys: Toys) -> None:
@@ -259,8 +324,10 @@ def test_two_equal_models_are_an_ensemble_that_says_the_same(toys: Toys) -> None
 def test_options(toys: Toys) -> None:
     config = small_config("abnet_ctc", toys)
     assert options_for(config, {"beam": 3, "iterations": None}) == CtcOptions(beam=3)
-    with pytest.raises(AbNetError, match=r"`iterations` must be left out: this system is decoded"):
-        options_for(config, {"iterations": 4})
+    with pytest.raises(AbNetError, match=r"`length_beam` must be left out: this system is decoded"):
+        options_for(config, {"length_beam": 4})
+    with pytest.raises(AbNetError, match="`iterations` must be at least 1, but is 0"):
+        CtcOptions(iterations=0)
     with pytest.raises(AbNetError, match="`beam` must be at least 1, but is 0"):
         CtcOptions(beam=0)
     with pytest.raises(AbNetError, match="`blank_penalty` must be a finite number, but is inf"):
@@ -270,6 +337,9 @@ def test_options(toys: Toys) -> None:
     model = AbNet.from_pretrained(config).eval()
     with pytest.raises(AbNetError, match=r"must be CtcOptions for a system that is decoded in one"):
         decode(model, small_pairs(model).source, BeamOptions())
+    plain = small_model("abnet_ctc", toys, reveal_frames=False)
+    with pytest.raises(AbNetError, match="must be 1 for a system that was trained without"):
+        decode(plain, small_pairs(model).source, CtcOptions(iterations=2))
     with pytest.raises(AbNetError, match=r"`reranker` must be left out: .* objective ctc"):
         Reranker(small_model("abnet_causal", toys)).check(model)
 

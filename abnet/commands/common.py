@@ -72,7 +72,10 @@ def add_decoding_options(parser: argparse._ActionsContainer) -> None:
     """
     parallel = "parallel systems: "
     parser.add_argument(
-        "--iterations", type=int, help=f"{parallel}decoder passes at most (default: 10)"
+        "--iterations",
+        type=int,
+        help=f"{parallel}decoder passes at most (default: 10); one-pass systems trained with "
+        "--reveal-frames: passes (default: 1)",
     )
     parser.add_argument(
         "--length-beam", type=int, help=f"{parallel}length candidates a line (default: 4)"

@@ -267,7 +267,8 @@ class TranslationAbNetTask(TranslationTask):
     def _decoding_options(self, abnet: AbNet | Ensemble, given: Mapping[str, Any]) -> Options:
         own = {name: self.cfg[f"iter_decode_{name}"] for name in OWN_OPTIONS}
         objective = abnet.config.objective
-        one_pass = {name: self.cfg[f"ctc_{name}"] for name in ("beam", "blank_penalty")}
+        names = ("beam", "blank_penalty", "iterations")
+        one_pass = {name: self.cfg[f"ctc_{name}"] for name in names}
         for name, value in one_pass.items():
             if objective != "ctc" and value != getattr(CtcOptions, name):
                 flag = "--ctc-" + name.replace("_", "-")

@@ -47,17 +47,17 @@ def test_it_learns_and_logs_what_has_no_room(one_pass: Trained) -> None:
     assert not logged(one_pass.output, "valid", "masked_accuracy")
 
 
-@pytest.mark.parametrize(("beam", "penalty"), [(1, 2.0), (4, 0.0)])
+@pytest.mark.parametrize(("beam", "penalty", "iterations"), [(1, 2.0, 1), (4, 0.0, 1), (1, 2.0, 3)])
 def test_generate_gives_what_the_library_gives(
-    corpus: Corpus, one_pass: Trained, beam: int, penalty: float
+    corpus: Corpus, one_pass: Trained, beam: int, penalty: float, iterations: int
 ) -> None:
     flags = ("--ctc-beam", beam, "--ctc-blank-penalty", penalty, "--lenpen", 0.5)
-    output = generate(corpus, one_pass, *flags)
+    output = generate(corpus, one_pass, *flags, "--ctc-iterations", iterations)
     found = lines(output, "H")
     assert sorted(found) == list(range(13))
     translator = Translator(load_checkpoint(one_pass.checkpoint), "cpu")
     sources = (corpus.raw / "test.de").read_text(encoding="utf-8").splitlines()
-    expected = translator.translate_n_best(sources, CtcOptions(beam, penalty, 0.5))
+    expected = translator.translate_n_best(sources, CtcOptions(beam, penalty, 0.5, 1, iterations))
     for row, hypotheses in found.items():
         if row not in (EMPTY, OVERLONG, UNKNOWN):
             assert hypotheses == [" ".join(expected[row][0].pieces)]
@@ -71,7 +71,9 @@ def test_options_of_others_are_refused(corpus: Corpus, one_pass: Trained, traine
         (one_pass, ("--beam", 3), "--beam` must be left out.*--ctc-beam"),
         (one_pass, ("--iter-decode-ban-repeats",), "ban-repeats` must be left out: the system is"),
         (one_pass, ("--ctc-beam", 0), "`beam` must be at least 1, but is 0"),
+        (one_pass, ("--ctc-iterations", 0), "`iterations` must be at least 1, but is 0"),
         (trained, ("--ctc-beam", 3), "`--ctc-beam` must be left out: the system is not of one"),
+        (trained, ("--ctc-iterations", 2), "`--ctc-iterations` must be left out: the system is"),
         (trained, ("--ctc-blank-penalty", 1), "`--ctc-blank-penalty` must be left out: the sys"),
     ):
         with pytest.raises(AbNetError, match=message):
