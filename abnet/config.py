@@ -123,10 +123,10 @@ class AbNetConfig:
     trained projection; for parallel systems."""
     frames_per_piece: int = 2
     """CTC: how many [MASK]s the decoder gets for each piece of the source."""
-    reveal_frames: bool = False
-    """CTC: while training, words of the target stand at some of the frames of their most probable
-    alignment, and the rest is to be found; decoding may then take more than one pass (Saharia et
-    al., EMNLP 2020)."""
+    reveal_frames: float = 0.0
+    """CTC: share of the targets that have, while training, words at some of the frames of their
+    most probable alignment, so that the rest is to be found; decoding may then take more than one
+    pass (Saharia et al., EMNLP 2020)."""
     train_head: str = "none"
     """Of the target BERT's masked-LM head trains: "none", its "bias", or "transform" and bias."""
     mask_count: str = "uniform"
@@ -189,7 +189,7 @@ class AbNetConfig:
             value = getattr(self, name)
             if not 0.0 <= value < 1.0:
                 raise AbNetError(f"`{name}` must be in [0, 1), but is {value} instead.")
-        for name in ("drop_net", "soft_label_weight"):
+        for name in ("drop_net", "soft_label_weight", "reveal_frames"):
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:
                 raise AbNetError(f"`{name}` must be in [0, 1], but is {value} instead.")
@@ -224,8 +224,8 @@ class AbNetConfig:
             )
         if self.objective != "ctc" and self.reveal_frames:
             raise AbNetError(
-                "`reveal_frames` must be left out for the objective "
-                f"{self.objective}, which has no frames."
+                f"`reveal_frames` must be 0 for the objective {self.objective}, which has no "
+                f"frames, but is {self.reveal_frames} instead."
             )
         if self.objective == "autoregressive" and self.spread_source:
             raise AbNetError(

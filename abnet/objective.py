@@ -105,12 +105,13 @@ def _ctc_loss(
     frames = make_frames(model, source)
     everywhere = torch.ones_like(frames, dtype=torch.bool)
     given = None
-    if training and model.config.reveal_frames:
+    share = model.config.reveal_frames
+    if training and share > 0:
         with torch.no_grad():
             logits = model(source, frames, everywhere).word_logits
         log_probs = logits.view(*frames.shape, -1).float().log_softmax(dim=2)
         path = best_alignment(log_probs, frames, pairs.target, symbols)
-        given = reveal_frames(path, frames, symbols, generator)
+        given = reveal_frames(path, frames, symbols, share, generator)
     output = forward(source, frames if given is None else given, everywhere)
     parts = frame_loss(output.word_logits, frames, pairs.target, symbols, given)
     return _with_distance(parts, output, model.config)

@@ -157,7 +157,7 @@ SYSTEMS: dict[str, System] = {
             "decoder_adapter_ffn_dim": 2048,
             "lexical_adapter_dim": 128,
             "objective": "ctc",
-            "reveal_frames": True,
+            "reveal_frames": 0.5,
             "spread_source": True,
             "label_smoothing": 0.0,
         },
