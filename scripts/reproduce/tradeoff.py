@@ -63,6 +63,12 @@ POINTS = [
         Point("abnet_ctc", f"blank penalty {penalty}", f"--ctc-blank-penalty {penalty}")
         for penalty in (0, 1, 1.5, 2, 2.5)
     ),
+    *(
+        Point(
+            "abnet_ctc", f"{n} passes, penalty 1.5", f"--ctc-blank-penalty 1.5 --ctc-iterations {n}"
+        )
+        for n in (2, 4, 10)
+    ),
     Point("abnet_ctc", "beam 8, penalty 1.5", "--ctc-blank-penalty 1.5 --ctc-beam 8"),
     Point("abnet_ctc", "int8, penalty 1.5", "--ctc-blank-penalty 1.5 --iter-decode-dtype int8"),
 ]
