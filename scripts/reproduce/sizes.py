@@ -86,7 +86,7 @@ SIZES = {
             "--warmup-updates 500 --total-num-update 16000 --max-update 16000 "
             "--save-interval-updates 400"
         ),
-        ctc=words("--total-num-update 4400 --max-update 4400 --save-interval-updates 100"),
+        ctc=words("--total-num-update 8000 --max-update 8000 --save-interval-updates 200"),
         minilm=words("--total-num-update 4000 --max-update 4000 --save-interval-updates 100"),
         rivals=words(
             "--encoder-layers 4 --decoder-layers 4 --encoder-embed-dim 128 "
