@@ -12,14 +12,14 @@ from torch import Tensor
 from abnet.tokenizer import SymbolIds
 
 
-def best_alignment(log_probs: Tensor, frames: Tensor, target: Tensor, symbols: SymbolIds) -> Tensor:
+def best_alignment(logits: Tensor, frames: Tensor, target: Tensor, symbols: SymbolIds) -> Tensor:
     """The most probable of the paths that become each target when blanks and repeats fall out.
 
     The Viterbi algorithm over the target's words with a blank around each: a path stays, goes on
     to the next, or leaves out the blank between two different words.
 
     Args:
-        log_probs: (B, F, V).
+        logits: (B, F, V).
         frames: (B, F) ids, see `abnet.ctc.make_frames`.
         target: (B, T) true ids, right-padded.
         symbols: of the target.
@@ -31,7 +31,8 @@ def best_alignment(log_probs: Tensor, frames: Tensor, target: Tensor, symbols: S
     words = symbols.words(target) & target.ne(symbols.sep)
     states = torch.full((target.size(0), 2 * target.size(1) + 1), symbols.mask).to(target.device)
     states[:, 1::2] = target.masked_fill(~words, symbols.mask)
-    emitted = log_probs.gather(2, states[:, None].expand(-1, frames.size(1), -1))
+    # Every path has one state a frame, so that a frame's normalizer changes nothing.
+    emitted = logits.gather(2, states[:, None].expand(-1, frames.size(1), -1)).float()
     may_skip = states.ne(symbols.mask) & states.ne(F.pad(states, (2, 0), value=-1)[:, :-2])
     counts = frames.eq(symbols.mask).sum(dim=1)
 

@@ -232,7 +232,7 @@ class AbNetConfig:
                 "`spread_source` must be left out for the autoregressive objective, which does not "
                 "know how long the target will be."
             )
-        for name in ("label_smoothing", "correction", "r_drop", "soft_label_weight"):
+        for name in ("label_smoothing", "correction", "soft_label_weight"):
             if self.objective == "ctc" and getattr(self, name):
                 raise AbNetError(
                     f"`{name}` must be 0 for the objective ctc, which does not know the word of a "

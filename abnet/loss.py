@@ -9,9 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from abnet.config import AbNetConfig
-from abnet.ctc import path_starts, pin
 from abnet.errors import AbNetError
-from abnet.tokenizer import SymbolIds
 from abnet.word_loss import WordLoss
 
 
@@ -109,60 +107,3 @@ def _length_loss(logits: Tensor | None, lengths: Tensor, longest: int) -> tuple[
         )
     right = logits.detach().argmax(dim=1).eq(lengths).sum()
     return F.cross_entropy(logits.float(), lengths, reduction="sum"), right
-
-
-def frame_loss(
-    logits: Tensor, frames: Tensor, target: Tensor, symbols: SymbolIds, given: Tensor | None = None
-) -> LossParts:
-    """CTC (Graves et al., ICML 2006): -log p of each target, summed over all ways to spread it.
-
-    Between two equal neighbours must stand a blank, so a target needs as many frames as it has
-    words and such neighbours. The blank has the id of [MASK], and the final [SEP] is no word.
-    Words that are given have probability 1 at their frames, so that the sum is over the ways that
-    have them there.
-
-    Args:
-        logits: (B * F, V), at all frames.
-        frames: (B, F) ids, [MASK] in each frame, [PAD] behind the last.
-        target: (B, T) true ids, right-padded.
-        symbols: of the target.
-        given: (B, F) as `frames`, with some words of the target; `None` for none.
-    """
-    words = symbols.words(target) & target.ne(symbols.sep)
-    lengths, sizes = words.sum(dim=1), frames.eq(symbols.mask).sum(dim=1)
-    log_probs = logits.view(*frames.shape, -1).float().log_softmax(dim=2)
-    if given is not None:
-        log_probs = pin(log_probs, given, torch.zeros_like(log_probs[..., 0]), symbols)
-    losses = F.ctc_loss(
-        log_probs.transpose(0, 1), target, sizes, lengths, symbols.mask, "none", zero_infinity=True
-    )
-    loss, tokens = losses.sum(), lengths.sum()
-    equal = (target[:, 1:].eq(target[:, :-1]) & words[:, 1:]).sum(dim=1)
-    found = path_starts(log_probs.argmax(dim=2), frames, symbols).sum(dim=1)
-    return LossParts(
-        loss=loss,
-        sample_size=tokens,
-        word_loss=loss.detach(),
-        word_nll=loss.detach(),
-        length_nll=torch.zeros_like(loss),
-        masked=tokens,
-        tokens=tokens,
-        sentences=torch.tensor(target.size(0), device=target.device),
-        words_right=torch.zeros_like(tokens),
-        lengths_right=found.eq(lengths).sum(),
-        impossible=(lengths + equal).gt(sizes).sum(),
-    )
-
-
-def disagreement(first: Tensor, second: Tensor) -> Tensor:
-    """How far two predictions of the same tokens are apart: (KL(p||q) + KL(q||p)) / 2, summed.
-
-    The consistency term of R-Drop (Liang et al., NeurIPS 2021), in nats.
-
-    Args:
-        first, second: (number of tokens, V) logits.
-    """
-    p, q = first.float().log_softmax(dim=1), second.float().log_softmax(dim=1)
-    forth = F.kl_div(q, p, reduction="sum", log_target=True)
-    back = F.kl_div(p, q, reduction="sum", log_target=True)
-    return (forth + back) / 2

@@ -80,27 +80,25 @@ def mask_targets(
 
 
 def reveal_frames(
-    path: Tensor, frames: Tensor, symbols: SymbolIds, share: float, generator: torch.Generator
+    path: Tensor, frames: Tensor, symbols: SymbolIds, generator: torch.Generator
 ) -> Tensor:
     """What the decoder reads when some words of an alignment are known: (B, F) ids.
 
     Of the n frames that say a word U{1..n} stay hidden, as of the words of a masked target; blanks
-    do always, and all frames of the other targets.
+    do always.
 
     Args:
         path: (B, F) ids, see `best_alignment`.
         frames: (B, F) ids, see `abnet.ctc.make_frames`.
         symbols: of the target.
-        share: how probable it is that some of a target's words are known.
         generator: on the device of `path`.
     """
     spoken = path.ne(symbols.mask)
     uniform = torch.rand(path.size(0), device=path.device, generator=generator)
     shown = (uniform * spoken.sum(dim=1)).floor()
-    drawn = torch.rand(path.size(0), device=path.device, generator=generator) < share
     order = torch.rand(path.shape, device=path.device, generator=generator)
     first = rank(order.masked_fill(~spoken, 2.0)) < shown[:, None]
-    return torch.where(first & drawn[:, None], path, frames)
+    return torch.where(first, path, frames)
 
 
 def shift_targets(target: Tensor, symbols: SymbolIds) -> MaskedTarget:

@@ -13,8 +13,10 @@ from torch import Tensor
 from abnet.alignment import best_alignment
 from abnet.config import AbNetConfig
 from abnet.ctc import make_frames
+from abnet.disagreement import disagreement
 from abnet.errors import AbNetError
-from abnet.loss import LossParts, disagreement, frame_loss, sequence_loss
+from abnet.frame_loss import frame_loss
+from abnet.loss import LossParts, sequence_loss
 from abnet.masking import (
     MaskedTarget,
     corrupt_source,
@@ -100,21 +102,38 @@ def _ctc_loss(
     model: AbNet, forward: Forward, pairs: Pairs, generator: torch.Generator, training: bool
 ) -> LossParts:
     """The loss of all ways to spread the words, or of those with some words at given frames."""
-    symbols = model.target_symbols
+    config, symbols, target = model.config, model.target_symbols, pairs.target
     source = _noisy_source(model, pairs, generator, training)
-    frames = make_frames(model, source)
-    everywhere = torch.ones_like(frames, dtype=torch.bool)
-    given = None
-    share = model.config.reveal_frames
-    if training and share > 0:
-        with torch.no_grad():
-            logits = model(source, frames, everywhere).word_logits
-        log_probs = logits.view(*frames.shape, -1).float().log_softmax(dim=2)
-        path = best_alignment(log_probs, frames, pairs.target, symbols)
-        given = reveal_frames(path, frames, symbols, share, generator)
-    output = forward(source, frames if given is None else given, everywhere)
-    parts = frame_loss(output.word_logits, frames, pairs.target, symbols, given)
-    return _with_distance(parts, output, model.config)
+    given = frames = make_frames(model, source)
+    if training and config.reveal_frames > 0:
+        given = _reveal(model, source, frames, target, generator)
+    twice = training and config.r_drop > 0
+    if twice:
+        source, target, frames, given = (
+            torch.cat([part, part]) for part in (source, target, frames, given)
+        )
+    output = forward(source, given, torch.ones_like(frames, dtype=torch.bool))
+    parts = frame_loss(output.word_logits, frames, target, symbols, given)
+    if twice:
+        [hidden] = torch.where(given.eq(symbols.mask).flatten())
+        parts = _with_disagreement(parts, output.word_logits.index_select(0, hidden), config)
+    return _with_distance(parts, output, config)
+
+
+@torch.no_grad()
+def _reveal(
+    model: AbNet, source: Tensor, frames: Tensor, target: Tensor, generator: torch.Generator
+) -> Tensor:
+    """The frames with words, in a share of the targets, where the model itself puts them."""
+    symbols = model.target_symbols
+    drawn = torch.rand(target.size(0), device=target.device, generator=generator)
+    [rows] = torch.where(drawn < model.config.reveal_frames)
+    if not len(rows):
+        return frames
+    own = frames[rows]
+    logits = model(source[rows], own, torch.ones_like(own, dtype=torch.bool)).word_logits
+    path = best_alignment(logits.view(*own.shape, -1), own, target[rows], symbols)
+    return frames.index_copy(0, rows, reveal_frames(path, own, symbols, generator))
 
 
 def _noisy_source(model: AbNet, pairs: Pairs, generator: torch.Generator, training: bool) -> Tensor:
@@ -160,10 +179,12 @@ def _with_r_drop(
     output = forward(*twice)
     targets, chosen = torch.cat([target, target]), torch.cat([masked.chosen, masked.chosen])
     parts = _loss(model, output, targets, chosen, labels and labels.twice())
-    first, second = output.word_logits.chunk(2)
-    return parts._replace(
-        loss=parts.loss + model.config.r_drop * disagreement(first, second),
-    )
+    return _with_disagreement(parts, output.word_logits, model.config)
+
+
+def _with_disagreement(parts: LossParts, logits: Tensor, config: AbNetConfig) -> LossParts:
+    """With how far the predictions of both halves of a batch are apart; logits: (2N, V)."""
+    return parts._replace(loss=parts.loss + config.r_drop * disagreement(*logits.chunk(2)))
 
 
 def _loss(

@@ -16,7 +16,6 @@ from abnet.ctc import CtcOptions, ctc_decode, make_frames, path_starts
 from abnet.decoding import decode, options_for
 from abnet.ensemble import Ensemble
 from abnet.errors import AbNetError
-from abnet.loss import frame_loss
 from abnet.model import AbNet
 from abnet.objective import training_loss
 from abnet.reranking import Reranker
@@ -88,52 +87,6 @@ def log_probs_as_decoded(logits: Tensor) -> Tensor:
     logits = logits.clone()
     logits[..., [SYMBOLS.pad, SYMBOLS.cls, SYMBOLS.sep]] = -torch.inf
     return logits.log_softmax(dim=-1)
-
-
-def test_the_loss_is_minus_the_log_of_the_sum_over_all_paths() -> None:
-    torch.manual_seed(1)
-    frames = frames_of(4, 3)
-    logits = torch.randn(2, 4, VOCABULARY)
-    target = torch.tensor(
-        [[FIRST, FIRST, SYMBOLS.sep, SYMBOLS.pad], [SECOND, FIRST, SECOND, SYMBOLS.sep]]
-    )
-    parts = frame_loss(logits.view(-1, VOCABULARY), frames, target, SYMBOLS)
-    probabilities = logits.double().softmax(dim=2)
-    first = all_labelings(probabilities[0])[FIRST, FIRST]
-    second = all_labelings(probabilities[1, :3])[SECOND, FIRST, SECOND]
-    expected = -torch.tensor([first, second]).log().sum()
-    torch.testing.assert_close(parts.loss, expected, rtol=1e-5, atol=1e-5)
-    assert (parts.sample_size, parts.tokens, parts.sentences) == (5, 5, 2)
-    assert parts.impossible == 0
-
-
-def test_given_words_leave_the_paths_that_have_them_at_their_frames() -> None:
-    torch.manual_seed(1)
-    frames = frames_of(4)
-    given = torch.tensor([[SYMBOLS.mask, FIRST, SYMBOLS.mask, SYMBOLS.mask]])
-    logits = torch.randn(1, 4, VOCABULARY, requires_grad=True)
-    target = torch.tensor([[FIRST, SECOND, SYMBOLS.sep]])
-    parts = frame_loss(logits.view(-1, VOCABULARY), frames, target, SYMBOLS, given)
-    chances = logits.detach().double().softmax(dim=2)[0]
-    chances[1] = torch.eye(VOCABULARY)[FIRST]
-    expected = -torch.tensor(all_labelings(chances)[FIRST, SECOND]).log()
-    torch.testing.assert_close(parts.loss, expected, rtol=1e-5, atol=1e-5)
-    parts.loss.backward()
-    assert logits.grad is not None
-    assert logits.grad.isfinite().all()
-    assert logits.grad[0, 1].eq(0).all()
-    assert logits.grad[0, [0, 2, 3]].abs().sum(dim=1).gt(1e-3).all()
-
-
-def test_targets_without_room_are_counted_and_left_out() -> None:
-    frames = frames_of(2, 2, 2)
-    logits = torch.zeros(3, 2, VOCABULARY)
-    words = [[FIRST, SECOND, FIRST], [FIRST, FIRST, SYMBOLS.sep], [FIRST, SECOND, SYMBOLS.sep]]
-    target = torch.tensor([[*row, SYMBOLS.sep][:4] for row in words])
-    target[1:, 3] = SYMBOLS.pad
-    parts = frame_loss(logits.view(-1, VOCABULARY), frames, target, SYMBOLS)
-    assert parts.impossible == 2  # three words; two equal ones that need a blank between them
-    assert float(parts.loss) == pytest.approx(2 * float(torch.tensor(7.0).log()))
 
 
 def test_the_best_path_is_that_of_a_plain_loop() -> None:
@@ -297,19 +250,6 @@ def test_passes_keep_the_most_probable_words_and_find_the_others_anew(toys: Toys
     assert changed > 0
 
 
-def test_revealed_frames_are_for_training_alone_and_change_the_loss(toys: Toys) -> None:
-    model = lively_model("abnet_ctc", toys)
-    plain = lively_model("abnet_ctc", toys, reveal_frames=0.0)
-    pairs = small_pairs(model)
-    losses = [
-        float(training_loss(one, one, pairs, torch.Generator(), training).loss.detach())
-        for one in (model, plain)
-        for training in (True, False)
-    ]
-    assert losses[1:] == pytest.approx([losses[2]] * 3)
-    assert losses[0] < 0.95 * losses[2]  # what is given need not be found
-
-
 def test_two_equal_models_are_an_ensemble_that_says_the_same(toys: Toys) -> None:
     model = lively_model("abnet_ctc", toys)
     source = small_pairs(model).source
@@ -346,7 +286,7 @@ def test_options(toys: Toys) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("label_smoothing", 0.1), ("correction", 0.3), ("r_drop", 1.0), ("soft_label_weight", 0.5)],
+    [("label_smoothing", 0.1), ("correction", 0.3), ("soft_label_weight", 0.5)],
 )
 def test_what_has_no_meaning_is_refused(toys: Toys, name: str, value: float) -> None:
     with pytest.raises(AbNetError, match=f"`{name}` must be 0 for the objective ctc"):

@@ -7,7 +7,7 @@ import torch
 
 from abnet.config import AbNetConfig
 from abnet.errors import AbNetError
-from abnet.loss import disagreement, sequence_loss
+from abnet.loss import sequence_loss
 from abnet.word_loss import word_loss
 
 
@@ -88,12 +88,3 @@ def test_a_target_longer_than_the_length_classes_is_an_error() -> None:
             target.ne(0),
             config(),
         )
-
-
-def test_disagreement_by_hand() -> None:
-    p, q = [0.5, 0.25, 0.25], [0.25, 0.5, 0.25]
-    first, second = (torch.tensor([row]).log() + 7.0 for row in (p, q))  # logits, not normalised
-    forth = sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
-    back = sum(b * math.log(b / a) for a, b in zip(p, q, strict=True))
-    assert float(disagreement(first, second)) == pytest.approx((forth + back) / 2)
-    assert float(disagreement(first, first)) == pytest.approx(0.0, abs=1e-6)
