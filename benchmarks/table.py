@@ -33,6 +33,7 @@ SYSTEMS = {
     "abnet_fb": "AB-Net FB, all trained",
     "abnet_sc": "AB-Net SC, from random weights",
     "abnet_ctc": "AB-Net with CTC, one pass",
+    "abnet_ctc_refined": "AB-Net with CTC, ten passes",
     "abnet_after_ctc": "AB-Net, begun as the one with CTC",
     "abnet_enc": "AB-Net-Enc, parallel",
     "abnet_enc_ar": "AB-Net-Enc, autoregressive",

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import quality, records, table
-from scripts.reproduce.recipes import AVERAGED, ROOT, SYSTEMS, Multi30k, is_ours
+from scripts.reproduce.recipes import ROOT, SYSTEMS, Multi30k, is_ours
 from scripts.reproduce.sizes import SIZES
 from scripts.reproduce.steps import say
 from scripts.reproduce.timing import Timed, add_options, command_of, measure, spread, timing
@@ -40,9 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = args.out or ROOT / "checkpoints" / f"multi30k-{args.size}"
     work = Multi30k.at(Path(), out, size)
     systems = [
-        system
-        for system in SYSTEMS
-        if (work.run(system, args.direction, args.seed) / AVERAGED).exists()
+        system for system in SYSTEMS if work.checkpoint(system, args.direction, args.seed).exists()
     ]
     other = args.compared_with
     if other not in systems:

@@ -32,10 +32,11 @@ from scripts.reproduce.recipes import (
     SYSTEMS,
     Multi30k,
     is_ours,
+    kept_decoding,
     objective_of,
     start_of,
 )
-from scripts.reproduce.sizes import KEPT_DECODING, SIZES
+from scripts.reproduce.sizes import SIZES
 from scripts.reproduce.steps import Runner, Step, say
 
 SCRIPT = "scripts/reproduce/multi30k.sh"
@@ -133,8 +134,9 @@ def record(
 def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) -> dict[str, Any]:
     """The JSON object of one system in one direction."""
     runs = [work.run(system, direction, seed) for seed in seeds]
-    trainings = [quality.read_training(run, run / "train.log") for run in runs]
-    stamps = [json.loads((run / "train.done").read_text("utf-8")) for run in runs]
+    trained = [work.trained_run(system, direction, seed) for seed in seeds]
+    trainings = [quality.read_training(run, run / "train.log") for run in trained]
+    stamps = [json.loads((run / "train.done").read_text("utf-8")) for run in trained]
     join = str if is_ours(system) else joiner(work.berts(system, direction)[1])
     scores = quality.score_runs(runs, work.references(direction), join)
     found = {
@@ -156,7 +158,7 @@ def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) ->
         "updates": trainings[0].updates,
         "precision": trainings[0].precision,
         "train_seconds": round(fmean(training.seconds for training in trainings)),
-        "curve": quality.read_curve(runs[0] / "train.log"),
+        "curve": quality.read_curve(trained[0] / "train.log"),
         "device": records.device_name() if work.size.on_gpu else records.processor_name(),
         **records.stamps(),
     }
@@ -167,12 +169,12 @@ def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) ->
         return {**found, **own}
     found |= quality.describe_pretraining(work.pretrained_berts(system, direction))
     objective = objective_of(system)
-    if objective in KEPT_DECODING:
-        found["decoding_options"] = " ".join(KEPT_DECODING[objective])
+    if kept_decoding(system):
+        found["decoding_options"] = " ".join(kept_decoding(system))
     by_objective = {
         "autoregressive": {"beam": BEAM},
         "conditional_masked_lm": IN_PASSES,
-        "ctc": {"passes": 1},
+        "ctc": {"passes": PASSES if system == "abnet_ctc_refined" else 1},
     }
     return {**found, **by_objective[objective]}
 

@@ -28,6 +28,7 @@ ARCHITECTURES = {  # of ours, in the plugin
     "abnet_fb": "abnet_fb",
     "abnet_sc": "abnet_sc",
     "abnet_ctc": "abnet_ctc",
+    "abnet_ctc_refined": "abnet_ctc",
     "abnet_enc": "abnet_enc",
     "abnet_enc_ar": "abnet_enc_ar",
     "mask_predict": "mask_predict",
@@ -36,6 +37,7 @@ ARCHITECTURES = {  # of ours, in the plugin
 }
 ABNETS = (PAPERS_PRESET, "abnet_fb", "abnet_sc", "abnet_ctc")
 SYSTEMS = (*FAIRSEQ, *ARCHITECTURES)
+TRAINED_AS = {"abnet_ctc_refined": "abnet_ctc"}  # the same checkpoint, decoded in another way
 SHAPED_AS_ABNET = tuple(name for name, arch in ARCHITECTURES.items() if arch in ABNETS)
 DIRECTIONS = ("de-en", "en-de")
 PASSES = 10
@@ -123,6 +125,16 @@ class Multi30k:
         """The folder of one training run; without a variant, of the recipe that was found."""
         return self.out / direction / (variant.name if variant else "") / system / str(seed)
 
+    def trained_run(
+        self, system: str, direction: str, seed: int, variant: Variant | None = None
+    ) -> Path:
+        """The folder with the checkpoints: of its own run, or of the one that it shares."""
+        return self.run(TRAINED_AS.get(system, system), direction, seed, variant)
+
+    def checkpoint(self, system: str, direction: str, seed: int) -> Path:
+        """The averaged checkpoint."""
+        return self.trained_run(system, direction, seed) / AVERAGED
+
     def references(self, direction: str, split: str = "test") -> Path:
         """Raw text of a split's target side."""
         return self.prepared(direction) / "raw" / f"{split}.{_languages(direction)[1]}"
@@ -175,6 +187,7 @@ class Multi30k:
 
     def train(self, system: str, direction: str, seed: int, variant: Variant | None = None) -> Step:
         """One training; fairseq goes on from the last checkpoint by itself."""
+        system = TRAINED_AS.get(system, system)
         run = self.run(system, direction, seed, variant)
         if variant is None:
             variant = Variant("", self._kept(system, direction, seed))
@@ -220,12 +233,12 @@ class Multi30k:
             options += ("--decoder-adapter-layers", "0", "--lexical-adapter-dim", "0")
         start = start_of(system)
         if start is not None:
-            options += ("--warm-start", str(self.run(start, direction, seed) / AVERAGED))
+            options += ("--warm-start", str(self.checkpoint(start, direction, seed)))
         return options
 
     def average(self, system: str, direction: str, seed: int) -> Step:
         """The mean of the last checkpoints."""
-        run = self.run(system, direction, seed)
+        run = self.trained_run(system, direction, seed)
         tool = ["abnet", "average"]
         if not is_ours(system):
             tool = ["python", "-m", "scripts.reproduce.average_fairseq"]
@@ -243,7 +256,8 @@ class Multi30k:
     ) -> Step:
         """A split decoded into `generate-SPLIT.txt`."""
         run = self.run(system, direction, seed, variant)
-        command = ["fairseq-generate", "--user-dir", PLUGINS, "--path", str(run / checkpoint)]
+        model = self.trained_run(system, direction, seed, variant) / checkpoint
+        command = ["fairseq-generate", "--user-dir", PLUGINS, "--path", str(model)]
         command += ["--gen-subset", split, "--results-path", str(run), "--num-workers", "0"]
         command += ["--required-batch-size-multiple", "1", *self.size.decoding]
         data = self.prepared_for_rivals(direction)
@@ -264,7 +278,7 @@ class Multi30k:
     def _decoding(self, system: str, is_searched: bool) -> list[str]:
         """How a system of ours decodes; `is_searched` with what was found to help."""
         objective = objective_of(system)
-        kept = KEPT_DECODING.get(objective, ()) if is_searched else ()
+        kept = kept_decoding(system) if is_searched else ()
         if objective == "autoregressive":
             return ["--beam", str(BEAM)]
         if objective == "ctc":
@@ -284,9 +298,14 @@ def objective_of(system: str) -> str:
     return SYSTEM_TABLE[ARCHITECTURES[system]].objective
 
 
+def kept_decoding(system: str) -> tuple[str, ...]:
+    """What was found to help a system of ours decode."""
+    return KEPT_DECODING.get(system) or KEPT_DECODING.get(objective_of(system), ())
+
+
 def start_of(system: str) -> str | None:
     """The system whose trained weights one of ours takes over."""
-    if system == "abnet_after_ctc":
+    if system in ("abnet_after_ctc", *TRAINED_AS):
         return "abnet_ctc"
     return SYSTEM_TABLE[ARCHITECTURES[system]].starts_from if is_ours(system) else None
 

@@ -68,9 +68,10 @@ class Size:
 
 KEPT_DECODING = {
     "conditional_masked_lm": words("--iter-decode-force-max-iter --iter-decode-ban-repeats"),
-    "ctc": words("--ctc-blank-penalty 1.5"),
+    "ctc": words("--ctc-blank-penalty 1"),
+    "abnet_ctc_refined": words("--ctc-blank-penalty 2 --ctc-iterations 10"),
 }
-"""By the objective of a system of ours, options of `fairseq-generate` that were found to help."""
+"""By system or objective, options of `fairseq-generate` that were found to help ours."""
 
 SIZES = {
     "cpu": Size(

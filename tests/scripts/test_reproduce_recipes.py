@@ -76,7 +76,8 @@ def test_trainings(
     work: Multi30k, system: str, direction: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     args = parse(work.train(system, direction, 7).command, monkeypatch)
-    assert args.save_dir == str(work.run(system, direction, 7))
+    trained = "abnet_ctc" if system == "abnet_ctc_refined" else system
+    assert args.save_dir == str(work.run(trained, direction, 7))
     assert args.seed == 7
     # Those that fall on an epoch's end are not written: some to spare.
     assert args.max_update // args.save_interval_updates >= 1.5 * AVERAGE_OF
@@ -136,7 +137,9 @@ def test_decodings(work: Multi30k, system: str, monkeypatch: pytest.MonkeyPatch)
     if system == "transformer" or (is_ours(system) and objective_of(system) == "autoregressive"):
         assert args.beam == 5
     elif system == "abnet_ctc":
-        assert args.ctc_beam == 1
+        assert args.ctc_iterations == args.ctc_beam == 1
+    elif system == "abnet_ctc_refined":
+        assert args.ctc_iterations == PASSES
     elif is_ours(system):
         assert args.iter_decode_max_iter == PASSES
     else:
@@ -149,10 +152,20 @@ def test_decodings_of_a_search_are_the_papers(
 ) -> None:
     found = parse(work.generate("abnet_ctc", "de-en", 1).command, monkeypatch)
     plain = parse(work.generate("abnet_ctc", "de-en", 1, Variant("v")).command, monkeypatch)
-    assert (found.ctc_blank_penalty, plain.ctc_blank_penalty) == (1.5, 0.0)
+    assert (found.ctc_blank_penalty, plain.ctc_blank_penalty) == (1.0, 0.0)
     plain = parse(work.generate("abnet", "de-en", 1, Variant("v")).command, monkeypatch)
     assert plain.iter_decode_patience == 1
     assert not plain.iter_decode_ban_repeats
+
+
+def test_ten_passes_of_ctc_are_of_the_checkpoint_of_one(
+    work: Multi30k, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, ten = (work.generate(name, "de-en", 1) for name in ("abnet_ctc", "abnet_ctc_refined"))
+    assert one.folder != ten.folder
+    paths = [parse(step.command, monkeypatch).path for step in (one, ten)]
+    assert paths[0] == paths[1] == work.average("abnet_ctc", "de-en", 1).command[-1]
+    assert work.train("abnet_ctc_refined", "de-en", 1) == work.train("abnet_ctc", "de-en", 1)
 
 
 def test_points_are_decoded_in_folders_of_their_own(
