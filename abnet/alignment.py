@@ -20,7 +20,7 @@ def best_alignment(logits: Tensor, frames: Tensor, target: Tensor, symbols: Symb
 
     Args:
         logits: (B, F, V).
-        frames: (B, F) ids, see `abnet.ctc.make_frames`.
+        frames: (B, F) ids, see `abnet.frames.make_frames`.
         target: (B, T) true ids, right-padded.
         symbols: of the target.
 

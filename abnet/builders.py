@@ -24,6 +24,7 @@ from abnet.encoder import Encoder
 from abnet.errors import AbNetError
 from abnet.length import LengthPredictor
 from abnet.lexical import LexicalAdapter
+from abnet.links import Links
 from abnet.spread import SourceSpread
 from abnet.tokenizer import SymbolIds
 
@@ -160,13 +161,15 @@ def build_decoder(config: AbNetConfig, backbones: Backbones, symbols: SymbolIds)
     adapters = nn.ModuleDict(
         {str(layer): make(config, backbones) for layer in _top_layers("decoder", count, backbone)}
     )
-    spread = blank = None
+    spread = blank = links = None
     if config.spread_source:
         spread = SourceSpread(backbone.hidden_size, backbones.source.hidden_size)
     if config.objective == "ctc":
         blank = nn.Linear(backbone.hidden_size, 1)
+    if config.objective == "dag":
+        links = Links(backbone.hidden_size, backbone.num_heads, backbone.max_positions)
     keep_cls = config.keep_cls and not causal
-    return Decoder(backbone, adapters, symbols, keep_cls, causal, inside, spread, blank)
+    return Decoder(backbone, adapters, symbols, keep_cls, causal, inside, spread, blank, links)
 
 
 def _adapter(config: AbNetConfig, backbones: Backbones) -> CrossAttentionAdapter:

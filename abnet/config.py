@@ -11,6 +11,8 @@ from typing import Any
 from abnet.errors import AbNetError
 from abnet.systems import PRESETS
 
+ONE_PASS = ("ctc", "dag")  # objectives whose decoder reads frames
+
 
 @dataclass(frozen=True)
 class AbNetConfig:
@@ -38,7 +40,7 @@ class AbNetConfig:
     "bert_fused": one from scratch whose layers also attend to the source BERT's output."""
     objective: str = "conditional_masked_lm"
     """"conditional_masked_lm": all positions in parallel, in a few passes; "autoregressive": word
-    by word; "ctc": in one pass, over more [MASK]s than there are words."""
+    by word; "ctc" and "dag": in one pass, over more [MASK]s than there are words."""
     train: str = "adapters"
     """"adapters": and all that starts from random weights; "all": the BERTs as well."""
     source_weights: str = "pretrained"
@@ -122,11 +124,11 @@ class AbNetConfig:
     """Target positions begin with the encoder's state at the same share of the source, through a
     trained projection; for parallel systems."""
     frames_per_piece: int = 2
-    """CTC: how many [MASK]s the decoder gets for each piece of the source."""
+    """One pass: how many [MASK]s the decoder gets for each piece of the source."""
     reveal_frames: float = 0.0
-    """CTC: share of the targets that have, while training, words at some of the frames of their
-    most probable alignment, so that the rest is to be found; decoding may then take more than one
-    pass (Saharia et al., EMNLP 2020)."""
+    """One pass: share of the targets that have, while training, words at some of the frames where
+    the model itself puts them, so that the rest is to be found. With CTC decoding may then take
+    more than one pass (Saharia et al., EMNLP 2020)."""
     train_head: str = "none"
     """Of the target BERT's masked-LM head trains: "none", its "bias", or "transform" and bias."""
     mask_count: str = "uniform"
@@ -201,7 +203,7 @@ class AbNetConfig:
         for name, allowed in (
             ("encoder", ("bert", "transformer", "bert_fused", "ct_nmt")),
             ("decoder", ("bert", "transformer", "bert_fused")),
-            ("objective", ("conditional_masked_lm", "autoregressive", "ctc")),
+            ("objective", ("conditional_masked_lm", "autoregressive", *ONE_PASS)),
             ("train", ("adapters", "all")),
             ("source_weights", ("pretrained", "random")),
             ("target_weights", ("pretrained", "random")),
@@ -222,7 +224,7 @@ class AbNetConfig:
                 "`correction` must be 0 for the autoregressive objective, which reveals no token "
                 f"that it predicts, but is {self.correction} instead."
             )
-        if self.objective != "ctc" and self.reveal_frames:
+        if self.objective not in ONE_PASS and self.reveal_frames:
             raise AbNetError(
                 f"`reveal_frames` must be 0 for the objective {self.objective}, which has no "
                 f"frames, but is {self.reveal_frames} instead."
@@ -233,10 +235,10 @@ class AbNetConfig:
                 "know how long the target will be."
             )
         for name in ("label_smoothing", "correction", "soft_label_weight"):
-            if self.objective == "ctc" and getattr(self, name):
+            if self.objective in ONE_PASS and getattr(self, name):
                 raise AbNetError(
-                    f"`{name}` must be 0 for the objective ctc, which does not know the word of a "
-                    f"position, but is {getattr(self, name)} instead."
+                    f"`{name}` must be 0 for the objective {self.objective}, which does not know "
+                    f"the word of a position, but is {getattr(self, name)} instead."
                 )
         if self.share_bert and (
             self.source_bert != self.target_bert

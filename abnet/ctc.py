@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from abnet.config import AbNetConfig
 from abnet.decodable import Predictor
 from abnet.errors import AbNetError
+from abnet.frames import Framed, make_frames
 from abnet.hypothesis import Hypothesis
 from abnet.masking import rank
 from abnet.tokenizer import SymbolIds
@@ -29,32 +29,8 @@ NEVER = -1e4  # a log-probability; with an infinite one the gradient of CTC is n
 FIRST_LABEL = 0x10000  # of Unicode; any range without gaps would do
 
 
-class FrameModel(Predictor, Protocol):
+class CtcModel(Framed, Predictor, Protocol):
     """What CTC needs of a model; see `abnet.model.AbNet` for the shapes."""
-
-    config: AbNetConfig
-    source_symbols: SymbolIds
-
-    @property
-    def max_target_positions(self) -> int:
-        """The most frames."""
-
-
-def make_frames(model: FrameModel, source: Tensor) -> Tensor:
-    """What the decoder reads: [MASK] in each frame, [PAD] behind the last.
-
-    Args:
-        model: whose `config.frames_per_piece` says how many a source token, [SEP] counted, gives.
-        source: (B, S) ids, right-padded.
-
-    Returns:
-        (B, F) ids.
-    """
-    symbols = model.target_symbols
-    counts = model.source_symbols.words(source).sum(dim=1) * model.config.frames_per_piece
-    counts = counts.clamp(max=model.max_target_positions)
-    inside = torch.arange(int(counts.max()), device=source.device) < counts[:, None]
-    return torch.where(inside, symbols.mask, symbols.pad)
 
 
 def path_starts(path: Tensor, frames: Tensor, symbols: SymbolIds) -> Tensor:
@@ -62,7 +38,7 @@ def path_starts(path: Tensor, frames: Tensor, symbols: SymbolIds) -> Tensor:
 
     Args:
         path: (B, F) ids.
-        frames: (B, F) ids, see `make_frames`.
+        frames: (B, F) ids, see `abnet.frames.make_frames`.
 
     Returns:
         (B, F) boolean.
@@ -123,7 +99,7 @@ class CtcOptions:
 
 
 @torch.inference_mode()
-def ctc_decode(model: FrameModel, source: Tensor, options: CtcOptions) -> list[list[Hypothesis]]:
+def ctc_decode(model: CtcModel, source: Tensor, options: CtcOptions) -> list[list[Hypothesis]]:
     """Translates a batch with one call of the decoder, or as many as there are iterations.
 
     [PAD], [CLS] and [SEP] are never predicted. After pass i of N, of the n frames that say a word

@@ -17,6 +17,7 @@ from abnet.backbone import Backbone, attention_bias, causal_bias
 from abnet.bert_fused import FusedCrossAttention, FusedKeysValues
 from abnet.encoder import EncoderOutput, prepend_symbol
 from abnet.errors import AbNetError
+from abnet.links import Links
 from abnet.spread import SourceSpread
 from abnet.tokenizer import SymbolIds
 from abnet.word_loss import WordLoss, rows_at_once, word_loss, word_loss_of_states
@@ -80,6 +81,7 @@ class Decoder(nn.Module):
             as in the Transformer, instead of behind it (Eq. 6).
         spread: adds the source to the target's embeddings; `None` for not.
         blank: gives the logit of CTC's blank, which has the id of [MASK], from a state.
+        links: which frame comes after which, for `dag`.
 
     Raises:
         AbNetError: the backbone has no output head, or its layers cannot be used so.
@@ -95,6 +97,7 @@ class Decoder(nn.Module):
         inside: bool = False,
         spread: SourceSpread | None = None,
         blank: nn.Linear | None = None,
+        links: Links | None = None,
     ) -> None:
         super().__init__()
         if backbone.lm_head is None:
@@ -118,6 +121,7 @@ class Decoder(nn.Module):
         self.inside = inside
         self.spread = spread
         self.blank = blank
+        self.links = links
         self.fast: Callable[[Tensor, Memory], Tensor] | None = None  # see `abnet.compiling`
 
     @property
@@ -155,6 +159,25 @@ class Decoder(nn.Module):
         if self.blank is not None:
             logits[:, self.symbols.mask] = self.blank(hidden)[:, 0].to(logits.dtype)
         return logits
+
+    def dag(self, frames: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Logits at all frames, and how they follow each other.
+
+        Args:
+            frames: (B, F) ids, [MASK]s and maybe words among them, right-padded.
+            memory: of the B sentences.
+
+        Returns:
+            (B * F, V), and (B, F, F) as `Links` has them.
+
+        Raises:
+            AbNetError: the system has no links.
+        """
+        if self.links is None:
+            raise AbNetError("`objective` must be dag to have links, but is another.")
+        hidden = (self.fast or self.hidden)(frames, memory)
+        links = self.links(hidden, self.symbols.words(frames).sum(dim=1))
+        return self.lm_head(hidden.flatten(0, 1)), links
 
     def word_loss(
         self, target: Tensor, memory: Memory, predict: Tensor, gold: Tensor, smoothing: float

@@ -11,6 +11,7 @@ from torch import Tensor
 from abnet.beam_search import BeamOptions, beam_search
 from abnet.config import AbNetConfig
 from abnet.ctc import CtcOptions, ctc_decode
+from abnet.dag import DagOptions, dag_decode
 from abnet.ensemble import Ensemble
 from abnet.errors import AbNetError
 from abnet.hypothesis import Hypothesis
@@ -18,11 +19,12 @@ from abnet.mask_predict import DecodingOptions, mask_predict
 from abnet.model import AbNet
 from abnet.reranking import Reranker, mask_predict_and_rerank
 
-Options = DecodingOptions | BeamOptions | CtcOptions
+Options = DecodingOptions | BeamOptions | CtcOptions | DagOptions
 KINDS: dict[str, tuple[type[Options], str]] = {  # by objective: its options, what it is called
     "conditional_masked_lm": (DecodingOptions, "parallel (Mask-Predict)"),
     "autoregressive": (BeamOptions, "autoregressive"),
     "ctc": (CtcOptions, "decoded in one pass (CTC)"),
+    "dag": (DagOptions, "decoded in one pass (a graph)"),
 }
 
 
@@ -51,7 +53,7 @@ def options_for(config: AbNetConfig, given: Mapping[str, Any]) -> Options:
 def decode(
     model: AbNet | Ensemble, source: Tensor, options: Options, reranker: Reranker | None = None
 ) -> list[list[Hypothesis]]:
-    """Translates a batch; see `mask_predict`, `beam_search`, `ctc_decode` and `Reranker`.
+    """Translates a batch in the system's own way, and with what a reranker makes of it.
 
     Raises:
         AbNetError: the options are of another way of decoding than the system's, or the reranker
@@ -69,6 +71,8 @@ def decode(
         return beam_search(model, source, options)
     if isinstance(options, CtcOptions):
         return ctc_decode(model, source, options)
+    if isinstance(options, DagOptions):
+        return dag_decode(model, source, options)
     if reranker is not None:
         return mask_predict_and_rerank(model, reranker, source, options)
     return mask_predict(model, source, options)

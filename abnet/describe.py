@@ -22,9 +22,9 @@ class Description(NamedTuple):
         total_parameters: frozen and trained.
         trained_parameters: what the optimizer updates and a checkpoint holds.
         trained, frozen: by part: source (BERT or Transformer), encoder_adapters, lexical_adapter,
-            length, target, decoder_adapters (cross-attention), source_spread, ctc_blank; what both
-            sides share counts as the source's. With BERT-Fused and CT-NMT source_bert is their
-            BERT, and the adapters' parts are the switch or all that attends to it and, in the
+            length, target, decoder_adapters (cross-attention), source_spread, ctc_blank, dag_links;
+            what both sides share counts as the source's. With BERT-Fused and CT-NMT source_bert is
+            their BERT, and the adapters' parts are the switch or all that attends to it and, in the
             decoder, to the encoder.
     """
 
@@ -60,6 +60,7 @@ def describe(config: AbNetConfig) -> Description:
         "decoder_adapters": decoder.adapters,
         "source_spread": decoder.spread or nn.Identity(),
         "ctc_blank": decoder.blank or nn.Identity(),
+        "dag_links": decoder.links or nn.Identity(),
     }
     counts: dict[bool, dict[str, int]] = {True: {}, False: {}}
     seen: set[nn.Parameter] = set()

@@ -139,6 +139,12 @@ class Ensemble:
         pairs = zip(self.models, memory.parts, strict=True)
         return self._word_mean(model.decode(target, one, predict) for model, one in pairs)
 
+    def dag(self, frames: Tensor, memory: Memories) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of words (B * F, V) and of links (B, F, F); see `AbNet.dag`."""
+        pairs = zip(self.models, memory.parts, strict=True)
+        logits, links = zip(*(model.dag(frames, one) for model, one in pairs), strict=True)
+        return self._word_mean(logits), self._log_mean(links)
+
     def states(self, target: Tensor, memory: Memories, positions: Tensor) -> tuple[Tensor, ...]:
         """What `logits` are made of, one tensor a model; see `AbNet.states`."""
         pairs = zip(self.models, memory.parts, strict=True)

@@ -89,7 +89,7 @@ def reveal_frames(
 
     Args:
         path: (B, F) ids, see `best_alignment`.
-        frames: (B, F) ids, see `abnet.ctc.make_frames`.
+        frames: (B, F) ids, see `abnet.frames.make_frames`.
         symbols: of the target.
         generator: on the device of `path`.
     """

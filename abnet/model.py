@@ -31,12 +31,14 @@ class AbNetOutput(NamedTuple):
         length_logits: (B, classes); `None` for an autoregressive system.
         distance: of the encoder's states to a teacher's; see `EncoderOutput`.
         words: the loss at the chosen positions, where it was asked for in place of logits.
+        links: (B, T, T), for the objective "dag"; see `abnet.links.Links`.
     """
 
     word_logits: Tensor
     length_logits: Tensor | None
     distance: Tensor | None = None
     words: WordLoss | None = None
+    links: Tensor | None = None
 
 
 class AbNet(nn.Module):
@@ -160,13 +162,16 @@ class AbNet(nn.Module):
         Args:
             source: (B, S) ids `w1 .. wn [SEP]`, right-padded.
             target: (B, T) what the decoder reads, right-padded; see `Decoder.forward`.
-            predict: (B, T) boolean, the positions to predict.
+            predict: (B, T) boolean, the positions to predict; a graph has all.
             gold: (number of chosen positions,) true ids, row-major, to have their loss and not the
                 logits, which takes far less memory; `None` for logits.
         """
         with training_attention(self, source, target):
             encoded = self.encode(source)
             memory = self.project(encoded)
+            if self.config.objective == "dag":
+                logits, links = self.dag(target, memory)
+                return AbNetOutput(logits, encoded.length_logits, encoded.distance, None, links)
             if gold is None:
                 logits = self.decode(target, memory, predict)
                 return AbNetOutput(logits, encoded.length_logits, encoded.distance)
@@ -209,6 +214,10 @@ class AbNet(nn.Module):
         """Logits (chosen positions, V); see `Decoder.forward`."""
         logits: Tensor = self.decoder(target, memory, predict)
         return logits
+
+    def dag(self, frames: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Logits (B * F, V) and links (B, F, F); see `Decoder.dag`."""
+        return self.decoder.dag(frames, memory)
 
     def states(self, target: Tensor, memory: Memory, positions: Tensor) -> Tensor:
         """What `logits` are made of, (N, H); see `Decoder.states`."""

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from abnet.alignment import best_alignment
-from abnet.config import AbNetConfig
-from abnet.ctc import make_frames
+from abnet.config import ONE_PASS, AbNetConfig
+from abnet.dag_loss import best_dag_path, dag_loss
 from abnet.disagreement import disagreement
 from abnet.errors import AbNetError
 from abnet.frame_loss import frame_loss
+from abnet.frames import make_frames
 from abnet.loss import LossParts, sequence_loss
 from abnet.masking import (
     MaskedTarget,
@@ -55,9 +56,10 @@ def training_loss(
 
     "conditional_masked_lm" masks the targets and takes the loss at the masked tokens and of the
     length; "autoregressive" predicts each token from those before it; "ctc" spreads the target's
-    words over frames in all ways. Source noise, revealed frames (Saharia et al., EMNLP 2020),
-    correction (Huang et al., ICLR 2022; for masked targets), R-Drop (Liang et al., NeurIPS 2021),
-    soft labels and distillation are for training only. With R-Drop all sums are over both passes.
+    words over frames in all ways; "dag" takes all paths through frames that read as the target.
+    Source noise, revealed frames (Saharia et al., EMNLP 2020), correction (Huang et al., ICLR 2022;
+    for masked targets), R-Drop (Liang et al., NeurIPS 2021), soft labels and distillation are for
+    training only. With R-Drop all sums are over both passes.
 
     Args:
         model: whose config says what to do.
@@ -71,8 +73,8 @@ def training_loss(
     """
     config = model.config
     target = pairs.target
-    if config.objective == "ctc":
-        return _ctc_loss(model, forward, pairs, generator, training)
+    if config.objective in ONE_PASS:
+        return _one_pass_loss(model, forward, pairs, generator, training)
     if config.objective == "autoregressive":
         masked = shift_targets(target, model.target_symbols)
     else:
@@ -98,10 +100,10 @@ def training_loss(
     return _loss(model, output, target, masked.chosen, labels)
 
 
-def _ctc_loss(
+def _one_pass_loss(
     model: AbNet, forward: Forward, pairs: Pairs, generator: torch.Generator, training: bool
 ) -> LossParts:
-    """The loss of all ways to spread the words, or of those with some words at given frames."""
+    """The loss of all ways to place the words, or of those with some words at given frames."""
     config, symbols, target = model.config, model.target_symbols, pairs.target
     source = _noisy_source(model, pairs, generator, training)
     given = frames = make_frames(model, source)
@@ -113,10 +115,14 @@ def _ctc_loss(
             torch.cat([part, part]) for part in (source, target, frames, given)
         )
     output = forward(source, given, torch.ones_like(frames, dtype=torch.bool))
-    parts = frame_loss(output.word_logits, frames, target, symbols, given)
+    logits, links = output.word_logits, output.links
+    if links is None:
+        parts = frame_loss(logits, frames, target, symbols, given)
+    else:
+        parts = dag_loss(logits, links, frames, target, symbols, given)
     if twice:
         [hidden] = torch.where(given.eq(symbols.mask).flatten())
-        parts = _with_disagreement(parts, output.word_logits.index_select(0, hidden), config)
+        parts = _with_disagreement(parts, logits.index_select(0, hidden), config)
     return _with_distance(parts, output, config)
 
 
@@ -131,8 +137,12 @@ def _reveal(
     if not len(rows):
         return frames
     own = frames[rows]
-    logits = model(source[rows], own, torch.ones_like(own, dtype=torch.bool)).word_logits
-    path = best_alignment(logits.view(*own.shape, -1), own, target[rows], symbols)
+    output = model(source[rows], own, torch.ones_like(own, dtype=torch.bool))
+    if output.links is None:
+        logits = output.word_logits.view(*own.shape, -1)
+        path = best_alignment(logits, own, target[rows], symbols)
+    else:
+        path = best_dag_path(output.word_logits, output.links, own, target[rows], symbols)
     return frames.index_copy(0, rows, reveal_frames(path, own, symbols, generator))
 
 

@@ -14,6 +14,7 @@ CRITERIA = {  # of the plugin, by objective
     "conditional_masked_lm": "conditional_masked_lm",
     "autoregressive": "autoregressive_lm",
     "ctc": "ctc_lm",
+    "dag": "dag_lm",
 }
 
 
@@ -157,6 +158,19 @@ SYSTEMS: dict[str, System] = {
             "decoder_adapter_ffn_dim": 2048,
             "lexical_adapter_dim": 128,
             "objective": "ctc",
+            "reveal_frames": 0.5,
+            "spread_source": True,
+            "label_smoothing": 0.0,
+        },
+    ),
+    "abnet_dag": System(
+        "AB-Net",
+        "AB-Net that translates in one pass: the best path through a graph of words",
+        {
+            "decoder_adapter_ffn_dim": 2048,
+            "lexical_adapter_dim": 128,
+            "objective": "dag",
+            "frames_per_piece": 4,
             "reveal_frames": 0.5,
             "spread_source": True,
             "label_smoothing": 0.0,

@@ -43,8 +43,8 @@ SHAPE_OF_ADAPTERS = (
     "share_bert",
     "keep_cls",
 )
-OF_AN_OBJECTIVE = ("encoder.length.", "decoder.blank.")
-"""How the names begin of weights that one objective has alone: table of lengths, CTC's blank."""
+OF_AN_OBJECTIVE = ("encoder.length.", "decoder.blank.", "decoder.links.")
+"""How the names begin of weights that one objective has alone."""
 
 TRANSFORMER = ("transformer", "transformer")
 ADAPTERS = ("bert", "bert")

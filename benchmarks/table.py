@@ -34,6 +34,7 @@ SYSTEMS = {
     "abnet_sc": "AB-Net SC, from random weights",
     "abnet_ctc": "AB-Net with CTC, one pass",
     "abnet_ctc_refined": "AB-Net with CTC, ten passes",
+    "abnet_dag": "AB-Net with a graph of words, one pass",
     "abnet_after_ctc": "AB-Net, begun as the one with CTC",
     "abnet_enc": "AB-Net-Enc, parallel",
     "abnet_enc_ar": "AB-Net-Enc, autoregressive",

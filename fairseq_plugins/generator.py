@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from abnet.beam_search import BeamOptions
 from abnet.ctc import CtcOptions
+from abnet.dag import DagOptions
 from abnet.decoding import Options, decode
 from abnet.ensemble import Ensemble
 from abnet.errors import AbNetError
@@ -95,10 +96,16 @@ def beam_options(given: Mapping[str, Any]) -> BeamOptions:
     )
 
 
-def one_pass_options(given: Mapping[str, Any], **own: Any) -> CtcOptions:
+def ctc_options(given: Mapping[str, Any], **own: Any) -> CtcOptions:
     """Fairseq's generation options and the task's `own` as those of CTC; see `decoding_options`."""
     values = _supported(given, ONE_PASS_OPTIONS, "a one-pass system decodes")
     return CtcOptions(length_penalty=float(values["lenpen"]), **own)
+
+
+def dag_options(given: Mapping[str, Any]) -> DagOptions:
+    """Fairseq's generation options as those of a graph; see `decoding_options`."""
+    values = _supported(given, ONE_PASS_OPTIONS, "a one-pass system decodes")
+    return DagOptions(length_penalty=float(values["lenpen"]))
 
 
 def _supported(given: Mapping[str, Any], supported: frozenset[str], who: str) -> dict[str, Any]:
@@ -225,7 +232,7 @@ class Generator:
 
     def _ended(self, hypothesis: Hypothesis) -> Hypothesis:
         """With a final [SEP] for one pass, which predicts none: fairseq dies of empty tensors."""
-        if not isinstance(self.options, CtcOptions):
+        if not isinstance(self.options, CtcOptions | DagOptions):
             return hypothesis
         return hypothesis._replace(
             tokens=F.pad(hypothesis.tokens, (0, 1), value=self.target.sep),

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from abnet.beam_search import BeamOptions
 from abnet.config import AbNetConfig
-from abnet.ctc import CtcOptions, ctc_decode, make_frames, path_starts
+from abnet.ctc import CtcOptions, ctc_decode, path_starts
 from abnet.decoding import decode, options_for
 from abnet.ensemble import Ensemble
 from abnet.errors import AbNetError
+from abnet.frames import make_frames
 from abnet.model import AbNet
 from abnet.objective import training_loss
 from abnet.reranking import Reranker

@@ -118,6 +118,18 @@ class CtcLm(ConditionalMaskedLm):
         ]
 
 
+@register_criterion("dag_lm", dataclass=ConditionalMaskedLmConfig)
+class DagLm(ConditionalMaskedLm):
+    """A target as a path through a graph; nothing is drawn but noise in the source.
+
+    Logs how many targets, in per cent, are `impossible`: see `CtcLm`.
+    """
+
+    @classmethod
+    def _accuracies(cls, total: Total, words: float, sentences: float) -> list[Weighted]:
+        return [("impossible", 100 * total("impossible"), sentences)]
+
+
 def cut_targets(target: Tensor, longest: int, symbols: SymbolIds) -> Tensor:
     """(B, T) ids, right-padded, to (B, at most `longest`), [SEP] at the end of those cut."""
     if target.size(1) <= longest:

@@ -41,8 +41,9 @@ from fairseq_plugins.generator import (
     Generator,
     Systems,
     beam_options,
+    ctc_options,
+    dag_options,
     decoding_options,
-    one_pass_options,
 )
 from fairseq_plugins.models.abnet_model import AbNetModel
 from fairseq_plugins.task_options import OWN_OPTIONS, TranslationAbNetConfig, check_options
@@ -272,14 +273,16 @@ class TranslationAbNetTask(TranslationTask):
         for name, value in one_pass.items():
             if objective != "ctc" and value != getattr(CtcOptions, name):
                 flag = "--ctc-" + name.replace("_", "-")
-                raise AbNetError(f"`{flag}` must be left out: the system is not of one pass (ctc).")
+                raise AbNetError(f"`{flag}` must be left out: the system is not one of CTC.")
         if objective != "conditional_masked_lm":
             for name, value in own.items():
                 if value != getattr(DecodingOptions, name):
                     flag = "--iter-decode-" + name.replace("_", "-")
                     raise AbNetError(f"`{flag}` must be left out: the system is {objective}.")
             if objective == "ctc":
-                return one_pass_options(given, **one_pass)
+                return ctc_options(given, **one_pass)
+            if objective == "dag":
+                return dag_options(given)
             if self.cfg.iter_decode_compile:
                 raise AbNetError(
                     "`--iter-decode-compile` must be left out: the system is autoregressive."

@@ -30,6 +30,7 @@ DECODING = {  # of scripts/generate, by objective
     "conditional_masked_lm": {"passes": 10, "length_beam": 4},
     "autoregressive": {"beam": 5},
     "ctc": {"passes": 1},
+    "dag": {"passes": 1},
 }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from abnet.config import AbNetConfig
+from abnet.config import ONE_PASS, AbNetConfig
 from abnet.doctor import computes_in_bfloat16
 from abnet.systems import SYSTEMS as SYSTEM_TABLE
 from scripts.reproduce.sizes import KEPT_DECODING, Size
@@ -29,13 +29,14 @@ ARCHITECTURES = {  # of ours, in the plugin
     "abnet_sc": "abnet_sc",
     "abnet_ctc": "abnet_ctc",
     "abnet_ctc_refined": "abnet_ctc",
+    "abnet_dag": "abnet_dag",
     "abnet_enc": "abnet_enc",
     "abnet_enc_ar": "abnet_enc_ar",
     "mask_predict": "mask_predict",
     "bert_fused_nat": "bert_fused_nat",
     "bert2bert": "bert2bert",
 }
-ABNETS = (PAPERS_PRESET, "abnet_fb", "abnet_sc", "abnet_ctc")
+ABNETS = (PAPERS_PRESET, "abnet_fb", "abnet_sc", "abnet_ctc", "abnet_dag")
 SYSTEMS = (*FAIRSEQ, *ARCHITECTURES)
 TRAINED_AS = {"abnet_ctc_refined": "abnet_ctc"}  # the same checkpoint, decoded in another way
 SHAPED_AS_ABNET = tuple(name for name, arch in ARCHITECTURES.items() if arch in ABNETS)
@@ -281,7 +282,7 @@ class Multi30k:
         kept = kept_decoding(system) if is_searched else ()
         if objective == "autoregressive":
             return ["--beam", str(BEAM)]
-        if objective == "ctc":
+        if objective in ONE_PASS:
             return list(kept)
         passes = ["--iter-decode-max-iter", str(PASSES)]
         passes += ["--iter-decode-with-beam", str(LENGTH_BEAM)]

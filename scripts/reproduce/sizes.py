@@ -27,7 +27,8 @@ class Size:
         minilm_head: of `abnet pretrain`, for the head of the real English encoder.
         abnet: of `fairseq-train`, for AB-Net: the paper's recipe, from which a search departs.
         ctc: of `fairseq-train`, for AB-Net with CTC, behind those of AB-Net.
-        minilm: of `fairseq-train`, for AB-Net with the real English encoder, in the same way.
+        dag: of `fairseq-train`, for AB-Net with a graph of words, in the same way.
+        minilm: of `fairseq-train`, for AB-Net with the real English encoder, too.
         rivals: of `fairseq-train`, for the Transformer and the CMLM: their shape and batches.
         scratch: of `fairseq-train`, for what is from scratch in systems of ours: as the rivals.
         transformer: of `fairseq-train`, for the Transformer.
@@ -45,6 +46,7 @@ class Size:
     minilm_head: tuple[str, ...]
     abnet: tuple[str, ...]
     ctc: tuple[str, ...]
+    dag: tuple[str, ...]
     minilm: tuple[str, ...]
     rivals: tuple[str, ...]
     scratch: tuple[str, ...]
@@ -62,7 +64,7 @@ class Size:
         """The options of `fairseq-train` that are a system's own."""
         if system in ("transformer", "cmlm"):
             return (*self.rivals, *(self.transformer if system == "transformer" else self.cmlm))
-        own = {"abnet_ctc": self.ctc, "abnet_minilm": self.minilm}
+        own = {"abnet_ctc": self.ctc, "abnet_dag": self.dag, "abnet_minilm": self.minilm}
         return (*self.abnet, *own.get(system, ()))
 
 
@@ -88,6 +90,10 @@ SIZES = {
             "--save-interval-updates 400"
         ),
         ctc=words("--total-num-update 8000 --max-update 8000 --save-interval-updates 200"),
+        dag=words(
+            "--frames-per-piece 3 "
+            "--total-num-update 8000 --max-update 8000 --save-interval-updates 200"
+        ),
         minilm=words("--total-num-update 4000 --max-update 4000 --save-interval-updates 100"),
         rivals=words(
             "--encoder-layers 4 --decoder-layers 4 --encoder-embed-dim 128 "
@@ -137,6 +143,7 @@ SIZES = {
             "--save-interval-updates 300 --fp16"
         ),
         ctc=(),
+        dag=(),
         minilm=(),
         rivals=words(
             "--encoder-layers 4 --decoder-layers 4 --encoder-embed-dim 128 "
@@ -182,6 +189,7 @@ SIZES = {
             "--max-update 16 --save-interval-updates 1"
         ),
         ctc=(),
+        dag=(),
         minilm=(),
         rivals=words(
             "--encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 32 --decoder-embed-dim 32 "

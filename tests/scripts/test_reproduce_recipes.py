@@ -140,6 +140,8 @@ def test_decodings(work: Multi30k, system: str, monkeypatch: pytest.MonkeyPatch)
         assert args.ctc_iterations == args.ctc_beam == 1
     elif system == "abnet_ctc_refined":
         assert args.ctc_iterations == PASSES
+    elif system == "abnet_dag":
+        assert args.lenpen == 1
     elif is_ours(system):
         assert args.iter_decode_max_iter == PASSES
     else:
