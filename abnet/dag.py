@@ -50,7 +50,7 @@ class DagOptions:
 
 @torch.inference_mode()
 def dag_decode(model: DagModel, source: Tensor, options: DagOptions) -> list[list[Hypothesis]]:
-    """Translates a batch with one call of the decoder: the best path of any length.
+    """Translates a batch with one call of the decoder: the best path of one word or more.
 
     Among all paths that say their frames' most probable words, that of the highest
     `log p / L ** a` is found by dynamic programming (Shao et al., Findings of EMNLP 2022).
@@ -78,24 +78,26 @@ def dag_decode(model: DagModel, source: Tensor, options: DagOptions) -> list[lis
 
     score = torch.full_like(said, NEVER)
     score[:, 0] = 0.0
-    ends, moves = [(score + to_last).max(dim=1)], []
+    ends, moves = [], []
     for _ in range(max(frames.size(1) - 2, 1)):
         best, move = (score[:, :, None] + links).max(dim=1)
         score = best + said
         moves.append(move)
         ends.append((score + to_last).max(dim=1))
     totals = torch.stack([end.values for end in ends])
-    lengths = torch.arange(len(ends), device=source.device).clamp(min=1)[:, None]
-    chosen = (totals / lengths**options.length_penalty).argmax(dim=0).tolist()
+    totals = totals.masked_fill(totals < NEVER / 2, -torch.inf)  # more words than frames
+    lengths = torch.arange(1, len(ends) + 1, device=source.device)[:, None]
+    scores, chosen = (totals / lengths**options.length_penalty).max(dim=0)
     places = torch.stack([end.indices for end in ends]).tolist()
     back = torch.stack(moves).tolist()
     found = []
-    for row, length in enumerate(chosen):
-        path, place = [], places[length][row]
-        for position in reversed(range(length)):
+    for row, steps in enumerate(chosen.tolist()):
+        path, place = [], places[steps][row]
+        for step in range(steps, -1, -1):
             path.append(place)
-            place = back[position][row][place]
+            place = back[step][row][place]
         at = torch.tensor(path[::-1], dtype=torch.long, device=source.device)
-        total = float(totals[length, row]) / max(length, 1) ** options.length_penalty
-        found.append([Hypothesis(tokens[row, at].cpu(), said[row, at].cpu(), 0.0, total, 1, [])])
+        score_of_path = float(scores[row])
+        own = tokens[row, at].cpu(), said[row, at].cpu()
+        found.append([Hypothesis(*own, 0.0, score_of_path, 1, [])])
     return found

@@ -145,7 +145,7 @@ def test_no_path_of_best_words_scores_higher(penalty: float, toys: Toys) -> None
         said, tokens = allowed.log_softmax(dim=2).max(dim=2)
         for row, count in enumerate(COUNTS):
             scores = {}
-            for path in (path for n in range(count - 1) for path in all_paths(count, n)):
+            for path in (path for n in range(1, count - 1) for path in all_paths(count, n)):
                 words = tokens[row, list(path)].tolist()
                 log = log_probability(allowed[row].log_softmax(1), links[row], path, words, count)
                 scores[path] = float(log) / max(len(path), 1) ** penalty

@@ -1,4 +1,4 @@
-"""A one-pass system through fairseq's commands."""
+"""The one-pass systems through fairseq's commands."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from abnet.checkpoint import load_checkpoint
 from abnet.ctc import CtcOptions
+from abnet.dag import DagOptions
 from abnet.errors import AbNetError
 from abnet.translator import Translator
 from tests.conftest import TinyBerts
@@ -15,6 +16,7 @@ from tests.fairseq_plugins.commands import lines, logged, run, train
 from tests.fairseq_plugins.conftest import EMPTY, OVERLONG, UNKNOWN, Corpus, Trained
 
 SYSTEM = ("--arch", "abnet_ctc", "--criterion", "ctc_lm", "--decoder-adapter-ffn-dim", "32")
+DAG = ("--arch", "abnet_dag", "--criterion", "dag_lm", "--decoder-adapter-ffn-dim", "32")
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +30,17 @@ def one_pass(
         *("--max-update", 12, "--lr", "0.001", "--adapter-init", "released"),
         "--no-epoch-checkpoints",
     )  # fmt: skip
+    return Trained(folder, folder / "checkpoint_last.pt", output)
+
+
+@pytest.fixture(scope="module")
+def graph(
+    corpus: Corpus, tiny_berts: TinyBerts, tmp_path_factory: pytest.TempPathFactory
+) -> Trained:
+    """AB-Net with a graph of words after a few updates."""
+    folder = tmp_path_factory.mktemp("dag")
+    options = ("--max-update", 60, "--lr", "0.003", "--no-epoch-checkpoints")
+    output = train(corpus.data_bin, folder, tiny_berts, *DAG, *options)
     return Trained(folder, folder / "checkpoint_last.pt", output)
 
 
@@ -64,7 +77,27 @@ def test_generate_gives_what_the_library_gives(
     assert len({tuple(hypotheses) for hypotheses in found.values()}) > 3
 
 
-def test_options_of_others_are_refused(corpus: Corpus, one_pass: Trained, trained: Trained) -> None:
+def test_a_graph_learns_and_logs_what_has_no_room(graph: Trained) -> None:
+    losses = logged(graph.output, "train_inner", "nll_loss")
+    assert losses[-1] < losses[0] - 0.5
+    assert 0 <= logged(graph.output, "valid", "impossible")[-1] < 100
+    assert not logged(graph.output, "valid", "length_accuracy")
+
+
+def test_generate_gives_a_graphs_best_path(corpus: Corpus, graph: Trained) -> None:
+    found = lines(generate(corpus, graph, "--lenpen", 0.5), "H")
+    translator = Translator(load_checkpoint(graph.checkpoint), "cpu")
+    sources = (corpus.raw / "test.de").read_text(encoding="utf-8").splitlines()
+    expected = translator.translate_n_best(sources, DagOptions(0.5))
+    for row, hypotheses in found.items():
+        if row not in (EMPTY, OVERLONG, UNKNOWN):
+            assert hypotheses == [" ".join(expected[row][0].pieces)]
+    assert len({tuple(hypotheses) for hypotheses in found.values()}) > 3
+
+
+def test_options_of_others_are_refused(
+    corpus: Corpus, one_pass: Trained, graph: Trained, trained: Trained
+) -> None:
     for system, flags, message in (
         (one_pass, ("--iter-decode-with-beam", 3), "with-beam` must be left out, a one-pass sys"),
         (one_pass, ("--nbest", 2), "--nbest` must be left out.*one translation a sentence"),
@@ -72,7 +105,10 @@ def test_options_of_others_are_refused(corpus: Corpus, one_pass: Trained, traine
         (one_pass, ("--iter-decode-ban-repeats",), "ban-repeats` must be left out: the system is"),
         (one_pass, ("--ctc-beam", 0), "`beam` must be at least 1, but is 0"),
         (one_pass, ("--ctc-iterations", 0), "`iterations` must be at least 1, but is 0"),
-        (trained, ("--ctc-beam", 3), "`--ctc-beam` must be left out: the system is not of one"),
+        (trained, ("--ctc-beam", 3), "`--ctc-beam` must be left out: the system is not one of CTC"),
+        (graph, ("--ctc-iterations", 2), "`--ctc-iterations` must be left out: the system is"),
+        (graph, ("--nbest", 2), "--nbest` must be left out.*one translation a sentence"),
+        (graph, ("--iter-decode-ban-repeats",), "ban-repeats` must be left out: the system is"),
         (trained, ("--ctc-iterations", 2), "`--ctc-iterations` must be left out: the system is"),
         (trained, ("--ctc-blank-penalty", 1), "`--ctc-blank-penalty` must be left out: the sys"),
     ):
