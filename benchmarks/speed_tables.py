@@ -13,6 +13,7 @@ NAMES = {
     "abnet": "AB-Net",
     "abnet_enc": "AB-Net-Enc",
     "abnet_ctc": "AB-Net with CTC",
+    "abnet_dag": "AB-Net with a graph of words",
     "transformer": "Transformer",
     "transformer_deep_shallow": "Transformer, deep encoder, shallow decoder",
     "cmlm": "CMLM",

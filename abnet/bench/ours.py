@@ -22,6 +22,7 @@ from abnet.bench.work import Parts, Product, gather, linears
 from abnet.checkpoint import load_checkpoint
 from abnet.config import AbNetConfig
 from abnet.ctc import CtcOptions, ctc_decode
+from abnet.dag import DagOptions, dag_decode
 from abnet.decoder import Memory
 from abnet.doctor import computes_in_bfloat16
 from abnet.encoder import Encoder, EncoderOutput
@@ -33,7 +34,7 @@ from abnet.precision import set_precision
 from abnet.tokenizer import Tokenizer
 from abnet.translator import Translator
 
-ParallelOptions = DecodingOptions | CtcOptions
+ParallelOptions = DecodingOptions | CtcOptions | DagOptions
 PRUNE_AFTER = 2  # passes
 
 
@@ -50,6 +51,7 @@ def rows(device: torch.device, checkpoint: str | None = None) -> list[Row]:
         *((f"abnet-{passes}-pruned", "abnet", *_pruned(passes)) for passes in (4, 10)),
         ("abnet_enc-10", "abnet_enc", *_mask_predict(10)),
         ("abnet_ctc-1", "abnet_ctc", CtcOptions(), "1 pass, best path"),
+        ("abnet_dag-1", "abnet_dag", DagOptions(), "1 pass, best path"),
     ]
     precisions = ["float32", "int8"] if device.type == "cpu" else ["bfloat16", "float32"]
     if device.type == "cpu" and computes_in_bfloat16():
@@ -185,6 +187,11 @@ class Watched:
         self._note(target, memory, predict.numel())  # one pass predicts every frame
         return self.model.decode(target, memory, predict)
 
+    def dag(self, frames: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """See `AbNet.dag`."""
+        self._note(frames, memory, frames.numel())
+        return self.model.dag(frames, memory)
+
     def _note(self, target: Tensor, memory: Memory, predicted: int) -> None:
         self.passes += 1
         if self.noting:
@@ -222,6 +229,8 @@ class ParallelEngine:
         source = self.translator.collate(encoded)
         if isinstance(self.options, CtcOptions):
             found = ctc_decode(watched, source, self.options)
+        elif isinstance(self.options, DagOptions):
+            found = dag_decode(watched, source, self.options)
         else:
             found = mask_predict(watched, source, self.options)
         sentences = [hypotheses[0].tokens for hypotheses in found]
@@ -254,6 +263,11 @@ class ParallelEngine:
             products += parts.decode(
                 shape.sentences, shape.copies, seen, seen, shape.source, shape.predicted, shape.rows
             )
+            links = self.model.decoder.links
+            if links is not None:
+                each = parts.decoder_width // links.heads
+                times = shape.rows * links.heads
+                products.append(Product(shape.targets, each, shape.targets, times, weight=False))
         return gather(products)
 
     def release(self) -> None:
@@ -272,6 +286,7 @@ def parts_of(model: AbNet) -> Parts:
     width = decoder.backbone.hidden_size
     head = linears(decoder.lm_head) or [(width, decoder.backbone.vocab_size)]  # tied: not a layer
     beside = [part for part in (decoder.spread, encoder.lexical) if part is not None]
+    at_frames = [part for part in (decoder.blank, decoder.links) if part is not None]
     return Parts(
         encoder=(*linears(encoder.backbone.layers), *linears(encoder.adapters)),
         encoder_layers=len(encoder.backbone.layers),
@@ -287,5 +302,5 @@ def parts_of(model: AbNet) -> Parts:
         decoder_width=width,
         cross_layers=len(adapters),
         cross_heads=next((a.attention.heads for a in adapters.values()), 1),
-        head=(*head, *([] if decoder.blank is None else [(width, 1)])),
+        head=(*head, *linears(nn.ModuleList(at_frames))),
     )

@@ -53,7 +53,7 @@ def test_equal_products_are_gathered_and_only_weights_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["abnet_ctc-1", "abnet-1", "abnet-4", "abnet-4-pruned", "abnet_enc-10"]
+    "name", ["abnet_ctc-1", "abnet_dag-1", "abnet-1", "abnet-4", "abnet-4-pruned", "abnet_enc-10"]
 )
 def test_ours_is_torchs_count(
     name: str, materials: Materials, cpu: torch.device, monkeypatch: pytest.MonkeyPatch
