@@ -24,7 +24,7 @@ generate() {
     local decoding=(--iter-decode-max-iter 10 --iter-decode-with-beam 4)
     case "$(objective_of "$run/checkpoint_average.pt")" in
         autoregressive) decoding=(--beam 5) ;;
-        ctc) decoding=() ;;
+        ctc | dag) decoding=() ;;
     esac
     fairseq-generate "$data" --user-dir "$root/fairseq_plugins" --task translation_abnet \
         --path "$run/checkpoint_average.pt" --gen-subset test --max-tokens 4096 \
