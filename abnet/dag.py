@@ -8,6 +8,7 @@ Legend: B sentences, S source positions, F frames, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -36,12 +37,19 @@ class DagOptions:
         AbNetError: a value is outside of what its field allows.
     """
 
+    word_reward: float = 1.0
+    """What each word adds to a path's log-probability, in nats. The most probable path of all is
+    too short; find the value on a validation set."""
     length_penalty: float = 1.0
-    """a of the score `log p / L ** a` by which paths of different lengths are compared."""
+    """a of the score `log p / L ** a`."""
     n_best: int = 1
     """There is one translation a sentence."""
 
     def __post_init__(self) -> None:
+        if not math.isfinite(self.word_reward):
+            raise AbNetError(
+                f"`word_reward` must be a finite number, but is {self.word_reward} instead."
+            )
         if self.n_best != 1:
             raise AbNetError(
                 f"`n_best` must be 1 for a system of one pass, but is {self.n_best} instead."
@@ -52,9 +60,9 @@ class DagOptions:
 def dag_decode(model: DagModel, source: Tensor, options: DagOptions) -> list[list[Hypothesis]]:
     """Translates a batch with one call of the decoder: the best path of one word or more.
 
-    Among all paths that say their frames' most probable words, that of the highest
-    `log p / L ** a` is found by dynamic programming (Shao et al., Findings of EMNLP 2022).
-    Special symbols are never predicted.
+    Among all paths that say their frames' most probable words, that of the highest `log p + r L`
+    is found by dynamic programming (as Shao et al., Findings of EMNLP 2022, who divide by lengths
+    instead). Special symbols are never predicted.
 
     Args:
         model: in evaluation mode.
@@ -63,7 +71,7 @@ def dag_decode(model: DagModel, source: Tensor, options: DagOptions) -> list[lis
 
     Returns:
         For each sentence its one hypothesis. `token_scores` has each token's log-probability in its
-        frame; the score has those of the links, too.
+        frame; the score has those of the links, too, and no reward.
     """
     symbols = model.target_symbols
     frames = make_frames(model, source)
@@ -72,32 +80,25 @@ def dag_decode(model: DagModel, source: Tensor, options: DagOptions) -> list[lis
     logits[:, sorted({symbols.pad, symbols.cls, symbols.sep, symbols.mask})] = -torch.inf
     said, tokens = logits.log_softmax(dim=1).max(dim=1)
     said, tokens = said.view(frames.shape), tokens.view(frames.shape)
-    counts = frames.eq(symbols.mask).sum(dim=1)
-    last = (counts - 1).clamp(min=0)[:, None, None].expand(-1, frames.size(1), 1)
-    to_last = links.gather(2, last).squeeze(2)
+    last = frames.eq(symbols.mask).sum(dim=1, keepdim=True) - 1
+    gain = (said + options.word_reward).scatter(1, last, 0.0)
 
-    score = torch.full_like(said, NEVER)
-    score[:, 0] = 0.0
-    ends, moves = [], []
-    for _ in range(max(frames.size(1) - 2, 1)):
-        best, move = (score[:, :, None] + links).max(dim=1)
-        score = best + said
-        moves.append(move)
-        ends.append((score + to_last).max(dim=1))
-    totals = torch.stack([end.values for end in ends])
-    totals = totals.masked_fill(totals < NEVER / 2, -torch.inf)  # more words than frames
-    lengths = torch.arange(1, len(ends) + 1, device=source.device)[:, None]
-    scores, chosen = (totals / lengths**options.length_penalty).max(dim=0)
-    places = torch.stack([end.indices for end in ends]).tolist()
-    back = torch.stack(moves).tolist()
+    arrivals = links.transpose(1, 2).contiguous()
+    arrivals[:, :, 0].scatter_(1, last, NEVER)  # a word at least
+    best = torch.zeros_like(said)
+    moves = torch.zeros_like(frames)
+    for frame in range(1, frames.size(1)):
+        value, move = (best[:, :frame] + arrivals[:, frame, :frame]).max(dim=1)
+        best[:, frame] = value + gain[:, frame]
+        moves[:, frame] = move
+    totals = best.gather(1, last)[:, 0].tolist()
     found = []
-    for row, steps in enumerate(chosen.tolist()):
-        path, place = [], places[steps][row]
-        for step in range(steps, -1, -1):
+    for row, (back, place) in enumerate(zip(moves.tolist(), last[:, 0].tolist(), strict=True)):
+        path = []
+        while (place := back[place]) > 0:
             path.append(place)
-            place = back[step][row][place]
         at = torch.tensor(path[::-1], dtype=torch.long, device=source.device)
-        score_of_path = float(scores[row])
-        own = tokens[row, at].cpu(), said[row, at].cpu()
-        found.append([Hypothesis(*own, 0.0, score_of_path, 1, [])])
+        log_p = totals[row] - options.word_reward * len(path)
+        score = log_p / max(len(path), 1) ** options.length_penalty
+        found.append([Hypothesis(tokens[row, at].cpu(), said[row, at].cpu(), 0.0, score, 1, [])])
     return found

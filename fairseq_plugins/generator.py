@@ -102,10 +102,10 @@ def ctc_options(given: Mapping[str, Any], **own: Any) -> CtcOptions:
     return CtcOptions(length_penalty=float(values["lenpen"]), **own)
 
 
-def dag_options(given: Mapping[str, Any]) -> DagOptions:
-    """Fairseq's generation options as those of a graph; see `decoding_options`."""
+def dag_options(given: Mapping[str, Any], **own: Any) -> DagOptions:
+    """Fairseq's generation options and the task's `own` as a graph's; see `decoding_options`."""
     values = _supported(given, ONE_PASS_OPTIONS, "a one-pass system decodes")
-    return DagOptions(length_penalty=float(values["lenpen"]))
+    return DagOptions(length_penalty=float(values["lenpen"]), **own)
 
 
 def _supported(given: Mapping[str, Any], supported: frozenset[str], who: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from fairseq.tasks.translation import TranslationConfig
 from omegaconf import II, DictConfig
 
 from abnet.ctc import CtcOptions
+from abnet.dag import DagOptions
 from abnet.errors import AbNetError
 from abnet.mask_predict import DecodingOptions
 
@@ -92,6 +93,12 @@ class TranslationAbNetConfig(TranslationConfig):
         default=CtcOptions.iterations,
         metadata={
             "help": "one-pass systems trained with --reveal-frames: passes; 1 does not refine"
+        },
+    )
+    dag_word_reward: float = dataclasses.field(
+        default=DagOptions.word_reward,
+        metadata={
+            "help": "systems of a graph of words: what a word adds to a path; more makes longer"
         },
     )
     seed: int = II("common.seed")

@@ -131,15 +131,15 @@ class Fixed:
         return self.given[0].clone(), self.given[1]
 
 
-@pytest.mark.parametrize("penalty", [0.0, 1.0, 1.7])
-def test_no_path_of_best_words_scores_higher(penalty: float, toys: Toys) -> None:
+@pytest.mark.parametrize("reward", [0.0, 1.0, 2.0])
+def test_no_path_of_best_words_scores_higher(reward: float, toys: Toys) -> None:
     lengths = set()
     for seed in range(12):
         logits, links, frames = example(seed)
         logits[..., [SYMBOLS.pad, SYMBOLS.cls, SYMBOLS.sep, SYMBOLS.mask]] += 4.0  # never said
         model = Fixed(logits, links, frames, toys)
         source = torch.where(frames.eq(SYMBOLS.mask), FIRST, SYMBOLS.pad)
-        found = dag_decode(model, source, DagOptions(penalty))
+        found = dag_decode(model, source, DagOptions(reward, 0.5))
         allowed = logits.clone()
         allowed[..., [SYMBOLS.pad, SYMBOLS.cls, SYMBOLS.sep, SYMBOLS.mask]] = -torch.inf
         said, tokens = allowed.log_softmax(dim=2).max(dim=2)
@@ -148,11 +148,11 @@ def test_no_path_of_best_words_scores_higher(penalty: float, toys: Toys) -> None
             for path in (path for n in range(1, count - 1) for path in all_paths(count, n)):
                 words = tokens[row, list(path)].tolist()
                 log = log_probability(allowed[row].log_softmax(1), links[row], path, words, count)
-                scores[path] = float(log) / max(len(path), 1) ** penalty
-            best = max(scores, key=lambda path: scores[path])
+                scores[path] = float(log)
+            best = max(scores, key=lambda path: scores[path] + reward * len(path))
             [hypothesis] = found[row]
             assert hypothesis.tokens.tolist() == tokens[row, list(best)].tolist()
-            assert hypothesis.score == pytest.approx(scores[best], rel=1e-4)
+            assert hypothesis.score == pytest.approx(scores[best] / len(best) ** 0.5, rel=1e-4)
             own = said[row, list(best)].tolist()
             assert hypothesis.token_scores.tolist() == pytest.approx(own, rel=1e-5)
             lengths.add(len(best))
@@ -249,9 +249,11 @@ def test_two_models_mix_words_and_links(toys: Toys) -> None:
 
 def test_options(toys: Toys) -> None:
     config = small_config("abnet_dag", toys)
-    assert options_for(config, {"length_penalty": 0.5, "beam": None}) == DagOptions(0.5)
+    assert options_for(config, {"word_reward": 0.5, "beam": None}) == DagOptions(0.5)
     with pytest.raises(AbNetError, match=r"`blank_penalty` must be left out: this system is decod"):
         options_for(config, {"blank_penalty": 1.0})
+    with pytest.raises(AbNetError, match="`word_reward` must be a finite number, but is nan"):
+        DagOptions(float("nan"))
     with pytest.raises(AbNetError, match="`n_best` must be 1 for a system of one pass, but is 2"):
         DagOptions(n_best=2)
     model = small_model("abnet_dag", toys)

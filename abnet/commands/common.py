@@ -47,7 +47,7 @@ def split_pair(text: str) -> tuple[str, str]:
     return source, target
 
 
-DECODING = (  # options that are fields of DecodingOptions, BeamOptions or CtcOptions
+DECODING = (  # options that are fields of a system's own, see `abnet.decoding`
     "iterations",
     "length_beam",
     "length_weight",
@@ -61,6 +61,7 @@ DECODING = (  # options that are fields of DecodingOptions, BeamOptions or CtcOp
     "confidence",
     "beam",
     "blank_penalty",
+    "word_reward",
     "length_penalty",
 )
 
@@ -119,6 +120,12 @@ def add_decoding_options(parser: argparse._ActionsContainer) -> None:
         type=float,
         metavar="P",
         help="one-pass systems: take P from the blank's logit; more makes longer (default: 0)",
+    )
+    parser.add_argument(
+        "--word-reward",
+        type=float,
+        metavar="R",
+        help="systems of a graph: add R to a path for each word; more makes longer (default: 1)",
     )
     parser.add_argument(
         "--length-penalty", type=float, help="1, the default: by mean log-probability"

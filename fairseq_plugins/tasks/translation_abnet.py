@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from abnet.compiling import compile_decoder
 from abnet.ctc import CtcOptions
+from abnet.dag import DagOptions
 from abnet.decoding import Options
 from abnet.ensemble import Ensemble
 from abnet.errors import AbNetError
@@ -274,6 +275,8 @@ class TranslationAbNetTask(TranslationTask):
             if objective != "ctc" and value != getattr(CtcOptions, name):
                 flag = "--ctc-" + name.replace("_", "-")
                 raise AbNetError(f"`{flag}` must be left out: the system is not one of CTC.")
+        if objective != "dag" and self.cfg.dag_word_reward != DagOptions.word_reward:
+            raise AbNetError("`--dag-word-reward` must be left out: the system has no graph (dag).")
         if objective != "conditional_masked_lm":
             for name, value in own.items():
                 if value != getattr(DecodingOptions, name):
@@ -282,7 +285,7 @@ class TranslationAbNetTask(TranslationTask):
             if objective == "ctc":
                 return ctc_options(given, **one_pass)
             if objective == "dag":
-                return dag_options(given)
+                return dag_options(given, word_reward=self.cfg.dag_word_reward)
             if self.cfg.iter_decode_compile:
                 raise AbNetError(
                     "`--iter-decode-compile` must be left out: the system is autoregressive."

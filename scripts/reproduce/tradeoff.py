@@ -70,8 +70,8 @@ POINTS = [
     Point("abnet_ctc", "beam 8, penalty 1", "--ctc-blank-penalty 1 --ctc-beam 8"),
     Point("abnet_ctc", "int8, penalty 1", "--ctc-blank-penalty 1 --iter-decode-dtype int8"),
     *(
-        Point("abnet_dag", f"length penalty {penalty}", f"--lenpen {penalty}")
-        for penalty in (0.8, 1, 1.2)
+        Point("abnet_dag", f"word reward {reward}", f"--dag-word-reward {reward}")
+        for reward in (0, 0.5, 1, 1.5)
     ),
     Point("abnet_dag", "int8", "--iter-decode-dtype int8"),
 ]

@@ -85,10 +85,10 @@ def test_a_graph_learns_and_logs_what_has_no_room(graph: Trained) -> None:
 
 
 def test_generate_gives_a_graphs_best_path(corpus: Corpus, graph: Trained) -> None:
-    found = lines(generate(corpus, graph, "--lenpen", 0.5), "H")
+    found = lines(generate(corpus, graph, "--dag-word-reward", 2.5, "--lenpen", 0.5), "H")
     translator = Translator(load_checkpoint(graph.checkpoint), "cpu")
     sources = (corpus.raw / "test.de").read_text(encoding="utf-8").splitlines()
-    expected = translator.translate_n_best(sources, DagOptions(0.5))
+    expected = translator.translate_n_best(sources, DagOptions(2.5, 0.5))
     for row, hypotheses in found.items():
         if row not in (EMPTY, OVERLONG, UNKNOWN):
             assert hypotheses == [" ".join(expected[row][0].pieces)]
@@ -107,6 +107,7 @@ def test_options_of_others_are_refused(
         (one_pass, ("--ctc-iterations", 0), "`iterations` must be at least 1, but is 0"),
         (trained, ("--ctc-beam", 3), "`--ctc-beam` must be left out: the system is not one of CTC"),
         (graph, ("--ctc-iterations", 2), "`--ctc-iterations` must be left out: the system is"),
+        (one_pass, ("--dag-word-reward", 2), "`--dag-word-reward` must be left out: the system h"),
         (graph, ("--nbest", 2), "--nbest` must be left out.*one translation a sentence"),
         (graph, ("--iter-decode-ban-repeats",), "ban-repeats` must be left out: the system is"),
         (trained, ("--ctc-iterations", 2), "`--ctc-iterations` must be left out: the system is"),

@@ -141,7 +141,7 @@ def test_decodings(work: Multi30k, system: str, monkeypatch: pytest.MonkeyPatch)
     elif system == "abnet_ctc_refined":
         assert args.ctc_iterations == PASSES
     elif system == "abnet_dag":
-        assert args.lenpen == 1
+        assert args.dag_word_reward > 0
     elif is_ours(system):
         assert args.iter_decode_max_iter == PASSES
     else:
