@@ -98,7 +98,7 @@ class Runner:
             if done["command"] != list(step.command):
                 raise StepError(
                     f"{step.stamp} is of another command than {shlex.join(step.command)}; remove "
-                    "its folder to do it anew, or give another --out."
+                    "it to do the step anew (a training's checkpoints, too), or give another --out."
                 )
             return
         step.folder.mkdir(parents=True, exist_ok=True)
