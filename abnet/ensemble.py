@@ -13,7 +13,7 @@ from torch import Tensor
 
 from abnet.adapters import Places
 from abnet.checkpoint import load_checkpoint
-from abnet.config import AbNetConfig
+from abnet.config import ONE_PASS, AbNetConfig
 from abnet.decoder import DecoderState, Memory
 from abnet.encoder import EncoderOutput
 from abnet.errors import AbNetError
@@ -81,7 +81,8 @@ class Ensemble:
                     f"{first.config.objective} and {other.config.objective} instead. An "
                     "autoregressive model can rerank what a parallel one translates."
                 )
-            if other.config.frames_per_piece != first.config.frames_per_piece:
+            frames = {model.config.frames_per_piece for model in (first, other)}
+            if first.config.objective in ONE_PASS and len(frames) > 1:
                 raise AbNetError(
                     "All models of an ensemble must have the same `frames_per_piece`, but have "
                     f"{first.config.frames_per_piece} and {other.config.frames_per_piece} instead."

@@ -148,6 +148,11 @@ def test_positions_are_those_that_all_have(tiny_model: AbNet) -> None:
         mask_predict(ensemble, source, DecodingOptions(length_beam=9))
 
 
+def test_frames_are_of_no_account_where_there_are_none(tiny_model: AbNet, toys: Toys) -> None:
+    other = small_model("mask_predict", toys, frames_per_piece=5).eval()
+    assert Ensemble([tiny_model, other]).config.objective == "conditional_masked_lm"
+
+
 def test_a_translator_of_several_checkpoints(
     parallel: Ensemble, tmp_path: Path, tiny_berts: TinyBerts
 ) -> None:
