@@ -19,13 +19,12 @@ from torch import Tensor
 
 from abnet.decodable import Predictor
 from abnet.errors import AbNetError
-from abnet.frames import Framed, make_frames
+from abnet.frames import NEVER, Framed, make_frames
 from abnet.hypothesis import Hypothesis
 from abnet.masking import rank
 from abnet.tokenizer import SymbolIds
 
 PREFIX_TOKENS = 20  # how many of a frame's tokens the prefix search looks at
-NEVER = -1e4  # a log-probability; with an infinite one the gradient of CTC is not a number
 FIRST_LABEL = 0x10000  # of Unicode; any range without gaps would do
 
 

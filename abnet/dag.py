@@ -17,9 +17,8 @@ from torch import Tensor
 
 from abnet.decodable import SourceReader
 from abnet.errors import AbNetError
-from abnet.frames import Framed, make_frames
+from abnet.frames import NEVER, Framed, make_frames
 from abnet.hypothesis import Hypothesis
-from abnet.links import NEVER
 
 
 class DagModel(Framed, SourceReader, Protocol):

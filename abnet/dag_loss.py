@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from abnet.frame_loss import label_scores
-from abnet.links import NEVER
+from abnet.frame_loss import label_scores, with_given
+from abnet.frames import NEVER
 from abnet.loss import LossParts
 from abnet.tokenizer import SymbolIds
 
@@ -40,7 +40,9 @@ def dag_loss(
     lengths, counts = words.sum(dim=1), frames.eq(symbols.mask).sum(dim=1)
     at_frames = target[:, None].expand(-1, frames.size(1), -1)
     scores, _ = label_scores(logits, at_frames.flatten(0, 1))
-    said = _given_words(scores.view(at_frames.shape), at_frames, given, symbols)
+    said = scores.view(at_frames.shape)
+    if given is not None:
+        said = with_given(said, at_frames, given, symbols)
     reached = [_start(links)]
     for position in range(int(lengths.max())):
         reached.append((reached[-1][:, :, None] + links).logsumexp(dim=1) + said[:, :, position])
@@ -107,14 +109,3 @@ def _to_last(links: Tensor, counts: Tensor) -> Tensor:
     """(B, F): from each frame to its sentence's last one."""
     last = (counts - 1).clamp(min=0)[:, None, None].expand(-1, links.size(1), 1)
     return links.gather(2, last).squeeze(2)
-
-
-def _given_words(
-    scores: Tensor, at_frames: Tensor, given: Tensor | None, symbols: SymbolIds
-) -> Tensor:
-    """Scores (B, F, T) of the target's words with those that are given as the only ones there."""
-    if given is None:
-        return scores
-    known = (given.ne(symbols.mask) & given.ne(symbols.pad))[..., None]
-    only = torch.full_like(scores, NEVER).masked_fill(at_frames.eq(given[..., None]), 0.0)
-    return torch.where(known, only, scores)

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from abnet.ctc import NEVER, path_starts
+from abnet.ctc import path_starts
+from abnet.frames import NEVER
 from abnet.loss import LossParts
 from abnet.tokenizer import SymbolIds
 from abnet.word_loss import rows_at_once
@@ -45,10 +46,8 @@ def frame_loss(
     scores, path = label_scores(logits, at_frames.flatten(0, 1))
     scores, path = scores.view(at_frames.shape), path.view(frames.shape)
     if given is not None:
-        known = given.ne(symbols.mask) & given.ne(symbols.pad)
-        only = torch.full_like(scores, NEVER).masked_fill(at_frames.eq(given[..., None]), 0.0)
-        scores = torch.where(known[..., None], only, scores)
-        path = torch.where(known, given, path)
+        scores = with_given(scores, at_frames, given, symbols)
+        path = torch.where(given.eq(symbols.mask), path, given)
     # A word that the target has twice is one label: the place where it stands first.
     places = target[:, :, None].eq(labels[:, None]).int().argmax(dim=2)
     losses = F.ctc_loss(
@@ -75,6 +74,20 @@ def frame_loss(
         lengths_right=found.eq(lengths).sum(),
         impossible=impossible.sum(),
     )
+
+
+def with_given(scores: Tensor, labels: Tensor, given: Tensor, symbols: SymbolIds) -> Tensor:
+    """The scores with the words that are given as the only ones at their frames, certain there.
+
+    Args:
+        scores: (B, F, K) log-probabilities of the labels.
+        labels: (B, F, K) ids.
+        given: (B, F) ids, a word, [MASK] where none is given, or [PAD].
+        symbols: of the target.
+    """
+    known = (given.ne(symbols.mask) & given.ne(symbols.pad))[..., None]
+    only = torch.full_like(scores, NEVER).masked_fill(labels.eq(given[..., None]), 0.0)
+    return torch.where(known, only, scores)
 
 
 def label_scores(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,8 @@ from torch import Tensor
 from abnet.config import AbNetConfig
 from abnet.tokenizer import SymbolIds
 
+NEVER = -1e4  # a log-probability; with infinite ones gradients are not numbers
+
 
 class Framed(Protocol):
     """What makes frames of sources."""

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-NEVER = -1e4  # a log-probability; sums of infinite ones have no gradient
+from abnet.frames import NEVER
 
 
 class Links(nn.Module):

@@ -8,7 +8,7 @@ import torch
 
 from abnet.config import AbNetConfig
 from abnet.model import AbNet
-from abnet.objective import Pairs
+from abnet.objective import Pairs, training_loss
 from abnet.systems import SYSTEMS
 from tests.batches import batch
 from tests.tiny import ENGLISH, GERMAN
@@ -101,3 +101,15 @@ def small_pairs(model: AbNet) -> Pairs:
         len(source.vocabulary),
         len(target.vocabulary),
     )
+
+
+def learn(model: AbNet, pairs: Pairs) -> None:
+    """500 updates on one batch."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(500):
+        parts = training_loss(model, model.train(), pairs, generator, training=True)
+        optimizer.zero_grad()
+        (parts.loss / parts.sample_size).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()

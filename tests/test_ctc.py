@@ -18,10 +18,9 @@ from abnet.ensemble import Ensemble
 from abnet.errors import AbNetError
 from abnet.frames import make_frames
 from abnet.model import AbNet
-from abnet.objective import training_loss
 from abnet.reranking import Reranker
 from abnet.tokenizer import SymbolIds
-from tests.systems import Toys, lively_model, small_config, small_model, small_pairs
+from tests.systems import Toys, learn, lively_model, small_config, small_model, small_pairs
 
 SYMBOLS = SymbolIds(pad=0, unk=1, cls=2, sep=3, mask=4)
 FIRST, SECOND = 5, 6  # the words of a vocabulary of seven
@@ -203,14 +202,7 @@ def test_there_are_never_more_frames_than_positions(toys: Toys) -> None:
 def test_it_learns_to_translate(toys: Toys) -> None:
     model = small_model("abnet_ctc", toys, train="all")
     pairs = small_pairs(model)
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    generator = torch.Generator().manual_seed(1)
-    for _ in range(500):
-        parts = training_loss(model, model.train(), pairs, generator, training=True)
-        optimizer.zero_grad()
-        (parts.loss / parts.sample_size).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+    learn(model, pairs)
     symbols = model.target_symbols
     for passes in (1, 3):
         found = ctc_decode(model.eval(), pairs.source, CtcOptions(iterations=passes))

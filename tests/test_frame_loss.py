@@ -114,9 +114,12 @@ def test_scores_are_those_of_a_softmax(dtype: torch.dtype) -> None:
     assert path.equal(logits.argmax(dim=1))
 
 
-def test_revealed_frames_are_for_training_alone_and_change_the_loss(toys: Toys) -> None:
-    model = lively_model("abnet_ctc", toys)
-    plain = lively_model("abnet_ctc", toys, reveal_frames=0.0)
+@pytest.mark.parametrize("system", ["abnet_ctc", "abnet_dag"])
+def test_revealed_frames_are_for_training_alone_and_change_the_loss(
+    system: str, toys: Toys
+) -> None:
+    model = lively_model(system, toys, reveal_frames=1.0)
+    plain = lively_model(system, toys, reveal_frames=0.0)
     pairs = small_pairs(model)
     losses = [
         float(training_loss(one, one, pairs, torch.Generator(), training).loss.detach())

@@ -306,8 +306,10 @@ def kept_decoding(system: str) -> tuple[str, ...]:
 
 def start_of(system: str) -> str | None:
     """The system whose trained weights one of ours takes over."""
-    if system in ("abnet_after_ctc", *TRAINED_AS):
+    if system == "abnet_after_ctc":
         return "abnet_ctc"
+    if system in TRAINED_AS:
+        return TRAINED_AS[system]
     return SYSTEM_TABLE[ARCHITECTURES[system]].starts_from if is_ours(system) else None
 
 
