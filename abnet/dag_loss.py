@@ -39,8 +39,7 @@ def dag_loss(
     words = symbols.words(target) & target.ne(symbols.sep)
     lengths, counts = words.sum(dim=1), frames.eq(symbols.mask).sum(dim=1)
     at_frames = target[:, None].expand(-1, frames.size(1), -1)
-    scores, _ = label_scores(logits, at_frames.flatten(0, 1))
-    said = scores.view(at_frames.shape)
+    said = label_scores(logits, at_frames.flatten(0, 1)).view(at_frames.shape)
     if given is not None:
         said = with_given(said, at_frames, given, symbols)
     reached = [_start(links)]
@@ -82,7 +81,7 @@ def best_dag_path(
     words = symbols.words(target) & target.ne(symbols.sep)
     lengths, counts = words.sum(dim=1), frames.eq(symbols.mask).sum(dim=1)
     at_frames = target[:, None].expand(-1, frames.size(1), -1)
-    said = label_scores(logits, at_frames.flatten(0, 1))[0].view(at_frames.shape)
+    said = label_scores(logits, at_frames.flatten(0, 1)).view(at_frames.shape)
     score, moves = [_start(links)], []
     for position in range(int(lengths.max())):
         best, move = (score[-1][:, :, None] + links).max(dim=1)

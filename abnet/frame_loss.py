@@ -43,8 +43,8 @@ def frame_loss(
     lengths, sizes = words.sum(dim=1), frames.eq(symbols.mask).sum(dim=1)
     labels = F.pad(target, (1, 0), value=symbols.mask)
     at_frames = labels[:, None].expand(-1, frames.size(1), -1)
-    scores, path = label_scores(logits, at_frames.flatten(0, 1))
-    scores, path = scores.view(at_frames.shape), path.view(frames.shape)
+    scores = label_scores(logits, at_frames.flatten(0, 1)).view(at_frames.shape)
+    path = logits.detach().argmax(dim=1).view(frames.shape)
     if given is not None:
         scores = with_given(scores, at_frames, given, symbols)
         path = torch.where(given.eq(symbols.mask), path, given)
@@ -90,15 +90,15 @@ def with_given(scores: Tensor, labels: Tensor, given: Tensor, symbols: SymbolIds
     return torch.where(known, only, scores)
 
 
-def label_scores(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The log-probabilities of some labels, and the most probable of all.
+def label_scores(logits: Tensor, labels: Tensor) -> Tensor:
+    """The log-probabilities of some labels.
 
     Args:
         logits: (N, V).
         labels: (N, K) ids.
 
     Returns:
-        (N, K) in 32 bits, in nats, and (N,) ids.
+        (N, K) in 32 bits, in nats.
     """
     return _apply(logits, labels)
 
@@ -107,20 +107,15 @@ class _LabelScores(torch.autograd.Function):
     """By rows, so that the softmax of all frames is never held."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
         """Keeps the logits and a normalizer a frame."""
-        norms, best = [], []
-        for chunk in torch.split(logits, rows_at_once(logits.size(1), logits.device)):
-            values = chunk.float()
-            norms.append(values.logsumexp(dim=1, keepdim=True))
-            best.append(values.argmax(dim=1))
-        norm, path = torch.cat(norms), torch.cat(best)
+        chunks = torch.split(logits, rows_at_once(logits.size(1), logits.device))
+        norm = torch.cat([chunk.float().logsumexp(dim=1, keepdim=True) for chunk in chunks])
         ctx.save_for_backward(logits, labels, norm)
-        ctx.mark_non_differentiable(path)
-        return logits.gather(1, labels).float() - norm, path
+        return logits.gather(1, labels).float() - norm
 
     @staticmethod
-    def backward(ctx: Any, of_scores: Tensor, _: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, of_scores: Tensor) -> tuple[Tensor, None]:
         """Of a frame with gradients g: g at its labels, less p times the sum of g everywhere."""
         logits, labels, norm = ctx.saved_tensors
         gradient = torch.empty_like(logits)
@@ -133,4 +128,4 @@ class _LabelScores(torch.autograd.Function):
         return gradient, None
 
 
-_apply: Callable[..., tuple[Tensor, Tensor]] = _LabelScores.apply
+_apply: Callable[..., Tensor] = _LabelScores.apply

@@ -107,11 +107,10 @@ def test_scores_are_those_of_a_softmax(dtype: torch.dtype) -> None:
     expected = logits.float().log_softmax(dim=1).gather(1, labels)
     [gradient] = torch.autograd.grad((expected * weights).sum(), logits)
     for _ in range(2):  # the second finds the logits as they were
-        scores, path = label_scores(logits, labels)
+        scores = label_scores(logits, labels)
         [found] = torch.autograd.grad((scores * weights).sum(), logits)
         torch.testing.assert_close(scores, expected)
         torch.testing.assert_close(found, gradient)
-    assert path.equal(logits.argmax(dim=1))
 
 
 @pytest.mark.parametrize("system", ["abnet_ctc", "abnet_dag"])
