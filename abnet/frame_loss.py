@@ -108,21 +108,21 @@ class _LabelScores(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
-        """Keeps the logits and a normalizer a frame."""
-        chunks = torch.split(logits, rows_at_once(logits.size(1), logits.device))
-        norm = torch.cat([chunk.float().logsumexp(dim=1, keepdim=True) for chunk in chunks])
-        ctx.save_for_backward(logits, labels, norm)
-        return logits.gather(1, labels).float() - norm
+        """Keeps the logits."""
+        ctx.save_for_backward(logits, labels)
+        rows = rows_at_once(logits.size(1), logits.device)
+        chunks = zip(torch.split(logits, rows), torch.split(labels, rows), strict=True)
+        return torch.cat([chunk.float().log_softmax(dim=1).gather(1, own) for chunk, own in chunks])
 
     @staticmethod
     def backward(ctx: Any, of_scores: Tensor) -> tuple[Tensor, None]:
         """Of a frame with gradients g: g at its labels, less p times the sum of g everywhere."""
-        logits, labels, norm = ctx.saved_tensors
+        logits, labels = ctx.saved_tensors
         gradient = torch.empty_like(logits)
         rows = rows_at_once(logits.size(1), logits.device)
-        parts = (torch.split(part, rows) for part in (logits, labels, norm, of_scores, gradient))
-        for chunk, own, total, g, out in zip(*parts, strict=True):
-            values = (chunk - total).exp_()
+        parts = (torch.split(part, rows) for part in (logits, labels, of_scores, gradient))
+        for chunk, own, g, out in zip(*parts, strict=True):
+            values = chunk.float().softmax(dim=1)
             values.mul_(-g.sum(dim=1, keepdim=True)).scatter_add_(1, own, g)
             out.copy_(values)
         return gradient, None
