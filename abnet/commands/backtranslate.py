@@ -28,7 +28,10 @@ kept.
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.epilog = DESCRIPTION_OF_OUTPUT
-    parser.add_argument("checkpoint", help="of the reverse model, from TARGET to SOURCE")
+    parser.add_argument(
+        "checkpoint",
+        help="of the reverse model, from TARGET to SOURCE, as `abnet translate` takes it",
+    )
     parser.add_argument(
         "--pair",
         required=True,

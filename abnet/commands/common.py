@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -212,6 +213,11 @@ def add_sharding_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def checkpoint_files(text: str) -> list[str]:
+    """The checkpoints with colons between them, as fairseq's `--path` has them."""
+    return [text] if Path(text).exists() else text.split(os.pathsep)
+
+
 def teacher_of(args: argparse.Namespace) -> Teacher:
     """The model, and how it decodes.
 
@@ -221,9 +227,10 @@ def teacher_of(args: argparse.Namespace) -> Teacher:
     from abnet.checkpoint import read_checkpoint
     from abnet.translated.translating import Teacher
 
-    config = read_checkpoint(args.checkpoint).config
+    checkpoints = checkpoint_files(args.checkpoint)
+    config = read_checkpoint(checkpoints[0]).config
     return Teacher(
-        checkpoint=Path(args.checkpoint),
+        checkpoints=tuple(map(Path, checkpoints)),
         options=decoding_options(args, config),
         name=args.teacher_name,
         source_bert=args.source_bert,

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from pathlib import Path
 
-from abnet.commands.common import add_decoding_options, decoding_options
+from abnet.commands.common import add_decoding_options, checkpoint_files, decoding_options
 from abnet.commands.tokenize import chunks, open_input
 from abnet.errors import AbNetError
 from abnet.text import decode_lines
@@ -68,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     """Translates until the input ends, the reader leaves, or Ctrl-C."""
     from abnet.translator import InputReport, Translator
 
-    reranker = None if args.reranker is None else _files(args.reranker)
+    reranker = None if args.reranker is None else checkpoint_files(args.reranker)
     weight = {} if args.rerank_weight is None else {"rerank_weight": args.rerank_weight}
     if weight and reranker is None:
         raise AbNetError("`--rerank-weight` must go with `--reranker`.")
@@ -83,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
     with open_input(args.file) as stream:
         translator = Translator.from_checkpoint(
-            _files(args.checkpoint),
+            checkpoint_files(args.checkpoint),
             args.device,
             args.source_bert,
             args.target_bert,
@@ -108,8 +106,3 @@ def run(args: argparse.Namespace) -> int:
             for message in report.messages(translator):
                 print(f"abnet: warning: {message}", file=sys.stderr)
     return 0
-
-
-def _files(text: str) -> list[str]:
-    """The checkpoints with colons between them, as fairseq's `--path` has them."""
-    return [text] if Path(text).exists() else text.split(os.pathsep)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,15 +29,15 @@ class Teacher:
     """The model that translates.
 
     Attributes:
-        checkpoint: that `Translator.from_checkpoint` loads.
+        checkpoints: that `Translator.from_checkpoint` loads, several for an ensemble.
         options: how it decodes.
-        name: what scores call it; the checkpoint's path if not given.
+        name: what scores call it; the checkpoints' paths if not given.
         source_bert: where its source BERT is now, if it has moved.
         target_bert: the same for the target BERT.
         batch_size: lines decoded at once.
     """
 
-    checkpoint: Path
+    checkpoints: tuple[Path, ...]
     options: Options
     name: str | None = None
     source_bert: str | None = None
@@ -44,16 +45,17 @@ class Teacher:
     batch_size: int = 32
 
     def describe(self) -> dict[str, Any]:
-        """What a manifest says of it.
+        """What a manifest says of it; the BERTs are those of the first checkpoint.
 
         Raises:
-            AbNetError: the checkpoint cannot be read.
+            AbNetError: a checkpoint cannot be read.
         """
-        identities = read_checkpoint(self.checkpoint).identities
+        identities = read_checkpoint(self.checkpoints[0]).identities
+        paths = os.pathsep.join(map(str, self.checkpoints))
         return {
-            "name": self.name or str(self.checkpoint),
-            "checkpoint": str(self.checkpoint),
-            "sha256": sha256_of(self.checkpoint),
+            "name": self.name or paths,
+            "checkpoint": paths,
+            "sha256": os.pathsep.join(map(sha256_of, self.checkpoints)),
             "berts": {side: identity._asdict() for side, identity in identities.items()},
             "decoding": asdict(self.options),
         }
@@ -146,7 +148,7 @@ class Translating:
         if missing:
             self.say(f"translating {len(missing)} shards{of_part} of {len(shards.numbers)} in all")
             work = Work(
-                self.teacher.checkpoint,
+                self.teacher.checkpoints,
                 self.teacher.source_bert,
                 self.teacher.target_bert,
                 self.teacher.options,

@@ -30,7 +30,7 @@ class Work(NamedTuple):
     """What a process must know to translate shards.
 
     Attributes:
-        checkpoint: of the model.
+        checkpoints: of the model, several for an ensemble.
         source_bert: where its source BERT is now, if it has moved.
         target_bert: the same for the target BERT.
         options: how to decode.
@@ -39,7 +39,7 @@ class Work(NamedTuple):
         shards: where the translations go.
     """
 
-    checkpoint: Path
+    checkpoints: tuple[Path, ...]
     source_bert: str | None
     target_bert: str | None
     options: Options
@@ -66,7 +66,7 @@ class ShardTranslator:
     def __init__(self, work: Work, device: str | None) -> None:
         self.work = work
         self.translator = Translator.from_checkpoint(
-            work.checkpoint, device, work.source_bert, work.target_bert
+            work.checkpoints, device, work.source_bert, work.target_bert
         )
         self._texts = enumerate(in_chunks(work.lines, work.shards.size), start=1)
 

@@ -342,7 +342,7 @@ def test_arguments_that_cannot_be(
 def test_text_that_changes_on_the_way(checkpoint: str, train: str, tmp_path: Path) -> None:
     shards = Shards(tmp_path / "shards", 15, 10)
     lines = Lines((Path(f"{train}.de"),))
-    work = Work(Path(checkpoint), None, None, DecodingOptions(), 32, lines, shards)
+    work = Work((Path(checkpoint),), None, None, DecodingOptions(), 32, lines, shards)
     with pytest.raises(AbNetError, match=r"shard 2 \(lines 11 to 15\) has 4 lines now"):
         ShardTranslator(work, "cpu").translate(2)
     with pytest.raises(AbNetError, match=r"shard 2 \(lines 11 to 15\) has 0 lines now"):
@@ -354,7 +354,7 @@ def test_a_shard_that_another_call_finished_is_left(
 ) -> None:
     shards = Shards(tmp_path / "shards", 14, 10)
     lines = Lines((Path(f"{train}.de"),))
-    work = Work(Path(checkpoint), None, None, DecodingOptions(), 32, lines, shards)
+    work = Work((Path(checkpoint),), None, None, DecodingOptions(), 32, lines, shards)
     shards.save(1, ["theirs"] * 10, [], [], 0)
     translator = ShardTranslator(work, "cpu")
     assert [translator.translate(1), translator.translate(2)] == [10, 4]
