@@ -9,6 +9,7 @@ from scripts.reproduce.recipes import Multi30k, Variant
 from scripts.reproduce.sizes import Size, words
 
 TUNED = ("abnet", "transformer", "cmlm")
+GRAPH = "abnet_dag"  # begins with what was found for AB-Net, on the BERTs of the comparison
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Trial:
 
     def variant(self, size: Size) -> Variant:
         """The training, as long as a search lets it be."""
-        options = (*size.search, *self.options)
+        shape = size.kept["abnet"] if self.system == GRAPH else ()
+        options = (*size.search, *shape, *self.options)
         return Variant(self.name, options, self.without)
 
     def work(self, work: Multi30k) -> Multi30k:
@@ -58,7 +60,10 @@ class Trial:
 
 def baselines() -> list[Trial]:
     """The recipes as they are."""
-    return [Trial("recipe", "recipe", system, system=system) for system in TUNED]
+    return [
+        Trial("recipe", "recipe", system, system=system, berts_of_comparison=system == GRAPH)
+        for system in (*TUNED, GRAPH)
+    ]
 
 
 def factors(size: Size) -> list[Trial]:
@@ -104,7 +109,9 @@ def factors(size: Size) -> list[Trial]:
         *(
             Trial("together", "all that was kept", "yes", options, system=system)
             for system, options in size.kept.items()
+            if system in TUNED
         ),
+        *_of_the_graph(),
         # The one update has a learning rate of zero.
         Trial("pre-training", "pre-training", "none", bert=words("--updates 1")),
         Trial("pre-training", "pre-training", "quarter", bert=words(f"--updates {quarter}")),
@@ -122,6 +129,7 @@ GROUPS = (
     "consistency",
     "tuning",
     "together",
+    "graph",
     "pre-training",
     "masking",
 )
@@ -172,6 +180,17 @@ def _tuning(system: str, size: Size) -> list[Trial]:
             Trial("tuning", "both", "learned and BERT", words(f"{learned} {small}")),
         ]
     return [replace(trial, system=system) for trial in trials]
+
+
+def _of_the_graph() -> list[Trial]:
+    """What a graph of words has beside AB-Net, and what it takes over."""
+    trials = [
+        *_trials("graph", "frames", {"2": "--frames-per-piece 2", "6": "--frames-per-piece 6"}),
+        *_trials("graph", "reveal", {"0": "--reveal-frames 0", "0.25": "--reveal-frames 0.25"}),
+        *_trials("graph", "r-drop", {"1": "--r-drop 1"}),
+        *_trials("graph", "lexical-dim", {"0": "--lexical-adapter-dim 0"}),
+    ]
+    return [replace(trial, system=GRAPH, berts_of_comparison=True) for trial in trials]
 
 
 def _option(options: Sequence[str], name: str) -> str:

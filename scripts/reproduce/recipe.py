@@ -20,7 +20,7 @@ from scripts.reproduce.common import (
     run_and_show,
 )
 from scripts.reproduce.factors import GROUPS, Trial, baselines, factors
-from scripts.reproduce.recipes import DIRECTIONS, ROOT, Multi30k
+from scripts.reproduce.recipes import DIRECTIONS, ROOT, Multi30k, is_ours
 from scripts.reproduce.sizes import SIZES
 from scripts.reproduce.steps import say
 
@@ -118,7 +118,7 @@ def result(work: Multi30k, trial: Trial, direction: str, seeds: Sequence[int]) -
     runs = [work.run(trial.system, direction, seed, trial.variant(work.size)) for seed in seeds]
     trainings = [quality.read_training(run, run / "train.log") for run in runs]
     validations = [quality.read_validations(run / "train.log")[-1] for run in runs]
-    join = str if trial.system == "abnet" else joiner(work.bert(direction.split("-")[1]))
+    join = str if is_ours(trial.system) else joiner(work.bert(direction.split("-")[1]))
     scores = quality.score_runs(runs, work.references(direction, SPLIT), join, SPLIT)
     means = {
         f"valid_{name}": round(fmean(v[name] for v in validations), 3)
@@ -139,7 +139,7 @@ def result(work: Multi30k, trial: Trial, direction: str, seeds: Sequence[int]) -
         "seeds": list(seeds),
         **scores,
         **means,
-        **(quality.describe_pretraining(berts) if trial.system == "abnet" else {}),
+        **(quality.describe_pretraining(berts) if is_ours(trial.system) else {}),
         "trained_parameters": trainings[0].trained_parameters,
         "updates": trainings[0].updates,
         "precision": trainings[0].precision,

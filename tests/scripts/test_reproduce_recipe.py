@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import quality
 from scripts.reproduce import recipe
-from scripts.reproduce.factors import GROUPS, TUNED, Trial, baselines, factors
+from scripts.reproduce.factors import GRAPH, GROUPS, TUNED, Trial, baselines, factors
 from scripts.reproduce.recipes import Multi30k
 from scripts.reproduce.sizes import SIZES, Size
 from tests.commands import check_script, parse
@@ -71,7 +71,7 @@ def test_a_search_has_its_own_berts(work: Multi30k) -> None:
     assert str(work.bert("en")) not in searching
 
 
-@pytest.mark.parametrize("system", TUNED)
+@pytest.mark.parametrize("system", [*TUNED, GRAPH])
 def test_the_commands_know_all_options(
     work: Multi30k, system: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
