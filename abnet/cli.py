@@ -16,6 +16,7 @@ COMMANDS = (
     "tokenize",
     "prepare",
     "pretrain",
+    "lexicon",
     "distill",
     "backtranslate",
     "translate",

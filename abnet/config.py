@@ -12,6 +12,8 @@ from abnet.errors import AbNetError
 from abnet.systems import PRESETS
 
 ONE_PASS = ("ctc", "dag")  # objectives whose decoder reads frames
+FOR_A_NEW_MODEL = ("lexicon", "warm_start")  # files that only its first weights come from
+FOR_TRAINING = (*FOR_A_NEW_MODEL, "soft_teacher")  # files that a trained model does without
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ class AbNetConfig:
     lexical_adapter_dim: int = 0
     """Size of a trained vector of each source piece, which is projected and added to the encoder's
     output; 0 for none (the paper)."""
+    lexicon: str | None = None
+    """File of `abnet lexicon` with what these vectors begin as in a new model; random if not given.
+    Not needed to go on or to translate."""
     decoder_adapter_layers: int | None = None
     """Adapters in the top k target layers only; all if not given, 0 for none."""
     decoder_adapter_ffn_dim: int = 0
@@ -250,6 +255,10 @@ class AbNetConfig:
                 '`encoder` and `decoder` "bert", equal weights), but they differ.'
             )
 
+        if self.lexicon is not None and not self.lexical_adapter_dim:
+            raise AbNetError(
+                "`lexical_adapter_dim` must be more than 0 with a `lexicon`, but is 0 instead."
+            )
         if self.lexical_adapter_dim and self.encoder != "bert":
             raise AbNetError(
                 '`lexical_adapter_dim` must be 0 where the encoder is not "bert": the words of a '

@@ -7,6 +7,7 @@ embeddings of a Transformer do. The paper has nothing of the kind.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -29,6 +30,11 @@ class LexicalAdapter(nn.Module):
         self.projection = nn.Linear(dim, width, bias=False)
         nn.init.normal_(self.table.weight, std=dim**-0.5)
         nn.init.zeros_(self.projection.weight)
+
+    @torch.no_grad()
+    def begin_with(self, vectors: Tensor) -> None:
+        """Takes over vectors for the first pieces; (at most vocab_size, dim). Others become 0."""
+        self.table.weight.zero_()[: len(vectors)] = vectors
 
     def forward(self, ids: Tensor) -> Tensor:
         """ids: (B, S) -> what is added to the states, (B, S, H)."""

@@ -15,6 +15,7 @@ from abnet.encoder import Encoder, EncoderOutput
 from abnet.errors import AbNetError
 from abnet.identity import BertIdentity
 from abnet.length import LengthBeam, length_beam
+from abnet.lexicon import read_lexicon
 from abnet.tokenizer import Tokenizer
 from abnet.word_loss import WordLoss
 
@@ -75,13 +76,14 @@ class AbNet(nn.Module):
     def from_pretrained(cls, config: AbNetConfig) -> AbNet:
         """Loads both BERTs, or what the config has of them, and their tokenizers; the rest is new.
 
-        With `config.warm_start` the weights of a Transformer are taken over, with
+        With `config.lexicon` the vectors of the lexical adapter begin as that file has them, with
+        `config.warm_start` weights of another checkpoint are taken over, with
         `config.soft_teacher` that model is loaded, too.
 
         Raises:
             AbNetError: a BERT or its tokenizer is missing, foreign or incomplete, the two do not
-                belong together, the adapters do not fit the BERTs, or see `take_over` and
-                `load_teacher`.
+                belong together, the adapters do not fit the BERTs, or see `read_lexicon`,
+                `take_over` and `load_teacher`.
         """
         tokenizers = {
             side: Tokenizer.from_pretrained(config.bert(side)) for side in ("source", "target")
@@ -110,6 +112,9 @@ class AbNet(nn.Module):
             side: BertIdentity.of(tokenizers[side], backbone if config.pretrained(side) else None)
             for side, backbone in berts.items()
         }
+        if model.encoder.lexical is not None and config.lexicon is not None:
+            vectors = read_lexicon(config.lexicon, tokenizers["source"], config.lexical_adapter_dim)
+            model.encoder.lexical.begin_with(vectors)
         if config.warm_start is not None:
             from abnet.warm_start import take_over  # which reads checkpoints of this class
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from abnet.config import AbNetConfig
+from abnet.config import FOR_A_NEW_MODEL, AbNetConfig
 from abnet.errors import AbNetError
 from abnet.systems import CRITERIA
 from fairseq_plugins.command_line import check_whole
@@ -172,9 +172,11 @@ def check_start(args: Namespace) -> None:
         for flag, start in starts:
             logger.warning("`%s %s` is ignored: training goes on from %s", flag, start, last)
         starts = [("", last)]
-    if starts and vars(args).get("warm_start") is not None:
-        logger.warning("`--warm-start` is ignored: training goes on from %s", starts[0][1])
-        args.warm_start = None
+    for name in FOR_A_NEW_MODEL if starts else ():
+        if vars(args).get(name) is not None:
+            option = "--" + name.replace("_", "-")
+            logger.warning("`%s` is ignored: training goes on from %s", option, starts[0][1])
+            setattr(args, name, None)
     for _, start in starts[:1]:  # as fairseq ranks them
         check_whole(start)
         check_function(start, args)

@@ -11,16 +11,18 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
 
 from abnet.corpora.download import file_digests
 from abnet.corpora.formats import read_text
 from abnet.errors import AbNetError
 from abnet.text import comparable
 
+T = TypeVar("T")
+
 
 class Sample(NamedTuple):
-    """So many of some lines, chosen at random without replacement, in their order.
+    """So many of some lines or pairs, chosen at random without replacement, in their order.
 
     Attributes:
         taken: how many are chosen.
@@ -32,7 +34,7 @@ class Sample(NamedTuple):
     of: int
     seed: int
 
-    def choose(self, lines: Iterator[str]) -> Iterator[str]:
+    def choose(self, lines: Iterator[T]) -> Iterator[T]:
         """The chosen lines: each set of so many lines is equally probable (Knuth's Algorithm S)."""
         numbers = random.Random(self.seed)
         wanted = self.taken

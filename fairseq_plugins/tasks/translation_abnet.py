@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from abnet.compiling import compile_decoder
+from abnet.config import FOR_TRAINING
 from abnet.ctc import CtcOptions
 from abnet.dag import DagOptions
 from abnet.decoding import Options
@@ -203,7 +204,7 @@ class TranslationAbNetTask(TranslationTask):
                 "The model must be one of AB-Net (`--arch abnet`, ...), but is "
                 f"{_architecture_name(cfg)!r} instead."
             )
-        for name in ("warm_start", "soft_teacher"):
+        for name in FOR_TRAINING:
             if from_checkpoint and getattr(cfg, name, None) is not None:
                 setattr(cfg, name, None)  # the checkpoint has all that came of it
         try:

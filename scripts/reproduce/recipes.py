@@ -39,6 +39,7 @@ ARCHITECTURES = {  # of ours, in the plugin
 ABNETS = (PAPERS_PRESET, "abnet_fb", "abnet_sc", "abnet_ctc", "abnet_dag")
 SYSTEMS = (*FAIRSEQ, *ARCHITECTURES)
 TRAINED_AS = {"abnet_ctc_refined": "abnet_ctc"}  # the same checkpoint, decoded in another way
+WITH_LEXICON = ("abnet_dag",)  # the others have been trained without one so far
 SHAPED_AS_ABNET = tuple(name for name, arch in ARCHITECTURES.items() if arch in ABNETS)
 DIRECTIONS = ("de-en", "en-de")
 PASSES = 10
@@ -186,6 +187,19 @@ class Multi30k:
         command += ["--joined-dictionary", "--destdir", str(self.prepared_for_rivals(direction))]
         return Step(f"prepare-{direction}-joined", self.out, tuple(command))
 
+    def lexicon(self, direction: str) -> Path:
+        """What the source pieces of the training side are translated by."""
+        return self.out / f"lexicon-{direction}.safetensors"
+
+    def count_lexicon(self, direction: str) -> Step:
+        """Makes it, of the two pre-trained BERTs."""
+        source, target = map(str, self.berts("abnet", direction))
+        command = ["abnet", "lexicon", "--pair", direction]
+        command += ["--train", str(self.prepared(direction) / "raw" / "train")]
+        command += ["--source-bert", source, "--target-bert", target]
+        command += ["--output", str(self.lexicon(direction))]
+        return Step(f"lexicon-{direction}", self.out, tuple(command))
+
     def train(self, system: str, direction: str, seed: int, variant: Variant | None = None) -> Step:
         """One training; fairseq goes on from the last checkpoint by itself."""
         system = TRAINED_AS.get(system, system)
@@ -232,6 +246,8 @@ class Multi30k:
         if system == "abnet_no_decoder_adapters":
             options = tuple(option for option in options if option != "--spread-source")
             options += ("--decoder-adapter-layers", "0", "--lexical-adapter-dim", "0")
+        if system in WITH_LEXICON:
+            options += ("--lexicon", str(self.lexicon(direction)))
         start = start_of(system)
         if start is not None:
             options += ("--warm-start", str(self.checkpoint(start, direction, seed)))

@@ -1,13 +1,16 @@
-"""`--warm-start` through fairseq's commands, with BERT-Fused."""
+"""What a new model begins with, through fairseq's commands: `--warm-start` and `--lexicon`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+import torch
 
 from abnet.checkpoint import read_checkpoint
 from abnet.errors import AbNetError
+from abnet.lexicon import read_lexicon, write_lexicon
+from abnet.tokenizer import Tokenizer
 from tests.conftest import TinyBerts
 from tests.fairseq_plugins.commands import lines, run, train
 from tests.fairseq_plugins.conftest import Corpus
@@ -43,4 +46,26 @@ def test_a_run_starts_from_a_transformer_goes_on_and_translates_without_it(
     assert "warm start from" not in output
 
     with pytest.raises(AbNetError, match=f"There is no checkpoint '{start}'"):
+        train(corpus.data_bin, tmp_path / "new", tiny_berts, *system)
+
+
+def test_a_run_begins_with_a_lexicon_goes_on_and_translates_without_it(
+    corpus: Corpus, tiny_berts: TinyBerts, tmp_path: Path
+) -> None:
+    lexicon, run_folder = tmp_path / "lexicon.safetensors", tmp_path / "run"
+    german = Tokenizer.from_pretrained(tiny_berts.german)
+    write_lexicon(lexicon, torch.eye(len(german.vocabulary)), german, {})
+    system = ("--arch", "abnet", "--lexical-adapter-dim", "8", "--decoder-adapter-ffn-dim", "8")
+    system = (*system, "--encoder-adapter-dim", "8", "--lexicon", lexicon, "--max-update", "1")
+    train(corpus.data_bin, run_folder, tiny_berts, *system, "--lr", "0")
+    found = read_checkpoint(run_folder / "checkpoint_last.pt").weights
+    begun = read_lexicon(lexicon, german, 8)
+    assert found["encoder.lexical.table.weight"].equal(begun)
+
+    lexicon.unlink()
+    arguments = ("--path", run_folder / "checkpoint_last.pt", "--cpu", "--num-workers", 0)
+    assert len(lines(run("generate", corpus.data_bin, *arguments), "H")) == 13
+    output = train(corpus.data_bin, run_folder, tiny_berts, *system, "--max-update", 2)
+    assert "`--lexicon` is ignored: training goes on from" in output
+    with pytest.raises(AbNetError, match="`lexicon` must be a file of `abnet lexicon`, but there"):
         train(corpus.data_bin, tmp_path / "new", tiny_berts, *system)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+from argparse import Namespace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,9 @@ from abnet.errors import AbNetError
 from abnet.tokenizer import Tokenizer
 from benchmarks import quality
 from scripts.reproduce import average_fairseq, latency, multi30k, timing, tradeoff
+from scripts.reproduce.recipes import Multi30k
+from scripts.reproduce.sizes import SIZES
+from scripts.reproduce.steps import Runner, Step
 from scripts.reproduce.tradeoff import Point
 
 SUBJECTS = [("der Mann", "the man"), ("eine Frau", "a woman"), ("ein Hund", "a dog")]
@@ -41,6 +46,23 @@ def data(tmp_path: Path) -> Path:
 
 def write(path: Path, lines: list[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+@pytest.mark.parametrize("system", ["abnet_dag", "abnet"])
+def test_a_lexicon_is_counted_before_a_graph_trains(system: str, tmp_path: Path) -> None:
+    steps: list[str] = []
+
+    class Reader(Runner):
+        def run(self, chains: Sequence[Sequence[Step | Callable[[], object]]]) -> None:
+            steps.extend(step.name for chain in chains for step in chain if isinstance(step, Step))
+
+    args = Namespace(systems=[system], directions=["de-en"], seeds=[1], size="cpu")
+    work = Multi30k(tmp_path, tmp_path / "out", SIZES["cpu"])
+    multi30k.run_all(Reader(1, {}), work, args, tmp_path / "results")
+    counted = [name for name in steps if name.startswith("lexicon")]
+    assert counted == (["lexicon-de-en"] if system == "abnet_dag" else [])
+    order = ["prepare-de-en", *counted, "train", "average", "generate"]
+    assert [name for name in steps if name in order] == order
 
 
 @pytest.mark.slow

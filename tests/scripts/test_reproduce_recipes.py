@@ -114,6 +114,20 @@ def test_a_search_begins_at_the_paper(work: Multi30k, monkeypatch: pytest.Monkey
     assert not {"lexical_adapter_dim", "spread_source"} & set(vars(plain))
 
 
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_a_graph_begins_with_a_lexicon(
+    work: Multi30k, direction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = parse(work.count_lexicon(direction).command, monkeypatch)
+    trained = parse(work.train("abnet_dag", direction, 1).command, monkeypatch)
+    assert trained.lexicon == str(made.output)
+    assert (trained.source_bert, trained.target_bert) == (made.source_bert, made.target_bert)
+    assert trained.lexical_adapter_dim > 0
+    assert made.train == [str(work.prepared(direction) / "raw" / "train")]
+    assert made.pair == direction
+    assert "lexicon" not in parse(work.train("abnet", direction, 1).command, monkeypatch)
+
+
 @pytest.mark.parametrize("has_bfloat16", [True, False])
 def test_ours_are_in_bfloat16_where_the_cpu_size_finds_a_processor_for_it(
     has_bfloat16: bool, work: Multi30k, monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,195 @@
+"""What each source piece is in the target language, counted in the training pairs.
+
+A word that the training side has a few times is learned late: its vector in the lexical adapter
+(`abnet.lexical`) changes in a few updates an epoch. But counting finds its translations at once. So
+the vectors may begin as the mean target embedding of what their pieces are translated by, and one
+projection, which all pieces train, makes use of them.
+
+Legend: S and V the source and target vocabulary, H the width of the target BERT, N pairs of pieces.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from abnet.errors import AbNetError
+from abnet.tokenizer import Tokenizer
+
+FORMAT = "abnet lexicon 1"
+PAIRS_AT_ONCE = 10_000
+ITERATIONS = 8
+
+Indices = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+class TranslationTable(NamedTuple):
+    """How probably a source piece is translated by a target piece, where that may be.
+
+    Attributes:
+        source: (N,) ids, -1 for the empty word.
+        target: (N,) ids.
+        probability: (N,), those of a source piece sum to 1.
+    """
+
+    source: Indices
+    target: Indices
+    probability: Floats
+
+
+class _Links(NamedTuple):
+    """All ways to link the words of some sentence pairs.
+
+    Attributes:
+        entry: of the table, one a link.
+        word: the target word that is linked, counted from 0.
+    """
+
+    entry: npt.NDArray[np.int32]
+    word: npt.NDArray[np.int32]
+
+
+def translation_table(
+    pairs: Iterable[tuple[Sequence[int], Sequence[int]]], iterations: int = ITERATIONS
+) -> TranslationTable:
+    """IBM Model 1 by expectation maximization (Brown et al., Computational Linguistics 1993).
+
+    Each target word comes from one source word or from the empty word, all of them equally
+    probable; it begins with equal probabilities. Memory: some 8 bytes a pair of words that stand in
+    one sentence pair.
+
+    Args:
+        pairs: source and target ids of each sentence pair, no special symbols among them.
+        iterations: of expectation maximization.
+
+    Raises:
+        AbNetError: there is no pair with words on both sides.
+    """
+    keys: list[Indices] = []
+    linked: list[_Links] = []
+    sentences = [(np.array([-1, *s]), np.array(t)) for s, t in pairs if len(s) and len(t)]
+    if not sentences:
+        raise AbNetError("The training pairs must have words on both sides, but none has.")
+    for begin in range(0, len(sentences), PAIRS_AT_ONCE):
+        part = sentences[begin : begin + PAIRS_AT_ONCE]
+        source = np.concatenate([np.tile(s, len(t)) for s, t in part])
+        target = np.concatenate([np.repeat(t, len(s)) for s, t in part])
+        sizes = np.concatenate([np.full(len(t), len(s)) for s, t in part])
+        key, entry = np.unique(source << 32 | target, return_inverse=True)
+        keys.append(key)
+        word = np.repeat(np.arange(len(sizes)), sizes)
+        linked.append(_Links(entry.astype(np.int32), word.astype(np.int32)))
+    table = np.unique(np.concatenate(keys))
+    linked = [
+        links._replace(entry=np.searchsorted(table, key).astype(np.int32)[links.entry])
+        for key, links in zip(keys, linked, strict=True)
+    ]
+    source, target = table >> 32, table & 0xFFFFFFFF
+    probability = np.ones(len(table))
+    for _ in range(iterations):
+        counts = np.zeros(len(table))
+        for links in linked:
+            share = probability[links.entry]
+            share /= np.bincount(links.word, share)[links.word]
+            counts += np.bincount(links.entry, share, len(table))
+        probability = counts / np.bincount(source + 1, counts)[source + 1]
+    return TranslationTable(source, target, probability)
+
+
+def piece_vectors(table: TranslationTable, embeddings: Tensor, source_size: int) -> Tensor:
+    """The mean embedding of each source piece's translations, on principal axes.
+
+    Args:
+        table: of the two vocabularies.
+        embeddings: (V, H) of the target BERT, which are centred first.
+        source_size: S.
+
+    Returns:
+        (S, min(S, H)); the first columns hold most. 0 for a piece that the pairs have not.
+    """
+    real = table.source >= 0
+    places = torch.from_numpy(np.stack([table.source[real], table.target[real]]))
+    values = torch.from_numpy(table.probability[real])
+    centred = embeddings.double() - embeddings.double().mean(dim=0)
+    translated = torch.sparse_coo_tensor(
+        places, values, (source_size, len(embeddings)), check_invariants=True
+    )
+    axes, sizes, _ = torch.linalg.svd(translated @ centred, full_matrices=False)
+    vectors: Tensor = (axes * sizes).float()
+    known = torch.zeros(source_size, dtype=torch.bool).index_fill_(0, places[0], True)
+    return vectors.masked_fill(~known[:, None], 0.0)  # exactly
+
+
+def write_lexicon(path: Path, vectors: Tensor, source: Tokenizer, about: dict[str, str]) -> None:
+    """Writes vectors for the pieces of a vocabulary; replaces atomically.
+
+    Args:
+        path: of the file, a .safetensors.
+        vectors: (S, at most H), see `piece_vectors`.
+        source: the tokenizer whose pieces they are of.
+        about: what else the file's metadata tell.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+    """
+    metadata = {
+        "format": FORMAT,
+        "source_bert": source.name,
+        "source_vocabulary": source.vocab_hash,
+        **about,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        save_file({"vectors": vectors.contiguous()}, part, metadata)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_lexicon(path: str | Path, source: Tokenizer, dim: int) -> Tensor:
+    """Vectors for a lexical adapter to begin with: (S, dim), of a mean length of 1.
+
+    Args:
+        path: what `write_lexicon` wrote.
+        source: the tokenizer of the adapter.
+        dim: the size of its vectors.
+
+    Raises:
+        AbNetError: the file is missing, damaged or no lexicon, of another vocabulary, or its
+            vectors are too short.
+    """
+    if not Path(path).is_file():
+        raise AbNetError(f"`lexicon` must be a file of `abnet lexicon`, but there is no {path}.")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            vectors: Tensor = file.get_tensor("vectors")
+    except safetensors.SafetensorError as error:
+        raise AbNetError(
+            f"`lexicon` must be a file of `abnet lexicon`, but {path} is none or damaged ({error})."
+        ) from error
+    if metadata["source_vocabulary"] != source.vocab_hash:
+        raise AbNetError(
+            f"`lexicon` must be of the vocabulary of {source.name!r}, but {path} is of that of "
+            f"{metadata['source_bert']!r}. Make one with `abnet lexicon`."
+        )
+    if vectors.size(1) < dim:
+        raise AbNetError(
+            f"`lexical_adapter_dim` must be at most {vectors.size(1)} with the lexicon {path}, but "
+            f"is {dim} instead."
+        )
+    first = vectors[:, :dim]
+    lengths = first.norm(dim=1)
+    scaled: Tensor = first / lengths[lengths > 0].mean()
+    return scaled

@@ -1,0 +1,234 @@
+"""Counted translations, and lexical adapters that begin with them."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from nltk.translate import AlignedSent, IBMModel1
+
+from abnet import lexicon
+from abnet.checkpoint import load_checkpoint, save_checkpoint
+from abnet.cli import main
+from abnet.errors import AbNetError
+from abnet.lexicon import piece_vectors, read_lexicon, translation_table, write_lexicon
+from abnet.model import AbNet
+from abnet.tokenizer import Tokenizer
+from tests.corpora.making import lines
+from tests.systems import Toys, small_config
+from tests.tiny import ENGLISH, GERMAN
+
+Pairs = list[tuple[list[int], list[int]]]
+
+
+def random_pairs(sentences: int, words: int, seed: int = 1) -> Pairs:
+    numbers = random.Random(seed)
+
+    def sentence() -> list[int]:
+        return [numbers.randrange(words) for _ in range(numbers.randint(1, 6))]
+
+    # nltk takes a word that a target has twice for one, so there is none.
+    return [(sentence(), list(dict.fromkeys(sentence()))) for _ in range(sentences)]
+
+
+def probabilities(pairs: Pairs, iterations: int) -> dict[tuple[int, int], float]:
+    table = translation_table(pairs, iterations)
+    keys = zip(table.source.tolist(), table.target.tolist(), strict=True)
+    return dict(zip(keys, table.probability.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 7])
+def test_the_table_is_that_of_nltk(iterations: int) -> None:
+    pairs = random_pairs(40, 9)
+    found = probabilities(pairs, iterations)
+    peer = IBMModel1([AlignedSent(target, source) for source, target in pairs], iterations)
+    expected = {
+        (-1 if source is None else source, target): peer.translation_table[target][source]
+        for source, target in (
+            (source, target)
+            for sources, targets in pairs
+            for source, target in itertools.product([None, *sources], targets)
+        )
+    }
+    assert found == pytest.approx(expected)
+
+
+def test_what_is_counted_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = random_pairs(50, 12)
+    expected = probabilities(pairs, 4)
+    monkeypatch.setattr(lexicon, "PAIRS_AT_ONCE", 7)
+    assert probabilities(pairs, 4) == pytest.approx(expected)
+
+
+def test_the_words_of_another_language_are_found() -> None:
+    words = 60
+    other = random.Random(2).sample(range(words), words)
+    numbers = random.Random(3)
+    pairs = []
+    for source, _ in random_pairs(300, words, seed=4):
+        target = [other[word] for word in source]
+        numbers.shuffle(target)
+        pairs.append((source, target))
+    found = probabilities(pairs, 8)
+    seen = {word for source, _ in pairs for word in source}
+    for word in seen:
+        best = max((p, target) for (source, target), p in found.items() if source == word)
+        assert best[1] == other[word]
+    for word in (-1, *seen):
+        assert sum(p for (source, _), p in found.items() if source == word) == pytest.approx(1)
+
+
+def test_pairs_without_words_are_left_out() -> None:
+    pairs: Pairs = [([1, 2], []), ([], [3]), ([4], [5])]
+    assert probabilities(pairs, 2) == {(4, 5): 1.0, (-1, 5): 1.0}
+    with pytest.raises(AbNetError, match="must have words on both sides"):
+        translation_table(pairs[:2])
+
+
+def test_vectors_are_the_mean_embeddings_of_the_translations() -> None:
+    pairs = random_pairs(30, 7)
+    table = translation_table(pairs)
+    torch.manual_seed(1)
+    embeddings = torch.randn(7, 5)
+    centred = (embeddings - embeddings.mean(dim=0)).double()
+    expected = torch.zeros(9, 5, dtype=torch.float64)
+    for (source, target), p in probabilities(pairs, lexicon.ITERATIONS).items():
+        if source >= 0:
+            expected[source] += p * centred[target]
+    vectors = piece_vectors(table, embeddings, source_size=9)
+    # On other axes, which change no product, the first of which hold most.
+    torch.testing.assert_close(vectors @ vectors.T, (expected @ expected.T).float())
+    held = vectors.square().sum(dim=0)
+    assert held.sort(descending=True).values.equal(held)
+    assert not vectors[7:].any()
+
+
+@pytest.fixture
+def german(toys: Toys) -> Tokenizer:
+    return Tokenizer.from_pretrained(toys.german)
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> str:
+    (tmp_path / "train.de").write_text(lines(GERMAN), encoding="utf-8")
+    with gzip.open(tmp_path / "train.en.gz", "wt", encoding="utf-8") as file:
+        file.write(lines(ENGLISH))
+    return str(tmp_path / "train")
+
+
+@pytest.fixture
+def command(toys: Toys, train: str, tmp_path: Path) -> list[str]:
+    return [
+        "lexicon", "--train", train, "--pair", "de-en", "--source-bert", toys.german,
+        "--target-bert", toys.english, "--output", str(tmp_path / "new" / "de-en.safetensors"),
+    ]  # fmt: skip
+
+
+def test_the_command(
+    command: list[str],
+    toys: Toys,
+    german: Tokenizer,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(command) == 0
+    pieces = {piece for line in GERMAN for piece in german.encode(line)}
+    said = capsys.readouterr().out
+    assert f": {len(pieces)} of {len(german.vocabulary)} source pieces" in said
+    english = Tokenizer.from_pretrained(toys.english)
+    pairs = zip(german.encode_batch(GERMAN), english.encode_batch(ENGLISH), strict=True)
+    model = AbNet.from_pretrained(small_config("abnet", toys))
+    embeddings = model.decoder.backbone.word_embeddings.detach()
+    assert embeddings.shape == (len(english.vocabulary), 24)
+    expected = piece_vectors(translation_table(pairs), embeddings, len(german.vocabulary))
+    for dim in (24, 5):
+        found = read_lexicon(command[-1], german, dim)
+        part = expected[:, :dim]
+        scale = part.norm(dim=1)[sorted(pieces)].mean()
+        torch.testing.assert_close(found @ found.T, part @ part.T / scale**2)
+
+
+def test_a_part_of_the_pairs(
+    command: list[str], german: Tokenizer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--max-pairs", "3", "--seed", "5"]) == 0
+    assert "counting in 3 pairs" in capsys.readouterr().err
+    some = read_lexicon(command[-1], german, 8).any(dim=1)
+    assert main(command) == 0
+    everything = read_lexicon(command[-1], german, 8).any(dim=1)
+    assert 0 < some.sum() < everything.sum()
+
+
+def test_arguments_that_cannot_be(
+    command: list[str], train: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--max-pairs", "0"]) == 2
+    assert "`--max-pairs` must be at least 1" in capsys.readouterr().err
+    Path(f"{train}.de").write_text(lines(GERMAN[:-1]), encoding="utf-8")
+    assert main(command) == 2
+    assert "must have the same number of lines" in capsys.readouterr().err
+    assert main([*command, "--train", f"{train}s"]) == 2
+    assert "there is no " in capsys.readouterr().err
+    assert not Path(command[-1]).exists()
+
+
+def test_a_new_adapter_begins_with_them(command: list[str], toys: Toys, tmp_path: Path) -> None:
+    assert main(command) == 0
+    config = small_config("abnet_dag", toys, lexical_adapter_dim=8, lexicon=command[-1])
+    model = AbNet.from_pretrained(config)
+    assert model.encoder.lexical is not None
+    assert model.source_tokenizer is not None
+    table = model.encoder.lexical.table.weight
+    vectors = read_lexicon(command[-1], model.source_tokenizer, 8)
+    assert table[: len(vectors)].equal(vectors)
+    assert not table[len(vectors) :].any()
+    assert table.requires_grad
+    with torch.no_grad():
+        table.add_(1.0)  # trained
+    save_checkpoint(tmp_path / "model.safetensors", model)
+    Path(command[-1]).unlink()
+    again = load_checkpoint(tmp_path / "model.safetensors")
+    assert again.encoder.lexical is not None
+    assert again.encoder.lexical.table.weight.equal(table)
+    with pytest.raises(AbNetError, match="`lexicon` must be a file of `abnet lexicon`, but there"):
+        AbNet.from_pretrained(config)
+
+
+def test_files_that_do_not_fit(
+    command: list[str], toys: Toys, german: Tokenizer, tmp_path: Path
+) -> None:
+    assert main(command) == 0
+    with pytest.raises(AbNetError, match="`lexical_adapter_dim` must be at most 24 with the lex"):
+        read_lexicon(command[-1], german, 25)
+    with pytest.raises(
+        AbNetError, match=r"must be of the vocabulary of .*bert-en', but .*bert-de'"
+    ):
+        read_lexicon(command[-1], Tokenizer.from_pretrained(toys.english), 8)
+    with pytest.raises(AbNetError, match="is none or damaged"):
+        read_lexicon(toys.teacher, german, 8)
+    garbage = tmp_path / "garbage.safetensors"
+    garbage.write_bytes(b"nothing")
+    with pytest.raises(AbNetError, match="is none or damaged"):
+        read_lexicon(garbage, german, 8)
+    with pytest.raises(AbNetError, match="`lexical_adapter_dim` must be more than 0 with a `lexi"):
+        small_config("abnet", toys, lexical_adapter_dim=0, lexicon="x")
+
+
+def test_an_interrupted_write_leaves_the_older_file(
+    german: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lexicon.safetensors"
+    write_lexicon(path, torch.eye(len(german.vocabulary)), german, {})
+    before = path.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(lexicon, "save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_lexicon(path, torch.eye(len(german.vocabulary)), german, {})
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
