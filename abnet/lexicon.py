@@ -65,8 +65,8 @@ def translation_table(
     """IBM Model 1 by expectation maximization (Brown et al., Computational Linguistics 1993).
 
     Each target word comes from one source word or from the empty word, all of them equally
-    probable; it begins with equal probabilities. Memory: some 8 bytes a pair of words that stand in
-    one sentence pair.
+    probable; it begins with equal probabilities. Memory: some 18 bytes a pair of words that stand
+    in one sentence pair.
 
     Args:
         pairs: source and target ids of each sentence pair, no special symbols among them.

@@ -151,6 +151,11 @@ def test_the_command(
         torch.testing.assert_close(found @ found.T, part @ part.T / scale**2)
 
 
+def test_a_gpt_on_the_target_side(command: list[str], toys: Toys, german: Tokenizer) -> None:
+    assert main([*command, "--target-bert", toys.gpt]) == 0
+    assert read_lexicon(command[-1], german, 24).any()
+
+
 def test_a_part_of_the_pairs(
     command: list[str], german: Tokenizer, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=MAX_PAIRS,
         metavar="N",
         help="of more pairs so many are drawn (default: %(default)s; 100,000 pairs of 30 pieces "
-        "take a gigabyte)",
+        "take two gigabytes)",
     )
     parser.add_argument("--seed", type=int, default=1, help="of the draw (default: %(default)s)")
 
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if args.max_pairs < 1:
         raise AbNetError(f"`--max-pairs` must be at least 1, but is {args.max_pairs} instead.")
     source, target = map(Tokenizer.from_pretrained, (args.source_bert, args.target_bert))
-    embeddings = load_backbone(args.target_bert, with_head=False, dropout=0.0).word_embeddings
+    embeddings = load_backbone(args.target_bert, with_head=True, dropout=0.0).word_embeddings
     with resumable():
         pairs = list(_pieces(args, source, target))
         say(f"counting in {len(pairs):,} pairs")

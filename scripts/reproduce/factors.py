@@ -109,7 +109,6 @@ def factors(size: Size) -> list[Trial]:
         *(
             Trial("together", "all that was kept", "yes", options, system=system)
             for system, options in size.kept.items()
-            if system in TUNED
         ),
         *_of_the_graph(),
         # The one update has a learning rate of zero.
