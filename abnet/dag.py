@@ -1,7 +1,8 @@
 """One pass over a directed acyclic graph: the decoder says a word and what follows at each frame.
 
 A path from the first frame to the last is a translation; frames off the path hold the words of
-other translations, which CTC would mix up (Huang et al., ICML 2022).
+other translations, which CTC would mix up (Huang et al., ICML 2022). Of the best translations the
+target BERT may choose the one that reads best.
 
 Legend: B sentences, S source positions, F frames, V vocabulary.
 """
@@ -9,19 +10,23 @@ Legend: B sentences, S source positions, F frames, V vocabulary.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
+from abnet.dag_search import Found, search
 from abnet.decodable import SourceReader
 from abnet.errors import AbNetError
+from abnet.fluency import TargetReader, check_reads_alone, pseudo_log_likelihood
 from abnet.frames import NEVER, Framed, make_frames
 from abnet.hypothesis import Hypothesis
 
 
-class DagModel(Framed, SourceReader, Protocol):
+class DagModel(Framed, SourceReader, TargetReader, Protocol):
     """What decoding a graph needs of a model; see `abnet.model.AbNet` for the shapes."""
 
     def dag(self, frames: Tensor, memory: Any) -> tuple[Tensor, Tensor]:
@@ -32,36 +37,51 @@ class DagModel(Framed, SourceReader, Protocol):
 class DagOptions:
     """How to decode.
 
+    The translations that are found are ranked by `log p + w f + r L`, where f is the
+    pseudo-log-likelihood of their L words.
+
     Raises:
         AbNetError: a value is outside of what its field allows.
     """
 
     word_reward: float = 1.0
-    """What each word adds to a path's log-probability, in nats. The most probable path of all is
-    too short; find the value on a validation set."""
+    """r, what each word adds, in nats. The most probable translation of all is too short; find the
+    value on a validation set."""
     length_penalty: float = 1.0
-    """a of the score `log p / L ** a`."""
+    """a of the score `(log p + w f) / L ** a`."""
     n_best: int = 1
-    """There is one translation a sentence."""
+    """Translations a sentence, at most `beam`; where there are fewer, the last one is repeated."""
+    beam: int = 1
+    """1 takes the best path of all that say their frames' most probable words. More keeps so many
+    translations at each frame, and adds up the paths of each (`abnet.dag_search`)."""
+    lm_weight: float = 0.0
+    """w, for what the frozen target BERT makes of a translation alone (`abnet.fluency`); it needs a
+    beam to choose from."""
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.word_reward):
+        for name in ("word_reward", "lm_weight"):
+            value = getattr(self, name)
+            if not math.isfinite(value):
+                raise AbNetError(f"`{name}` must be a finite number, but is {value} instead.")
+        if self.beam < 1:
+            raise AbNetError(f"`beam` must be at least 1, but is {self.beam} instead.")
+        if self.lm_weight and self.beam == 1:
             raise AbNetError(
-                f"`word_reward` must be a finite number, but is {self.word_reward} instead."
+                "`beam` must be at least 2 with an `lm_weight`, which chooses among translations, "
+                "but is 1 instead."
             )
-        if self.n_best != 1:
+        if not 1 <= self.n_best <= self.beam:
             raise AbNetError(
-                f"`n_best` must be 1 for a system of one pass, but is {self.n_best} instead."
+                f"`n_best` must be from 1 to the `beam` of {self.beam}, but is {self.n_best} "
+                "instead."
             )
 
 
 @torch.inference_mode()
 def dag_decode(model: DagModel, source: Tensor, options: DagOptions) -> list[list[Hypothesis]]:
-    """Translates a batch with one call of the decoder: the best path of one word or more.
+    """Translates a batch with one call of the decoder.
 
-    Among all paths that say their frames' most probable words, that of the highest `log p + r L`
-    is found by dynamic programming (as Shao et al., Findings of EMNLP 2022, who divide by lengths
-    instead). Special symbols are never predicted.
+    Special symbols are never predicted; a translation is empty only if there is no other.
 
     Args:
         model: in evaluation mode.
@@ -69,35 +89,92 @@ def dag_decode(model: DagModel, source: Tensor, options: DagOptions) -> list[lis
         options: how to decode.
 
     Returns:
-        For each sentence its one hypothesis. `token_scores` has each token's log-probability in its
-        frame; the score has those of the links, too, and no reward.
+        For each sentence its `n_best` hypotheses, best first. `token_scores` has each token's
+        log-probability in its frame; the score has those of the links, too, and no reward.
+
+    Raises:
+        AbNetError: there is an `lm_weight`, but no target BERT as it was pre-trained.
     """
+    if options.lm_weight:
+        check_reads_alone(model.config)
     symbols = model.target_symbols
     frames = make_frames(model, source)
     logits, links = model.dag(frames, model.project(model.encode(source)))
     logits = logits.float()
     logits[:, sorted({symbols.pad, symbols.cls, symbols.sep, symbols.mask})] = -torch.inf
-    said, tokens = logits.log_softmax(dim=1).max(dim=1)
-    said, tokens = said.view(frames.shape), tokens.view(frames.shape)
-    last = frames.eq(symbols.mask).sum(dim=1, keepdim=True) - 1
-    gain = (said + options.word_reward).scatter(1, last, 0.0)
+    log_probs = logits.log_softmax(dim=1).view(*frames.shape, -1)
+    last = frames.eq(symbols.mask).sum(dim=1) - 1
+    links = links.clone()
+    links[:, 0].scatter_(1, last[:, None], NEVER)  # a word at least
+    if options.beam == 1:
+        found = _best_paths(log_probs, links, last, options.word_reward)
+    else:
+        found = search(log_probs, links, last, options.beam, options.word_reward)
+    fluency = [[0.0] * len(own) for own in found]
+    if options.lm_weight:
+        fluency = _fluency(model, found, source.device)
+    decoded = []
+    for of_words, own, reads in zip(log_probs, found, fluency, strict=True):
+        scores = [one.log_p + options.lm_weight * f for one, f in zip(own, reads, strict=True)]
+        ranks = [
+            score + options.word_reward * len(one.words)
+            for one, score in zip(own, scores, strict=True)
+        ]
+        best = sorted(range(len(own)), key=lambda at: -ranks[at])
+        best += best[-1:] * (options.n_best - len(best))
+        decoded.append(
+            [
+                _hypothesis(own[at], of_words, scores[at], options.length_penalty)
+                for at in best[: options.n_best]
+            ]
+        )
+    return decoded
 
+
+def _best_paths(
+    log_probs: Tensor, links: Tensor, last: Tensor, word_reward: float
+) -> list[list[Found]]:
+    """Of all paths that say their frames' most probable words, that of the highest `log p + r L`.
+
+    By dynamic programming (as Shao et al., Findings of EMNLP 2022, who divide by lengths instead);
+    see `search` for the arguments.
+    """
+    said, tokens = log_probs.max(dim=2)
+    gain = (said + word_reward).scatter(1, last[:, None], 0.0)
     arrivals = links.transpose(1, 2).contiguous()
-    arrivals[:, :, 0].scatter_(1, last, NEVER)  # a word at least
     best = torch.zeros_like(said)
-    moves = torch.zeros_like(frames)
-    for frame in range(1, frames.size(1)):
+    moves = torch.zeros_like(tokens)
+    for frame in range(1, said.size(1)):
         value, move = (best[:, :frame] + arrivals[:, frame, :frame]).max(dim=1)
         best[:, frame] = value + gain[:, frame]
         moves[:, frame] = move
-    totals = best.gather(1, last)[:, 0].tolist()
+    totals = best.gather(1, last[:, None])[:, 0].tolist()
+    rows = zip(totals, moves.tolist(), last.tolist(), tokens.tolist(), strict=True)
     found = []
-    for row, (back, place) in enumerate(zip(moves.tolist(), last[:, 0].tolist(), strict=True)):
+    for total, back, place, words in rows:
         path = []
         while (place := back[place]) > 0:
             path.append(place)
-        at = torch.tensor(path[::-1], dtype=torch.long, device=source.device)
-        log_p = totals[row] - options.word_reward * len(path)
-        score = log_p / max(len(path), 1) ** options.length_penalty
-        found.append([Hypothesis(tokens[row, at].cpu(), said[row, at].cpu(), 0.0, score, 1, [])])
+        path.reverse()
+        log_p = total - word_reward * len(path)
+        found.append([Found([words[at] for at in path], path, log_p)])
     return found
+
+
+def _fluency(
+    model: DagModel, found: Sequence[Sequence[Found]], device: torch.device
+) -> list[list[float]]:
+    """The pseudo-log-likelihood of each translation."""
+    symbols = model.target_symbols
+    texts = [torch.tensor([*one.words, symbols.sep]) for own in found for one in own]
+    target = pad_sequence(texts, batch_first=True, padding_value=symbols.pad).to(device)
+    values = iter(pseudo_log_likelihood(model, target).tolist())
+    return [[next(values) for _ in own] for own in found]
+
+
+def _hypothesis(found: Found, log_probs: Tensor, score: float, length_penalty: float) -> Hypothesis:
+    """In the form that all decoding has; log_probs: (F, V) of its sentence."""
+    words, frames = torch.tensor([found.words, found.frames], dtype=torch.long)
+    said = log_probs[frames.to(log_probs.device), words.to(log_probs.device)]
+    score /= max(len(words), 1) ** length_penalty
+    return Hypothesis(words, said.cpu(), 0.0, score, 1, [])

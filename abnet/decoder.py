@@ -208,6 +208,24 @@ class Decoder(nn.Module):
         hidden = (self.fast or self.hidden)(target, memory)
         return hidden.flatten(0, 1).index_select(0, positions)
 
+    def bert_states(self, target: Tensor, positions: Tensor) -> Tensor:
+        """What the output head makes logits of, when the BERT reads the target alone.
+
+        Args:
+            target: (R, T) ids `w1 .. wn [SEP]` with [MASK]s among them, right-padded.
+            positions: (N,) indices into the flattened target.
+
+        Returns:
+            (N, H), in the order of `positions`; of a BERT that is bidirectional.
+        """
+        target = prepend_symbol(target, self.symbols.cls)
+        hidden = self.backbone.embed(target)
+        bias = attention_bias(target.eq(self.symbols.pad), hidden.dtype)
+        for layer in self.backbone.layers:
+            hidden = layer(hidden, attention_mask=bias)
+        states: Tensor = self.backbone.final_norm(hidden)[:, 1:].flatten(0, 1)
+        return states.index_select(0, positions)
+
     def hidden(self, target: Tensor, memory: Memory) -> Tensor:
         """States behind the last layer, (B*C, T, H); see `forward` for the arguments."""
         counts = self.symbols.words(target).sum(dim=1)

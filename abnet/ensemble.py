@@ -151,6 +151,10 @@ class Ensemble:
         pairs = zip(self.models, memory.parts, strict=True)
         return tuple(model.states(target, one, positions) for model, one in pairs)
 
+    def bert_states(self, target: Tensor, positions: Tensor) -> tuple[Tensor, ...]:
+        """The same of the target BERTs alone; see `AbNet.bert_states`."""
+        return tuple(model.bert_states(target, positions) for model in self.models)
+
     def logits(self, states: Sequence[Tensor], part: slice) -> Tensor:
         """Log-probabilities of a part of the states, (n, V)."""
         pairs = zip(self.models, states, strict=True)

@@ -228,6 +228,10 @@ class AbNet(nn.Module):
         """What `logits` are made of, (N, H); see `Decoder.states`."""
         return self.decoder.states(target, memory, positions)
 
+    def bert_states(self, target: Tensor, positions: Tensor) -> Tensor:
+        """The same of the target BERT alone, (N, H); see `Decoder.bert_states`."""
+        return self.decoder.bert_states(target, positions)
+
     def logits(self, states: Tensor, part: slice) -> Tensor:
         """Logits of a part of the states, (n, V)."""
         logits: Tensor = self.decoder.lm_head(states[part])

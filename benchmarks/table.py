@@ -35,6 +35,7 @@ SYSTEMS = {
     "abnet_ctc": "AB-Net with CTC, one pass",
     "abnet_ctc_refined": "AB-Net with CTC, ten passes",
     "abnet_dag": "AB-Net with a graph of words, one pass",
+    "abnet_dag_ranked": "AB-Net with a graph of words, the best of 8 by its target BERT",
     "abnet_after_ctc": "AB-Net, begun as the one with CTC",
     "abnet_enc": "AB-Net-Enc, parallel",
     "abnet_enc_ar": "AB-Net-Enc, autoregressive",

@@ -45,7 +45,8 @@ PARALLEL_OPTIONS = COMMON_OPTIONS | {
 ONE_PASS_OPTIONS = frozenset({"lenpen", "no_seed_provided", "sacrebleu"})
 BEAM_OPTIONS = COMMON_OPTIONS | {"beam", "max_len_a", "max_len_b", "unnormalized"}
 ADVICE = {
-    "beam": "--iter-decode-with-beam is the number of lengths to try, --ctc-beam is for one pass",
+    "beam": "--iter-decode-with-beam is the number of lengths to try, --ctc-beam and --dag-beam "
+    "are for one pass",
     "nbest": "it has one translation a sentence",
     "iter_decode_max_iter": "it predicts one word a step",
     "iter_decode_with_beam": "--beam is the number of hypotheses",
@@ -104,8 +105,8 @@ def ctc_options(given: Mapping[str, Any], **own: Any) -> CtcOptions:
 
 def dag_options(given: Mapping[str, Any], **own: Any) -> DagOptions:
     """Fairseq's generation options and the task's `own` as a graph's; see `decoding_options`."""
-    values = _supported(given, ONE_PASS_OPTIONS, "a one-pass system decodes")
-    return DagOptions(length_penalty=float(values["lenpen"]), **own)
+    values = _supported(given, COMMON_OPTIONS, "a graph of words decodes")
+    return DagOptions(length_penalty=float(values["lenpen"]), n_best=values["nbest"], **own)
 
 
 def _supported(given: Mapping[str, Any], supported: frozenset[str], who: str) -> dict[str, Any]:

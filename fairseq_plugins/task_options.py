@@ -101,6 +101,20 @@ class TranslationAbNetConfig(TranslationConfig):
             "help": "systems of a graph of words: what a word adds to a path; more makes longer"
         },
     )
+    dag_beam: int = dataclasses.field(
+        default=DagOptions.beam,
+        metadata={
+            "help": "systems of a graph of words: translations kept in the search; 1 takes the "
+            "best path"
+        },
+    )
+    dag_lm_weight: float = dataclasses.field(
+        default=DagOptions.lm_weight,
+        metadata={
+            "help": "systems of a graph of words: weight of how well a translation reads to the "
+            "target BERT alone, in the choice among those of --dag-beam"
+        },
+    )
     seed: int = II("common.seed")
     post_process: Optional[str] = II("common_eval.post_process")  # noqa: UP045
 

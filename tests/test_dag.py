@@ -233,8 +233,6 @@ def test_options(toys: Toys) -> None:
         options_for(config, {"blank_penalty": 1.0})
     with pytest.raises(AbNetError, match="`word_reward` must be a finite number, but is nan"):
         DagOptions(float("nan"))
-    with pytest.raises(AbNetError, match="`n_best` must be 1 for a system of one pass, but is 2"):
-        DagOptions(n_best=2)
     model = small_model("abnet_dag", toys)
     for other in (BeamOptions(), CtcOptions()):
         with pytest.raises(AbNetError, match=r"must be DagOptions for a system that is decoded in"):

@@ -192,6 +192,10 @@ class Watched:
         self._note(frames, memory, frames.numel())
         return self.model.dag(frames, memory)
 
+    def bert_states(self, target: Tensor, positions: Tensor) -> Tensor:
+        """See `AbNet.bert_states`; not noted, since no row asks for it."""
+        return self.model.bert_states(target, positions)
+
     def _note(self, target: Tensor, memory: Memory, predicted: int) -> None:
         self.passes += 1
         if self.noting:

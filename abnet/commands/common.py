@@ -63,6 +63,7 @@ DECODING = (  # options that are fields of a system's own, see `abnet.decoding`
     "beam",
     "blank_penalty",
     "word_reward",
+    "lm_weight",
     "length_penalty",
 )
 
@@ -113,8 +114,8 @@ def add_decoding_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--beam",
         type=int,
-        help="autoregressive systems: hypotheses a line (default: 5); one-pass systems: prefixes "
-        "kept in a search (default: 1, no search)",
+        help="autoregressive systems: hypotheses a line (default: 5); one-pass systems: "
+        "translations kept in a search (default: 1, the best path)",
     )
     parser.add_argument(
         "--blank-penalty",
@@ -127,6 +128,13 @@ def add_decoding_options(parser: argparse._ActionsContainer) -> None:
         type=float,
         metavar="R",
         help="systems of a graph: add R to a path for each word; more makes longer (default: 1)",
+    )
+    parser.add_argument(
+        "--lm-weight",
+        type=float,
+        metavar="W",
+        help="systems of a graph with a --beam: add W times the target BERT's own log-probability "
+        "of a translation to what it is chosen by (default: 0)",
     )
     parser.add_argument(
         "--length-penalty", type=float, help="1, the default: by mean log-probability"

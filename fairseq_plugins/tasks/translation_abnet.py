@@ -270,23 +270,25 @@ class TranslationAbNetTask(TranslationTask):
     def _decoding_options(self, abnet: AbNet | Ensemble, given: Mapping[str, Any]) -> Options:
         own = {name: self.cfg[f"iter_decode_{name}"] for name in OWN_OPTIONS}
         objective = abnet.config.objective
-        names = ("beam", "blank_penalty", "iterations")
-        one_pass = {name: self.cfg[f"ctc_{name}"] for name in names}
-        for name, value in one_pass.items():
-            if objective != "ctc" and value != getattr(CtcOptions, name):
-                flag = "--ctc-" + name.replace("_", "-")
-                raise AbNetError(f"`{flag}` must be left out: the system is not one of CTC.")
-        if objective != "dag" and self.cfg.dag_word_reward != DagOptions.word_reward:
-            raise AbNetError("`--dag-word-reward` must be left out: the system has no graph (dag).")
+        one_pass = {}
+        for kind, options_of, names in (
+            ("ctc", CtcOptions, ("beam", "blank_penalty", "iterations")),
+            ("dag", DagOptions, ("beam", "lm_weight", "word_reward")),
+        ):
+            one_pass[kind] = {name: self.cfg[f"{kind}_{name}"] for name in names}
+            for name, value in one_pass[kind].items():
+                if objective != kind and value != getattr(options_of, name):
+                    flag = f"--{kind}-{name.replace('_', '-')}"
+                    raise AbNetError(f"`{flag}` must be left out: the system is not one of {kind}.")
         if objective != "conditional_masked_lm":
             for name, value in own.items():
                 if value != getattr(DecodingOptions, name):
                     flag = "--iter-decode-" + name.replace("_", "-")
                     raise AbNetError(f"`{flag}` must be left out: the system is {objective}.")
             if objective == "ctc":
-                return ctc_options(given, **one_pass)
+                return ctc_options(given, **one_pass["ctc"])
             if objective == "dag":
-                return dag_options(given, word_reward=self.cfg.dag_word_reward)
+                return dag_options(given, **one_pass["dag"])
             if self.cfg.iter_decode_compile:
                 raise AbNetError(
                     "`--iter-decode-compile` must be left out: the system is autoregressive."

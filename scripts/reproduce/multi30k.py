@@ -90,7 +90,7 @@ def run_all(runner: Runner, work: Multi30k, args: argparse.Namespace, results: P
     """Runs all steps that are not done yet; both directions of a system side by side."""
     runner.run([[work.pretrain(language)] for language in ("de", "en")])
     runner.run([[work.prepare(d), work.prepare_for_rivals(d)] for d in args.directions])
-    if set(WITH_LEXICON) & set(args.systems):
+    if set(WITH_LEXICON) & {*args.systems, *map(start_of, args.systems)}:
         runner.run([[work.count_lexicon(d)] for d in args.directions])
     if "abnet_minilm" in args.systems:
         runner.run([[work.pretrain_minilm_head()]])

@@ -30,6 +30,7 @@ ARCHITECTURES = {  # of ours, in the plugin
     "abnet_ctc": "abnet_ctc",
     "abnet_ctc_refined": "abnet_ctc",
     "abnet_dag": "abnet_dag",
+    "abnet_dag_ranked": "abnet_dag",
     "abnet_enc": "abnet_enc",
     "abnet_enc_ar": "abnet_enc_ar",
     "mask_predict": "mask_predict",
@@ -38,7 +39,10 @@ ARCHITECTURES = {  # of ours, in the plugin
 }
 ABNETS = (PAPERS_PRESET, "abnet_fb", "abnet_sc", "abnet_ctc", "abnet_dag")
 SYSTEMS = (*FAIRSEQ, *ARCHITECTURES)
-TRAINED_AS = {"abnet_ctc_refined": "abnet_ctc"}  # the same checkpoint, decoded in another way
+TRAINED_AS = {  # the same checkpoint, decoded in another way
+    "abnet_ctc_refined": "abnet_ctc",
+    "abnet_dag_ranked": "abnet_dag",
+}
 WITH_LEXICON = ("abnet_dag",)  # the others have been trained without one so far
 SHAPED_AS_ABNET = tuple(name for name, arch in ARCHITECTURES.items() if arch in ABNETS)
 DIRECTIONS = ("de-en", "en-de")

@@ -72,6 +72,7 @@ KEPT_DECODING = {
     "conditional_masked_lm": words("--iter-decode-force-max-iter --iter-decode-ban-repeats"),
     "ctc": words("--ctc-blank-penalty 1"),
     "abnet_ctc_refined": words("--ctc-blank-penalty 2 --ctc-iterations 10"),
+    "abnet_dag_ranked": words("--dag-beam 8 --dag-lm-weight 0.3"),
 }
 """By system or objective, options of `fairseq-generate` that were found to help ours."""
 

@@ -95,6 +95,21 @@ def test_generate_gives_a_graphs_best_path(corpus: Corpus, graph: Trained) -> No
     assert len({tuple(hypotheses) for hypotheses in found.values()}) > 3
 
 
+def test_generate_gives_what_the_target_bert_has_chosen(corpus: Corpus, graph: Trained) -> None:
+    flags = ("--dag-beam", 4, "--dag-lm-weight", 0.5, "--nbest", 2)
+    found = lines(generate(corpus, graph, *flags), "H")
+    translator = Translator(load_checkpoint(graph.checkpoint), "cpu")
+    sources = (corpus.raw / "test.de").read_text(encoding="utf-8").splitlines()
+    options = DagOptions(n_best=2, beam=4, lm_weight=0.5)
+    expected = translator.translate_n_best(sources, options)
+    different = 0
+    for row, hypotheses in found.items():
+        if row not in (EMPTY, OVERLONG, UNKNOWN):
+            assert hypotheses == [" ".join(one.pieces) for one in expected[row]]
+            different += hypotheses[0] != hypotheses[1]
+    assert different > 3
+
+
 def test_options_of_others_are_refused(
     corpus: Corpus, one_pass: Trained, graph: Trained, trained: Trained
 ) -> None:
@@ -105,10 +120,12 @@ def test_options_of_others_are_refused(
         (one_pass, ("--iter-decode-ban-repeats",), "ban-repeats` must be left out: the system is"),
         (one_pass, ("--ctc-beam", 0), "`beam` must be at least 1, but is 0"),
         (one_pass, ("--ctc-iterations", 0), "`iterations` must be at least 1, but is 0"),
-        (trained, ("--ctc-beam", 3), "`--ctc-beam` must be left out: the system is not one of CTC"),
+        (trained, ("--ctc-beam", 3), "`--ctc-beam` must be left out: the system is not one of ctc"),
         (graph, ("--ctc-iterations", 2), "`--ctc-iterations` must be left out: the system is"),
-        (one_pass, ("--dag-word-reward", 2), "`--dag-word-reward` must be left out: the system h"),
-        (graph, ("--nbest", 2), "--nbest` must be left out.*one translation a sentence"),
+        (one_pass, ("--dag-word-reward", 2), "`--dag-word-reward` must be left out: the system is"),
+        (trained, ("--dag-lm-weight", 1), "`--dag-lm-weight` must be left out: the system is not"),
+        (graph, ("--dag-lm-weight", 1), "`beam` must be at least 2 with an `lm_weight`"),
+        (graph, ("--nbest", 2), "`n_best` must be from 1 to the `beam` of 1, but is 2 instead"),
         (graph, ("--iter-decode-ban-repeats",), "ban-repeats` must be left out: the system is"),
         (trained, ("--ctc-iterations", 2), "`--ctc-iterations` must be left out: the system is"),
         (trained, ("--ctc-blank-penalty", 1), "`--ctc-blank-penalty` must be left out: the sys"),

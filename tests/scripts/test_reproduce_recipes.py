@@ -76,7 +76,7 @@ def test_trainings(
     work: Multi30k, system: str, direction: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     args = parse(work.train(system, direction, 7).command, monkeypatch)
-    trained = "abnet_ctc" if system == "abnet_ctc_refined" else system
+    trained = system.removesuffix("_refined").removesuffix("_ranked")
     assert args.save_dir == str(work.run(trained, direction, 7))
     assert args.seed == 7
     # Those that fall on an epoch's end are not written: some to spare.
@@ -156,6 +156,9 @@ def test_decodings(work: Multi30k, system: str, monkeypatch: pytest.MonkeyPatch)
         assert args.ctc_iterations == PASSES
     elif system == "abnet_dag":
         assert args.dag_word_reward > 0
+        assert (args.dag_beam, args.dag_lm_weight) == (1, 0)
+    elif system == "abnet_dag_ranked":
+        assert (args.dag_beam, args.dag_lm_weight) == (8, 0.3)
     elif is_ours(system):
         assert args.iter_decode_max_iter == PASSES
     else:
@@ -174,14 +177,17 @@ def test_decodings_of_a_search_are_the_papers(
     assert not plain.iter_decode_ban_repeats
 
 
-def test_ten_passes_of_ctc_are_of_the_checkpoint_of_one(
-    work: Multi30k, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("system", "other"), [("abnet_ctc", "abnet_ctc_refined"), ("abnet_dag", "abnet_dag_ranked")]
+)
+def test_some_are_of_the_checkpoint_of_another(
+    system: str, other: str, work: Multi30k, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, ten = (work.generate(name, "de-en", 1) for name in ("abnet_ctc", "abnet_ctc_refined"))
-    assert one.folder != ten.folder
-    paths = [parse(step.command, monkeypatch).path for step in (one, ten)]
-    assert paths[0] == paths[1] == work.average("abnet_ctc", "de-en", 1).command[-1]
-    assert work.train("abnet_ctc_refined", "de-en", 1) == work.train("abnet_ctc", "de-en", 1)
+    steps = [work.generate(name, "de-en", 1) for name in (system, other)]
+    assert steps[0].folder != steps[1].folder
+    paths = [parse(step.command, monkeypatch).path for step in steps]
+    assert paths[0] == paths[1] == work.average(system, "de-en", 1).command[-1]
+    assert work.train(other, "de-en", 1) == work.train(system, "de-en", 1)
 
 
 def test_points_are_decoded_in_folders_of_their_own(

@@ -1,0 +1,74 @@
+"""How well a translation reads to the target BERT alone, which is a masked language model.
+
+Legend: R translations, T target positions.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from abnet.config import AbNetConfig
+from abnet.errors import AbNetError
+from abnet.tokenizer import SymbolIds
+
+HIDDEN_EVERY = 4  # about as many words hidden at once as in `abnet pretrain`
+WORDS_AT_ONCE = 512  # whose logits are in memory
+
+
+class TargetReader(Protocol):
+    """What has a target BERT; see `abnet.model.AbNet` for the shapes."""
+
+    config: AbNetConfig
+    target_symbols: SymbolIds
+
+    def bert_states(self, target: Tensor, positions: Tensor) -> Any:
+        """What `logits` are made of, from the target BERT without a source."""
+
+    def logits(self, states: Any, part: slice) -> Tensor:
+        """Logits of a part of the states."""
+
+
+def check_reads_alone(config: AbNetConfig) -> None:
+    """Whether the target BERT of a system still is the masked language model that it was.
+
+    Raises:
+        AbNetError: it has been trained to translate, or never was one.
+    """
+    if config.trains("target") or config.train_head != "none":
+        raise AbNetError(
+            "`lm_weight` must be 0 for this system: its target BERT has been trained to translate, "
+            "and only a frozen one with its own head can tell how well a sentence reads."
+        )
+
+
+def pseudo_log_likelihood(model: TargetReader, target: Tensor) -> Tensor:
+    """The sum of the words' log-probabilities, each given others of its sentence and no source.
+
+    Salazar et al. (ACL 2020) hide one word at a time; here every fourth is hidden in each of four
+    passes, made as one batch, which costs less and chooses as well. The final [SEP] is no word.
+
+    Args:
+        model: in evaluation mode, with a frozen target BERT; see `check_reads_alone`.
+        target: (R, T) ids `w1 .. wn [SEP]`, right-padded.
+
+    Returns:
+        (R,) in nats.
+    """
+    symbols = model.target_symbols
+    words = symbols.words(target) & target.ne(symbols.sep)
+    turn = torch.arange(target.size(1), device=target.device) % HIDDEN_EVERY
+    hidden = torch.cat([words & turn.eq(own) for own in range(HIDDEN_EVERY)])
+    inputs = target.repeat(HIDDEN_EVERY, 1).masked_fill(hidden, symbols.mask)
+    [positions] = torch.where(hidden.flatten())
+    gold = target.repeat(HIDDEN_EVERY, 1).flatten()[positions]
+    states = model.bert_states(inputs, positions)
+    log_probs = torch.zeros(len(positions), device=target.device)
+    for start in range(0, len(positions), WORDS_AT_ONCE):
+        part = slice(start, start + WORDS_AT_ONCE)
+        scores = model.logits(states, part).float().log_softmax(dim=1)
+        log_probs[part] = scores.gather(1, gold[part, None])[:, 0]
+    rows = positions // target.size(1) % len(target)
+    return torch.zeros(len(target), device=target.device).index_add(0, rows, log_probs)
