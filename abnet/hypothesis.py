@@ -14,7 +14,8 @@ class Hypothesis(NamedTuple):
         tokens: (L,) ids, with the final [SEP] where it was predicted.
         token_scores: (L,) log-probability of each token when it was last predicted.
         length_score: log-probability of the length; 0 where none is predicted.
-        score: what the hypotheses of a sentence are ranked by; see the options of the decoding.
+        score: what the hypotheses of a sentence are ranked by, rewards left out; see the options of
+            the decoding.
         passes: decoder passes (Mask-Predict) or steps (beam search) that it took.
         history: (L,) filled prediction of each pass; empty unless asked for.
     """

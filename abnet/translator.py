@@ -30,7 +30,8 @@ class Translation:
 
     Attributes:
         text: detokenized, a single line.
-        score: `sum(log p) / L ** length_penalty`, or see `Reranker`; 0 for an empty line.
+        score: `sum(log p) / L ** length_penalty`, or see `Reranker` and `DagOptions`; 0 for an
+            empty line.
         passes: decoder passes, or steps of a beam search, that it took; 0 for an empty line.
         pieces: of the target vocabulary, the final [SEP] left out.
         piece_scores: log-probability of each piece.
