@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import pad_sequence
 from abnet.dag_search import Found, search
 from abnet.decodable import SourceReader
 from abnet.errors import AbNetError
-from abnet.fluency import TargetReader, check_reads_alone, pseudo_log_likelihood
+from abnet.fluency import TargetReader, pseudo_log_likelihood
 from abnet.frames import NEVER, Framed, make_frames
 from abnet.hypothesis import Hypothesis
 
@@ -95,8 +95,6 @@ def dag_decode(model: DagModel, source: Tensor, options: DagOptions) -> list[lis
     Raises:
         AbNetError: there is an `lm_weight`, but no target BERT as it was pre-trained.
     """
-    if options.lm_weight:
-        check_reads_alone(model.config)
     symbols = model.target_symbols
     frames = make_frames(model, source)
     logits, links = model.dag(frames, model.project(model.encode(source)))

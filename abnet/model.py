@@ -229,7 +229,16 @@ class AbNet(nn.Module):
         return self.decoder.states(target, memory, positions)
 
     def bert_states(self, target: Tensor, positions: Tensor) -> Tensor:
-        """The same of the target BERT alone, (N, H); see `Decoder.bert_states`."""
+        """The same of the target BERT alone, (N, H); see `Decoder.bert_states`.
+
+        Raises:
+            AbNetError: it has been trained to translate, or never was pre-trained.
+        """
+        if self.config.trains("target") or self.config.train_head != "none":
+            raise AbNetError(
+                "`lm_weight` must be 0 for this system: its target BERT has been trained to "
+                "translate, and only a frozen one with its own head tells how well a text reads."
+            )
         return self.decoder.bert_states(target, positions)
 
     def logits(self, states: Tensor, part: slice) -> Tensor:

@@ -163,6 +163,9 @@ def test_a_target_bert_that_has_changed_is_not_asked(toys: Toys, changes: dict[s
     assert dag_decode(model, source, DagOptions(beam=2))
     with pytest.raises(AbNetError, match="`lm_weight` must be 0 for this system: its target BERT"):
         dag_decode(model, source, DagOptions(beam=2, lm_weight=0.3))
+    both = Ensemble([lively_model("abnet_dag", toys), model])
+    with pytest.raises(AbNetError, match="`lm_weight` must be 0 for this system: its target BERT"):
+        dag_decode(both, source, DagOptions(beam=2, lm_weight=0.3))
 
 
 def test_options() -> None:
