@@ -134,6 +134,12 @@ class AbNetConfig:
     """One pass: share of the targets that have, while training, words at some of the frames where
     the model itself puts them, so that the rest is to be found. With CTC decoding may then take
     more than one pass (Saharia et al., EMNLP 2020)."""
+    fuzzy_ngrams: int = 0
+    """A graph: 0 trains it by likelihood; n by the precision of the n-grams that are expected of it
+    (`abnet.fuzzy_alignment`; 2 in Ma et al. 2023), for what has been trained by likelihood before
+    (`warm_start`)."""
+    fuzzy_likelihood_weight: float = 0.0
+    """With `fuzzy_ngrams`: the weight of the likelihood, in nats a word, that stays beside them."""
     train_head: str = "none"
     """Of the target BERT's masked-LM head trains: "none", its "bias", or "transform" and bias."""
     mask_count: str = "uniform"
@@ -180,6 +186,8 @@ class AbNetConfig:
             ("soft_label_passes", 1),
             ("length_loss_weight", 0),
             ("r_drop", 0),
+            ("fuzzy_ngrams", 0),
+            ("fuzzy_likelihood_weight", 0),
         ):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -233,6 +241,16 @@ class AbNetConfig:
             raise AbNetError(
                 f"`reveal_frames` must be 0 for the objective {self.objective}, which has no "
                 f"frames, but is {self.reveal_frames} instead."
+            )
+        if self.objective != "dag" and self.fuzzy_ngrams:
+            raise AbNetError(
+                f"`fuzzy_ngrams` must be 0 for the objective {self.objective}, which has no graph, "
+                f"but is {self.fuzzy_ngrams} instead."
+            )
+        if self.fuzzy_likelihood_weight and not self.fuzzy_ngrams:
+            raise AbNetError(
+                "`fuzzy_likelihood_weight` must be 0 without `fuzzy_ngrams`, but is "
+                f"{self.fuzzy_likelihood_weight} instead."
             )
         if self.objective == "autoregressive" and self.spread_source:
             raise AbNetError(

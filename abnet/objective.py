@@ -17,6 +17,7 @@ from abnet.disagreement import disagreement
 from abnet.errors import AbNetError
 from abnet.frame_loss import frame_loss
 from abnet.frames import make_frames
+from abnet.fuzzy_alignment import fuzzy_alignment
 from abnet.loss import LossParts, sequence_loss
 from abnet.masking import (
     MaskedTarget,
@@ -28,6 +29,7 @@ from abnet.masking import (
 )
 from abnet.model import AbNet, AbNetOutput
 from abnet.soft_labels import SoftLabels
+from abnet.tokenizer import SymbolIds
 from abnet.word_loss import word_loss
 
 
@@ -56,7 +58,8 @@ def training_loss(
 
     "conditional_masked_lm" masks the targets and takes the loss at the masked tokens and of the
     length; "autoregressive" predicts each token from those before it; "ctc" spreads the target's
-    words over frames in all ways; "dag" takes all paths through frames that read as the target.
+    words over frames in all ways; "dag" takes all paths through frames that read as the target, or
+    the n-grams of the target that all paths are expected to say.
     Source noise, revealed frames (Saharia et al., EMNLP 2020), correction (Huang et al., ICLR 2022;
     for masked targets), R-Drop (Liang et al., NeurIPS 2021), soft labels and distillation are for
     training only. With R-Drop all sums are over both passes.
@@ -119,11 +122,26 @@ def _one_pass_loss(
     if links is None:
         parts = frame_loss(logits, frames, target, symbols, given)
     else:
-        parts = dag_loss(logits, links, frames, target, symbols, given)
+        parts = _graph_loss(config, logits, links, frames, target, symbols, given)
     if twice:
         [hidden] = torch.where(given.eq(symbols.mask).flatten())
         parts = _with_disagreement(parts, logits.index_select(0, hidden), config)
     return _with_distance(parts, output, config)
+
+
+def _graph_loss(
+    config: AbNetConfig, logits: Tensor, links: Tensor, frames: Tensor, target: Tensor,
+    symbols: SymbolIds, given: Tensor,
+) -> LossParts:  # fmt: skip
+    """By likelihood, or by expected n-grams, each target with the weight of its words."""
+    n, weight = config.fuzzy_ngrams, config.fuzzy_likelihood_weight
+    with torch.set_grad_enabled(torch.is_grad_enabled() and (not n or weight > 0)):  # or logged
+        parts = dag_loss(logits, links, frames, target, symbols, given)
+    if not n:
+        return parts
+    matched = fuzzy_alignment(logits, links, frames, target, symbols, n, given)
+    words = (symbols.words(target) & target.ne(symbols.sep)).sum(dim=1)
+    return parts._replace(loss=weight * parts.loss - (matched * words).sum())
 
 
 @torch.no_grad()

@@ -176,6 +176,20 @@ SYSTEMS: dict[str, System] = {
             "label_smoothing": 0.0,
         },
     ),
+    "abnet_dag_fuzzy": System(
+        "AB-Net",
+        "the same, trained on for the n-grams that are expected of its graph",
+        {
+            "decoder_adapter_ffn_dim": 2048,
+            "lexical_adapter_dim": 128,
+            "objective": "dag",
+            "frames_per_piece": 4,
+            "fuzzy_ngrams": 2,
+            "spread_source": True,
+            "label_smoothing": 0.0,
+        },
+        starts_from="abnet_dag",
+    ),
     "abnet_enc": System(
         "one-sided",
         "AB-Net-Enc: source BERT with adapters, Transformer decoder, parallel decoding",

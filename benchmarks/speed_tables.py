@@ -14,6 +14,7 @@ NAMES = {
     "abnet_enc": "AB-Net-Enc",
     "abnet_ctc": "AB-Net with CTC",
     "abnet_dag": "AB-Net with a graph of words",
+    "abnet_dag_fuzzy": "AB-Net with a graph of words, trained on for n-grams",
     "transformer": "Transformer",
     "transformer_deep_shallow": "Transformer, deep encoder, shallow decoder",
     "cmlm": "CMLM",

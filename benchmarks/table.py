@@ -36,6 +36,10 @@ SYSTEMS = {
     "abnet_ctc_refined": "AB-Net with CTC, ten passes",
     "abnet_dag": "AB-Net with a graph of words, one pass",
     "abnet_dag_ranked": "AB-Net with a graph of words, the best of 8 by its target BERT",
+    "abnet_dag_fuzzy": "AB-Net with a graph of words, trained on for n-grams",
+    "abnet_dag_fuzzy_ranked": (
+        "AB-Net with a graph of words, trained on for n-grams, the best of 8 by its target BERT"
+    ),
     "abnet_after_ctc": "AB-Net, begun as the one with CTC",
     "abnet_enc": "AB-Net-Enc, parallel",
     "abnet_enc_ar": "AB-Net-Enc, autoregressive",
@@ -217,7 +221,7 @@ def _millions(count: int) -> str:
 
 
 def _training(record: dict[str, Any]) -> str:
-    """Minutes and updates of training and, where the system has any, of pre-training."""
+    """Minutes and updates of training, of what it goes on from, and of pre-training."""
     if "train_seconds" not in record:
         return NOT_MEASURED
     text = f"{record['train_seconds'] / 60:.0f} min"
@@ -225,6 +229,9 @@ def _training(record: dict[str, Any]) -> str:
         text += f" ({record['updates']:,} updates)"
     if record.get("precision", "float32") != "float32":
         text += f" in {record['precision']}"
+    for start in reversed(record.get("starts", ())):
+        text += f" after {start['train_seconds'] / 60:.0f} min ({start['updates']:,} updates)"
+        text += f" as {SYSTEMS[start['system']]}"
     if "pretrain_seconds" in record:
         updates = max(record["pretrain_updates"])
         text += f" after {record['pretrain_seconds'] / 60:.0f} min ({updates:,} updates) "

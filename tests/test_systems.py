@@ -33,6 +33,7 @@ TRAINED = {
     "abnet_enc": {*ADAPTERS, LENGTH, TARGET},
     "abnet_ctc": {*ADAPTERS, LEXICAL, "decoder.spread.", "decoder.blank."},
     "abnet_dag": {*ADAPTERS, LEXICAL, "decoder.spread.", "decoder.links."},
+    "abnet_dag_fuzzy": {*ADAPTERS, LEXICAL, "decoder.spread.", "decoder.links."},
     "abnet_enc_ar": {*ADAPTERS, TARGET},
     "abnet_causal": ADAPTERS,
     "transformer_base": WHOLE,

@@ -59,7 +59,8 @@ class ConditionalMaskedLm(FairseqCriterion):
         )
         generator = batch_generator(target.device, *stream, *ids)
         parts = training_loss(abnet, model, pairs, generator, model.training)
-        return parts.loss, parts.sample_size, _sums_to_log(parts, sample)
+        unit = 1.0 if abnet.config.fuzzy_ngrams else math.log(2)  # fairseq logs losses in bits
+        return parts.loss, parts.sample_size, _sums_to_log(parts, sample, unit)
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: Sequence[Mapping[str, Any]]) -> None:
@@ -71,7 +72,7 @@ class ConditionalMaskedLm(FairseqCriterion):
         sentences, masked = total("nsentences"), total("masked")
         size = total("sample_size")
         values = [
-            ("loss", total("loss") / math.log(2), size),
+            ("loss", total("loss"), size),
             ("nll_loss", total("nll_loss") / math.log(2), masked),
             *cls._accuracies(total, masked, sentences),
         ]
@@ -122,7 +123,9 @@ class CtcLm(ConditionalMaskedLm):
 class DagLm(ConditionalMaskedLm):
     """A target as a path through a graph; nothing is drawn but noise in the source.
 
-    Logs how many targets, in per cent, are `impossible`: see `CtcLm`.
+    With `fuzzy_ngrams` the loss is minus the expected precision, of at most 1, with the weighted
+    likelihood in nats if there is one, and the nll beside it is as without. Logs how many targets,
+    in per cent, are `impossible`: see `CtcLm`.
     """
 
     @classmethod
@@ -140,9 +143,10 @@ def cut_targets(target: Tensor, longest: int, symbols: SymbolIds) -> Tensor:
     return target
 
 
-def _sums_to_log(parts: LossParts, sample: Mapping[str, Any]) -> dict[str, Any]:
+def _sums_to_log(parts: LossParts, sample: Mapping[str, Any], unit: float) -> dict[str, Any]:
+    """The sums of a batch, the loss in a unit of so many nats."""
     return {
-        "loss": parts.loss.detach(),
+        "loss": parts.loss.detach() / unit,
         "nll_loss": parts.word_nll,
         "length_loss": parts.length_nll,
         "words_right": parts.words_right,

@@ -30,12 +30,13 @@ from scripts.reproduce.recipes import (
     PASSES,
     ROOT,
     SYSTEMS,
+    TRAINED_AS,
     WITH_LEXICON,
     Multi30k,
     is_ours,
     kept_decoding,
     objective_of,
-    start_of,
+    starts_of,
 )
 from scripts.reproduce.sizes import SIZES
 from scripts.reproduce.steps import Runner, Step, say
@@ -90,18 +91,19 @@ def run_all(runner: Runner, work: Multi30k, args: argparse.Namespace, results: P
     """Runs all steps that are not done yet; both directions of a system side by side."""
     runner.run([[work.pretrain(language)] for language in ("de", "en")])
     runner.run([[work.prepare(d), work.prepare_for_rivals(d)] for d in args.directions])
-    if set(WITH_LEXICON) & {*args.systems, *map(start_of, args.systems)}:
+    if set(WITH_LEXICON) & {name for own in args.systems for name in (own, *starts_of(own))}:
         runner.run([[work.count_lexicon(d)] for d in args.directions])
     if "abnet_minilm" in args.systems:
         runner.run([[work.pretrain_minilm_head()]])
         runner.run([[work.prepare(d, "abnet_minilm")] for d in args.directions])
-    started = [system for system in args.systems if start_of(system) is not None]
-    others = [system for system in args.systems if start_of(system) is None]
-    for systems in (others, started):
+    by_depth: dict[int, list[str]] = {}
+    for system in args.systems:
+        by_depth.setdefault(len(starts_of(system)), []).append(system)
+    for _, systems in sorted(by_depth.items()):
         runner.run(
             [
                 [
-                    *_start(work, system, direction, seed),
+                    *starts(work, system, direction, seed),
                     work.train(system, direction, seed),
                     work.average(system, direction, seed),
                     work.generate(system, direction, seed),
@@ -114,12 +116,13 @@ def run_all(runner: Runner, work: Multi30k, args: argparse.Namespace, results: P
         )
 
 
-def _start(work: Multi30k, system: str, direction: str, seed: int) -> list[Step]:
-    """The training of the system whose weights another takes over."""
-    start = start_of(system)
-    if start is None:
-        return []
-    return [work.train(start, direction, seed), work.average(start, direction, seed)]
+def starts(work: Multi30k, system: str, direction: str, seed: int) -> list[Step]:
+    """The trainings of the systems whose weights one takes over, in their order."""
+    return [
+        step(start, direction, seed)
+        for start in starts_of(system)
+        for step in (work.train, work.average)
+    ]
 
 
 def record(
@@ -165,6 +168,9 @@ def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) ->
         "device": records.device_name() if work.size.on_gpu else records.processor_name(),
         **records.stamps(),
     }
+    before = starts_of(TRAINED_AS.get(system, system))
+    if before:
+        found["starts"] = [_training(work, start, direction, seeds) for start in before]
     if not work.size.on_gpu:
         found["peak_memory_bytes"] = max(stamp["peak_memory_bytes"] for stamp in stamps)
     if not is_ours(system):
@@ -181,6 +187,17 @@ def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) ->
         "dag": {"passes": 1},
     }
     return {**found, **by_objective[objective]}
+
+
+def _training(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) -> dict[str, Any]:
+    """What the training cost of a system that another starts from."""
+    runs = [work.run(system, direction, seed) for seed in seeds]
+    trainings = [quality.read_training(run, run / "train.log") for run in runs]
+    return {
+        "system": system,
+        "updates": trainings[0].updates,
+        "train_seconds": round(fmean(training.seconds for training in trainings)),
+    }
 
 
 def _command(size: str, system: str, direction: str, seeds: Sequence[int]) -> str:

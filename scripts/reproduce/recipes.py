@@ -31,17 +31,20 @@ ARCHITECTURES = {  # of ours, in the plugin
     "abnet_ctc_refined": "abnet_ctc",
     "abnet_dag": "abnet_dag",
     "abnet_dag_ranked": "abnet_dag",
+    "abnet_dag_fuzzy": "abnet_dag_fuzzy",
+    "abnet_dag_fuzzy_ranked": "abnet_dag_fuzzy",
     "abnet_enc": "abnet_enc",
     "abnet_enc_ar": "abnet_enc_ar",
     "mask_predict": "mask_predict",
     "bert_fused_nat": "bert_fused_nat",
     "bert2bert": "bert2bert",
 }
-ABNETS = (PAPERS_PRESET, "abnet_fb", "abnet_sc", "abnet_ctc", "abnet_dag")
+ABNETS = (PAPERS_PRESET, "abnet_fb", "abnet_sc", "abnet_ctc", "abnet_dag", "abnet_dag_fuzzy")
 SYSTEMS = (*FAIRSEQ, *ARCHITECTURES)
 TRAINED_AS = {  # the same checkpoint, decoded in another way
     "abnet_ctc_refined": "abnet_ctc",
     "abnet_dag_ranked": "abnet_dag",
+    "abnet_dag_fuzzy_ranked": "abnet_dag_fuzzy",
 }
 WITH_LEXICON = ("abnet_dag",)  # the others have been trained without one so far
 SHAPED_AS_ABNET = tuple(name for name, arch in ARCHITECTURES.items() if arch in ABNETS)
@@ -331,6 +334,12 @@ def start_of(system: str) -> str | None:
     if system in TRAINED_AS:
         return TRAINED_AS[system]
     return SYSTEM_TABLE[ARCHITECTURES[system]].starts_from if is_ours(system) else None
+
+
+def starts_of(system: str) -> list[str]:
+    """All systems that are trained before one of ours, the first one first."""
+    start = start_of(system)
+    return [] if start is None else [*starts_of(start), start]
 
 
 def minilm_encoder() -> Path:

@@ -28,6 +28,7 @@ class Size:
         abnet: of `fairseq-train`, for AB-Net: the paper's recipe, from which a search departs.
         ctc: of `fairseq-train`, for AB-Net with CTC, behind those of AB-Net.
         dag: of `fairseq-train`, for AB-Net with a graph of words, in the same way.
+        fuzzy: of `fairseq-train`, for a graph that goes on with expected n-grams, in the same way.
         minilm: of `fairseq-train`, for AB-Net with the real English encoder, too.
         rivals: of `fairseq-train`, for the Transformer and the CMLM: their shape and batches.
         scratch: of `fairseq-train`, for what is from scratch in systems of ours: as the rivals.
@@ -47,6 +48,7 @@ class Size:
     abnet: tuple[str, ...]
     ctc: tuple[str, ...]
     dag: tuple[str, ...]
+    fuzzy: tuple[str, ...]
     minilm: tuple[str, ...]
     rivals: tuple[str, ...]
     scratch: tuple[str, ...]
@@ -64,7 +66,12 @@ class Size:
         """The options of `fairseq-train` that are a system's own."""
         if system in ("transformer", "cmlm"):
             return (*self.rivals, *(self.transformer if system == "transformer" else self.cmlm))
-        own = {"abnet_ctc": self.ctc, "abnet_dag": self.dag, "abnet_minilm": self.minilm}
+        own = {
+            "abnet_ctc": self.ctc,
+            "abnet_dag": self.dag,
+            "abnet_dag_fuzzy": (*self.dag, *self.fuzzy),
+            "abnet_minilm": self.minilm,
+        }
         return (*self.abnet, *own.get(system, ()))
 
 
@@ -73,6 +80,7 @@ KEPT_DECODING = {
     "ctc": words("--ctc-blank-penalty 1"),
     "abnet_ctc_refined": words("--ctc-blank-penalty 2 --ctc-iterations 10"),
     "abnet_dag_ranked": words("--dag-beam 8 --dag-lm-weight 0.3"),
+    "abnet_dag_fuzzy_ranked": words("--dag-beam 8 --dag-lm-weight 0.3"),
 }
 """By system or objective, options of `fairseq-generate` that were found to help ours."""
 
@@ -94,6 +102,10 @@ SIZES = {
         dag=words(
             "--frames-per-piece 3 "
             "--total-num-update 8000 --max-update 8000 --save-interval-updates 200"
+        ),
+        fuzzy=words(
+            "--fuzzy-likelihood-weight 0.05 --max-tokens 1200 --lr 1e-3 --warmup-updates 200 "
+            "--total-num-update 3000 --max-update 3000"
         ),
         minilm=words("--total-num-update 4000 --max-update 4000 --save-interval-updates 100"),
         rivals=words(
@@ -145,6 +157,10 @@ SIZES = {
         ),
         ctc=(),
         dag=(),
+        fuzzy=words(
+            "--warmup-updates 200 --total-num-update 3000 --max-update 3000 "
+            "--save-interval-updates 150"
+        ),
         minilm=(),
         rivals=words(
             "--encoder-layers 4 --decoder-layers 4 --encoder-embed-dim 128 "
@@ -191,6 +207,7 @@ SIZES = {
         ),
         ctc=(),
         dag=(),
+        fuzzy=(),
         minilm=(),
         rivals=words(
             "--encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 32 --decoder-embed-dim 32 "

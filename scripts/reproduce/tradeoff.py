@@ -83,6 +83,18 @@ POINTS = [
     ),
     Point("abnet_dag", "beam 8", "--dag-beam 8"),
     Point("abnet_dag", "int8", "--iter-decode-dtype int8"),
+    *(
+        Point("abnet_dag_fuzzy", f"word reward {reward}", f"--dag-word-reward {reward}")
+        for reward in (0, 0.5, 1, 1.5)
+    ),
+    *(
+        Point(
+            "abnet_dag_fuzzy",
+            f"best of {beam} by the target BERT",
+            f"--dag-beam {beam} --dag-lm-weight 0.3",
+        )
+        for beam in (8, 16)
+    ),
 ]
 
 

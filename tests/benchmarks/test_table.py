@@ -41,6 +41,18 @@ def test_a_row_says_what_was_measured_and_no_more() -> None:
     assert "| 0.12 (4.6 ms) |" in timed
 
 
+def test_what_a_training_goes_on_from_is_named_with_its_cost() -> None:
+    start = {"system": "abnet_dag", "updates": 8000, "train_seconds": 3780}
+    row = quality(
+        system="abnet_dag_fuzzy", train_seconds=1200, updates=3000, starts=[start],
+        pretrain_seconds=1440, pretrain_updates=[4000, 3000],
+    )  # fmt: skip
+    assert (
+        "| 20 min (3,000 updates) after 63 min (8,000 updates) as AB-Net with a graph of words, "
+        "one pass after 24 min (4,000 updates) of pre-training |"
+    ) in table.quality_table([row], "multi30k")
+
+
 def test_distilled_results_name_their_teacher_and_the_others_say_raw() -> None:
     distilled = quality(system="cmlm", distilled=True, teacher="transformer-big, beam 5")
     lines = table.quality_table([quality(), distilled], "multi30k").splitlines()

@@ -110,6 +110,20 @@ def test_generate_gives_what_the_target_bert_has_chosen(corpus: Corpus, graph: T
     assert different > 3
 
 
+def test_a_graph_is_trained_on_for_ngrams(
+    corpus: Corpus, graph: Trained, tiny_berts: TinyBerts, tmp_path: Path
+) -> None:
+    system = ("--arch", "abnet_dag_fuzzy", "--criterion", "dag_lm", "--warm-start")
+    options = ("--decoder-adapter-ffn-dim", "32", "--max-update", 60, "--lr", "0.003")
+    output = train(corpus.data_bin, tmp_path, tiny_berts, *system, graph.checkpoint, *options)
+    losses = logged(output, "train_inner", "loss")
+    assert -1 < losses[-1] < losses[0] < 0  # minus a precision, not a likelihood in bits
+    before, after = logged(graph.output, "valid", "nll_loss"), logged(output, "valid", "nll_loss")
+    assert after[0] == pytest.approx(before[-1], rel=0.3)
+    trained = Trained(tmp_path, tmp_path / "checkpoint_last.pt", output)
+    assert len(lines(generate(corpus, trained), "H")) == 13
+
+
 def test_options_of_others_are_refused(
     corpus: Corpus, one_pass: Trained, graph: Trained, trained: Trained
 ) -> None:

@@ -48,7 +48,9 @@ def write(path: Path, lines: list[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-@pytest.mark.parametrize("system", ["abnet_dag", "abnet_dag_ranked", "abnet"])
+@pytest.mark.parametrize(
+    "system", ["abnet_dag", "abnet_dag_ranked", "abnet_dag_fuzzy_ranked", "abnet"]
+)
 def test_a_lexicon_is_counted_before_a_graph_trains(system: str, tmp_path: Path) -> None:
     steps: list[str] = []
 

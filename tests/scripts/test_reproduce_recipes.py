@@ -95,6 +95,12 @@ def test_trainings(
         assert args.label_smoothing == 0.1
     if system == "bert_fused_nat":
         assert args.warm_start == work.average("mask_predict", direction, 7).command[-1]
+    if trained == "abnet_dag_fuzzy":
+        assert args.warm_start == work.average("abnet_dag", direction, 7).command[-1]
+        assert args.fuzzy_ngrams == 2
+        before = parse(work.train("abnet_dag", direction, 7).command, monkeypatch)
+        assert args.frames_per_piece == before.frames_per_piece
+        assert args.max_update <= before.max_update
     if system == "abnet_top_half":
         assert 0 < args.encoder_adapter_layers == args.decoder_adapter_layers
     if system == "abnet_no_decoder_adapters":  # nothing else tells the decoder of the source
@@ -154,10 +160,10 @@ def test_decodings(work: Multi30k, system: str, monkeypatch: pytest.MonkeyPatch)
         assert args.ctc_iterations == args.ctc_beam == 1
     elif system == "abnet_ctc_refined":
         assert args.ctc_iterations == PASSES
-    elif system == "abnet_dag":
+    elif system in ("abnet_dag", "abnet_dag_fuzzy"):
         assert args.dag_word_reward > 0
         assert (args.dag_beam, args.dag_lm_weight) == (1, 0)
-    elif system == "abnet_dag_ranked":
+    elif system in ("abnet_dag_ranked", "abnet_dag_fuzzy_ranked"):
         assert (args.dag_beam, args.dag_lm_weight) == (8, 0.3)
     elif is_ours(system):
         assert args.iter_decode_max_iter == PASSES
@@ -178,7 +184,12 @@ def test_decodings_of_a_search_are_the_papers(
 
 
 @pytest.mark.parametrize(
-    ("system", "other"), [("abnet_ctc", "abnet_ctc_refined"), ("abnet_dag", "abnet_dag_ranked")]
+    ("system", "other"),
+    [
+        ("abnet_ctc", "abnet_ctc_refined"),
+        ("abnet_dag", "abnet_dag_ranked"),
+        ("abnet_dag_fuzzy", "abnet_dag_fuzzy_ranked"),
+    ],
 )
 def test_some_are_of_the_checkpoint_of_another(
     system: str, other: str, work: Multi30k, monkeypatch: pytest.MonkeyPatch
