@@ -185,6 +185,7 @@ SYSTEMS: dict[str, System] = {
             "objective": "dag",
             "frames_per_piece": 4,
             "fuzzy_ngrams": 2,
+            "fuzzy_likelihood_weight": 0.05,
             "spread_source": True,
             "label_smoothing": 0.0,
         },

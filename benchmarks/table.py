@@ -231,7 +231,7 @@ def _training(record: dict[str, Any]) -> str:
         text += f" in {record['precision']}"
     for start in reversed(record.get("starts", ())):
         text += f" after {start['train_seconds'] / 60:.0f} min ({start['updates']:,} updates)"
-        text += f" as {SYSTEMS[start['system']]}"
+        text += f' as "{SYSTEMS[start["system"]]}"'
     if "pretrain_seconds" in record:
         updates = max(record["pretrain_updates"])
         text += f" after {record['pretrain_seconds'] / 60:.0f} min ({updates:,} updates) "

@@ -178,8 +178,8 @@ def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) ->
         return {**found, **own}
     found |= quality.describe_pretraining(work.pretrained_berts(system, direction))
     objective = objective_of(system)
-    if kept_decoding(system):
-        found["decoding_options"] = " ".join(kept_decoding(system))
+    if kept_decoding(system, direction):
+        found["decoding_options"] = " ".join(kept_decoding(system, direction))
     by_objective = {
         "autoregressive": {"beam": BEAM},
         "conditional_masked_lm": IN_PASSES,

@@ -10,7 +10,7 @@ from pathlib import Path
 from abnet.config import ONE_PASS, AbNetConfig
 from abnet.doctor import computes_in_bfloat16
 from abnet.systems import SYSTEMS as SYSTEM_TABLE
-from scripts.reproduce.sizes import KEPT_DECODING, Size
+from scripts.reproduce.sizes import KEPT_DECODING, KEPT_REWARDS, Size
 from scripts.reproduce.steps import Step, StepError
 
 ROOT = Path(__file__).parents[2]
@@ -288,7 +288,7 @@ class Multi30k:
         if is_ours(system):
             data = self.prepared(direction, system)
             command += ["--task", "translation_abnet"]
-            command += self._decoding(system, is_searched=variant is None)
+            command += self._decoding(system, direction, is_searched=variant is None)
         elif system == "transformer":
             command += ["--task", "translation", "--beam", str(BEAM)]
         else:
@@ -299,10 +299,10 @@ class Multi30k:
             command += ["--iter-decode-with-beam", str(LENGTH_BEAM), "--beam", "1"]
         return Step("generate", run, (*command, str(data)))
 
-    def _decoding(self, system: str, is_searched: bool) -> list[str]:
+    def _decoding(self, system: str, direction: str, is_searched: bool) -> list[str]:
         """How a system of ours decodes; `is_searched` with what was found to help."""
         objective = objective_of(system)
-        kept = kept_decoding(system) if is_searched else ()
+        kept = kept_decoding(system, direction) if is_searched else ()
         if objective == "autoregressive":
             return ["--beam", str(BEAM)]
         if objective in ONE_PASS:
@@ -322,9 +322,10 @@ def objective_of(system: str) -> str:
     return SYSTEM_TABLE[ARCHITECTURES[system]].objective
 
 
-def kept_decoding(system: str) -> tuple[str, ...]:
+def kept_decoding(system: str, direction: str) -> tuple[str, ...]:
     """What was found to help a system of ours decode."""
-    return KEPT_DECODING.get(system) or KEPT_DECODING.get(objective_of(system), ())
+    kept = KEPT_DECODING.get(system) or KEPT_DECODING.get(objective_of(system), ())
+    return (*kept, *KEPT_REWARDS.get((system, direction), ()))
 
 
 def start_of(system: str) -> str | None:

@@ -84,6 +84,13 @@ KEPT_DECODING = {
 }
 """By system or objective, options of `fairseq-generate` that were found to help ours."""
 
+KEPT_REWARDS = {
+    ("abnet_dag_fuzzy", "de-en"): words("--dag-word-reward 0.5"),
+    ("abnet_dag_fuzzy_ranked", "de-en"): words("--dag-word-reward 0.5"),
+    ("abnet_dag_fuzzy_ranked", "en-de"): words("--dag-word-reward 1.5"),
+}
+"""By system and direction, what comes to these: found on the validation set of 0, 0.5, 1, 1.5."""
+
 SIZES = {
     "cpu": Size(
         bert=words(

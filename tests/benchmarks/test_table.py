@@ -48,8 +48,8 @@ def test_what_a_training_goes_on_from_is_named_with_its_cost() -> None:
         pretrain_seconds=1440, pretrain_updates=[4000, 3000],
     )  # fmt: skip
     assert (
-        "| 20 min (3,000 updates) after 63 min (8,000 updates) as AB-Net with a graph of words, "
-        "one pass after 24 min (4,000 updates) of pre-training |"
+        '| 20 min (3,000 updates) after 63 min (8,000 updates) as "AB-Net with a graph of words, '
+        'one pass" after 24 min (4,000 updates) of pre-training |'
     ) in table.quality_table([row], "multi30k")
 
 

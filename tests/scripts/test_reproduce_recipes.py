@@ -172,6 +172,14 @@ def test_decodings(work: Multi30k, system: str, monkeypatch: pytest.MonkeyPatch)
         assert args.iter_decode_force_max_iter
 
 
+def test_rewards_are_a_directions_own(work: Multi30k, monkeypatch: pytest.MonkeyPatch) -> None:
+    for direction, reward in (("de-en", 0.5), ("en-de", 1.5)):
+        args = parse(work.generate("abnet_dag_fuzzy_ranked", direction, 1).command, monkeypatch)
+        assert (args.dag_word_reward, args.dag_beam) == (reward, 8)
+        args = parse(work.generate("abnet_dag_ranked", direction, 1).command, monkeypatch)
+        assert args.dag_word_reward == 1
+
+
 def test_decodings_of_a_search_are_the_papers(
     work: Multi30k, monkeypatch: pytest.MonkeyPatch
 ) -> None:
