@@ -70,31 +70,17 @@ POINTS = [
     Point("abnet_ctc", "beam 8, penalty 1", "--ctc-blank-penalty 1 --ctc-beam 8"),
     Point("abnet_ctc", "int8, penalty 1", "--ctc-blank-penalty 1 --iter-decode-dtype int8"),
     *(
-        Point("abnet_dag", f"word reward {reward}", f"--dag-word-reward {reward}")
+        Point(graph, f"word reward {reward}", f"--dag-word-reward {reward}")
+        for graph in ("abnet_dag", "abnet_dag_fuzzy")
         for reward in (0, 0.5, 1, 1.5)
     ),
     *(
-        Point(
-            "abnet_dag",
-            f"best of {beam} by the target BERT",
-            f"--dag-beam {beam} --dag-lm-weight 0.3",
-        )
+        Point(graph, f"best of {beam} by the target BERT", f"--dag-beam {beam} --dag-lm-weight 0.3")
+        for graph in ("abnet_dag", "abnet_dag_fuzzy")
         for beam in (4, 8, 16)
     ),
     Point("abnet_dag", "beam 8", "--dag-beam 8"),
     Point("abnet_dag", "int8", "--iter-decode-dtype int8"),
-    *(
-        Point("abnet_dag_fuzzy", f"word reward {reward}", f"--dag-word-reward {reward}")
-        for reward in (0, 0.5, 1, 1.5)
-    ),
-    *(
-        Point(
-            "abnet_dag_fuzzy",
-            f"best of {beam} by the target BERT",
-            f"--dag-beam {beam} --dag-lm-weight 0.3",
-        )
-        for beam in (8, 16)
-    ),
 ]
 
 
