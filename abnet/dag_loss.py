@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from abnet.frame_loss import label_scores, with_given
+from abnet.frame_loss import scores_at_frames
 from abnet.frames import NEVER
 from abnet.loss import LossParts
 from abnet.tokenizer import SymbolIds
@@ -38,10 +38,7 @@ def dag_loss(
     """
     words = symbols.words(target) & target.ne(symbols.sep)
     lengths, counts = words.sum(dim=1), frames.eq(symbols.mask).sum(dim=1)
-    at_frames = target[:, None].expand(-1, frames.size(1), -1)
-    said = label_scores(logits, at_frames.flatten(0, 1)).view(at_frames.shape)
-    if given is not None:
-        said = with_given(said, at_frames, given, symbols)
+    said = scores_at_frames(logits, frames, target, symbols, given)
     reached = [_start(links)]
     for position in range(int(lengths.max())):
         reached.append((reached[-1][:, :, None] + links).logsumexp(dim=1) + said[:, :, position])
@@ -80,8 +77,7 @@ def best_dag_path(
     """
     words = symbols.words(target) & target.ne(symbols.sep)
     lengths, counts = words.sum(dim=1), frames.eq(symbols.mask).sum(dim=1)
-    at_frames = target[:, None].expand(-1, frames.size(1), -1)
-    said = label_scores(logits, at_frames.flatten(0, 1)).view(at_frames.shape)
+    said = scores_at_frames(logits, frames, target, symbols)
     score, moves = [_start(links)], []
     for position in range(int(lengths.max())):
         best, move = (score[-1][:, :, None] + links).max(dim=1)

@@ -42,11 +42,9 @@ def frame_loss(
     words = symbols.words(target) & target.ne(symbols.sep)
     lengths, sizes = words.sum(dim=1), frames.eq(symbols.mask).sum(dim=1)
     labels = F.pad(target, (1, 0), value=symbols.mask)
-    at_frames = labels[:, None].expand(-1, frames.size(1), -1)
-    scores = label_scores(logits, at_frames.flatten(0, 1)).view(at_frames.shape)
+    scores = scores_at_frames(logits, frames, labels, symbols, given)
     path = logits.detach().argmax(dim=1).view(frames.shape)
     if given is not None:
-        scores = with_given(scores, at_frames, given, symbols)
         path = torch.where(given.eq(symbols.mask), path, given)
     # A word that the target has twice is one label: the place where it stands first.
     places = target[:, :, None].eq(labels[:, None]).int().argmax(dim=2)
@@ -74,6 +72,20 @@ def frame_loss(
         lengths_right=found.eq(lengths).sum(),
         impossible=impossible.sum(),
     )
+
+
+def scores_at_frames(
+    logits: Tensor, frames: Tensor, labels: Tensor, symbols: SymbolIds, given: Tensor | None = None
+) -> Tensor:
+    """The log-probabilities (B, F, K) of each sentence's labels (B, K) at all of its frames.
+
+    Args:
+        logits, frames, symbols, given: see `frame_loss`.
+        labels: (B, K) ids.
+    """
+    at_frames = labels[:, None].expand(-1, frames.size(1), -1)
+    scores = label_scores(logits, at_frames.flatten(0, 1)).view(at_frames.shape)
+    return scores if given is None else with_given(scores, at_frames, given, symbols)
 
 
 def with_given(scores: Tensor, labels: Tensor, given: Tensor, symbols: SymbolIds) -> Tensor:

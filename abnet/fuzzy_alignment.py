@@ -3,7 +3,7 @@
 The likelihood of a graph asks for the target as a whole on one path, and a translation that differs
 in a word counts as nothing. Its expected n-grams count each part of the target that any path has.
 
-Legend: B sentences, F frames, T target positions, N n-grams of a target, V vocabulary.
+Legend: B sentences, F frames, T target positions, V vocabulary.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from abnet.frame_loss import label_scores, with_given
+from abnet.frame_loss import scores_at_frames
 from abnet.tokenizer import SymbolIds
 
 
@@ -42,15 +42,12 @@ def fuzzy_alignment(
     inside = symbols.words(target)
     sizes, last = inside.sum(dim=1), frames.eq(symbols.mask).sum(dim=1) - 1
     sentence = F.pad(target, (1, 0), value=symbols.cls)  # [CLS] w1 .. wL [SEP]
-    at_frames = sentence[:, None].expand(-1, frames.size(1), -1)
-    scores = label_scores(logits, at_frames.flatten(0, 1)).view(at_frames.shape)
-    if given is not None:
-        scores = with_given(scores, at_frames, given, symbols)
+    scores = scores_at_frames(logits, frames, sentence, symbols, given)
     said = _with_ends(scores.exp(), last, sizes)
     next_to = links.exp()
     passed = _passing(next_to)
 
-    grams = sentence.size(1) - n + 1
+    grams = max(sentence.size(1) - n + 1, 0)
     counted = passed[:, :, None] * said[:, :, :grams]
     for word in range(1, n):
         counted = next_to.transpose(1, 2) @ counted * said[:, :, word : word + grams]

@@ -94,6 +94,15 @@ _WARM_STARTED: dict[str, Any] = {
 }
 _RANDOM_SOURCE, _RANDOM_TARGET = {"source_weights": "random"}, {"target_weights": "random"}
 
+_GRAPH: dict[str, Any] = {
+    "decoder_adapter_ffn_dim": 2048,
+    "lexical_adapter_dim": 128,
+    "objective": "dag",
+    "frames_per_piece": 4,
+    "spread_source": True,
+    "label_smoothing": 0.0,
+}
+
 SYSTEMS: dict[str, System] = {
     "abnet": System(
         "AB-Net",
@@ -166,29 +175,12 @@ SYSTEMS: dict[str, System] = {
     "abnet_dag": System(
         "AB-Net",
         "AB-Net that translates in one pass: the best path through a graph of words",
-        {
-            "decoder_adapter_ffn_dim": 2048,
-            "lexical_adapter_dim": 128,
-            "objective": "dag",
-            "frames_per_piece": 4,
-            "reveal_frames": 0.5,
-            "spread_source": True,
-            "label_smoothing": 0.0,
-        },
+        {**_GRAPH, "reveal_frames": 0.5},
     ),
     "abnet_dag_fuzzy": System(
         "AB-Net",
         "the same, trained on for the n-grams that are expected of its graph",
-        {
-            "decoder_adapter_ffn_dim": 2048,
-            "lexical_adapter_dim": 128,
-            "objective": "dag",
-            "frames_per_piece": 4,
-            "fuzzy_ngrams": 2,
-            "fuzzy_likelihood_weight": 0.05,
-            "spread_source": True,
-            "label_smoothing": 0.0,
-        },
+        {**_GRAPH, "fuzzy_ngrams": 2, "fuzzy_likelihood_weight": 0.05},
         starts_from="abnet_dag",
     ),
     "abnet_enc": System(

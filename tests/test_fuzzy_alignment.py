@@ -93,6 +93,14 @@ def test_a_sure_path_scores_as_its_sentence_does() -> None:
     assert found.tolist() == pytest.approx([2 / 3 * math.exp(1 - 5 / 4)])
 
 
+@pytest.mark.parametrize("n", [3, 5])
+def test_a_target_that_is_shorter_than_an_ngram_scores_nothing(n: int) -> None:
+    logits, links, frames = (part[3:].float() for part in example())
+    empty = TARGETS[3:, :1]  # [CLS] [SEP]
+    found = fuzzy_alignment(logits.view(-1, V), links, frames.long(), empty, SYMBOLS, n)
+    assert found.tolist() == [0.0]
+
+
 def test_words_that_are_given_are_said_for_sure() -> None:
     logits, links, frames = (part[:1] for part in example())
     given = frames.clone()
