@@ -16,6 +16,12 @@ from abnet.evaluate import Score, evaluate, read_generate_output
 from abnet.text import read_lines
 
 LAST = "checkpoint_last.pt"
+SAME = (
+    "system", "dataset", "direction", "split", "distilled", "size", "signature", "updates",
+    "precision", "trained_parameters", "total_parameters", "pretrain_updates", "decoding_options",
+    "beam", "passes", "length_beam",
+)  # fmt: skip
+"""What the seeds of one result have in common, as far as it says so."""
 _PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+) \(num\. trained: ([\d,]+)\)")
 
 
@@ -139,4 +145,41 @@ def describe_pretraining(berts: Sequence[Path]) -> dict[str, Any]:
         "pretrain_updates": [report["updates"] for report in reports],
         "pretrain_mask_share": [report["settings"]["mask_share"] for report in reports],
         "masked_accuracy": [report["masked_accuracy"] for report in reports],
+    }
+
+
+def joined(before: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """One result of the seeds of two, which may have been trained on two machines.
+
+    Scores and times are means over all seeds, peak memory is the largest. What is told of one seed
+    alone (curve, words found) and where it was made stays that of `before`.
+
+    Raises:
+        ValueError: they are of different recipes, or have a seed in common.
+    """
+    differing = [name for name in SAME if before.get(name) != more.get(name)]
+    if differing:
+        told = "; ".join(f"{name}: {before.get(name)}, {more.get(name)}" for name in differing)
+        raise ValueError(f"results that are joined must be of one recipe, but differ in {told}.")
+    bleu = dict(zip(before["seeds"], before["bleu_by_seed"], strict=True))
+    shared = bleu.keys() & set(more["seeds"])
+    if shared:
+        raise ValueError(f"results that are joined must not share seeds, but do: {sorted(shared)}.")
+    bleu |= zip(more["seeds"], more["bleu_by_seed"], strict=True)
+    seeds = sorted(bleu)
+    share = len(more["seeds"]) / len(seeds)
+    means = {
+        name: round((1 - share) * before[name] + share * more[name], 2)
+        for name in ("bleu_lowercase", "chrf")
+    }
+    seconds = (1 - share) * before["train_seconds"] + share * more["train_seconds"]
+    peaks = [one["peak_memory_bytes"] for one in (before, more) if "peak_memory_bytes" in one]
+    return {
+        **before,
+        **means,
+        "seeds": seeds,
+        "bleu": round(fmean(bleu.values()), 2),
+        "bleu_by_seed": [bleu[seed] for seed in seeds],
+        "train_seconds": round(seconds),
+        **({"peak_memory_bytes": max(peaks)} if peaks else {}),
     }

@@ -177,6 +177,12 @@ def check_start(args: Namespace) -> None:
             option = "--" + name.replace("_", "-")
             logger.warning("`%s` is ignored: training goes on from %s", option, starts[0][1])
             setattr(args, name, None)
+    if not starts and vars(args).get("fuzzy_ngrams") and vars(args).get("warm_start") is None:
+        logger.warning(
+            "an untrained graph is expected to say hardly any n-gram, and so learns hardly "
+            "anything from `--fuzzy-ngrams`: give a trained one with `--warm-start` (`--arch "
+            "abnet_dag` trains it)"
+        )
     for _, start in starts[:1]:  # as fairseq ranks them
         check_whole(start)
         check_function(start, args)

@@ -36,11 +36,12 @@ def device_name(device: torch.device | None = None) -> str:
 
 
 def processor_name() -> str:
-    """The processor as it calls itself, and how many cores are to be had."""
+    """The processor as it calls itself, what torch uses of it, and how many cores there are."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     names = {line.partition(":")[2].strip() for line in lines if line.startswith("model name")}
-    return f"{' / '.join(sorted(names)) or platform.machine()}, {os.cpu_count()} cores"
+    name = " / ".join(sorted(names)) or platform.machine()
+    return f"{name} ({torch.backends.cpu.get_cpu_capability()}), {os.cpu_count()} cores"
 
 
 def commit(folder: Path) -> str:

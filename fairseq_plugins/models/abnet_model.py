@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import types
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from typing import Any, Optional, get_args, get_type_hints
 
@@ -64,6 +64,20 @@ class AbNetModel(BaseFairseqModel):
         mark_berts(abnet)
         self.num_updates = 0
         self.decodes_only = False
+
+    @classmethod
+    def add_args(cls, parser: ArgumentParser) -> None:
+        """An option for each choice, and `--no-...` against what a preset has switched on."""
+        super().add_args(parser)
+        for field in dataclasses.fields(AbNetConfig):
+            if isinstance(field.default, bool):
+                option = "--" + field.name.replace("_", "-")
+                parser.add_argument(
+                    option.replace("--", "--no-", 1),
+                    dest=field.name,
+                    action="store_false",
+                    help=f"against {option} of the architecture",
+                )
 
     @classmethod
     def build_model(cls, cfg: DictConfig | Namespace, task: Any) -> AbNetModel:

@@ -39,7 +39,7 @@ from scripts.reproduce.recipes import (
     starts_of,
 )
 from scripts.reproduce.sizes import SIZES
-from scripts.reproduce.steps import Runner, Step, say
+from scripts.reproduce.steps import Runner, Step, StepError, say
 
 SCRIPT = "scripts/reproduce/multi30k.sh"
 WRITING = threading.Lock()
@@ -66,6 +66,12 @@ def build_parser() -> argparse.ArgumentParser:
             metavar="LIST",
             help=f"of {','.join(allowed)} (default: {','.join(default)})",
         )
+    parser.add_argument(
+        "--add",
+        action="store_true",
+        help="join the seeds with those of the result files, which were trained elsewhere, rather "
+        "than replace them",
+    )
     parser.add_argument("--document", type=Path, help="where the table is (default: README.md)")
     return parser
 
@@ -128,13 +134,27 @@ def starts(work: Multi30k, system: str, direction: str, seed: int) -> list[Step]
 def record(
     work: Multi30k, system: str, direction: str, args: argparse.Namespace, results: Path
 ) -> None:
-    """Writes the result of the seeds that are done; called in threads."""
+    """Writes the result of the seeds that are done; called in threads.
+
+    Raises:
+        StepError: with `--add`, the result that is there is of another recipe.
+    """
+    path = results / f"multi30k-{args.size}-{direction}-{system}.json"
     with WRITING:
+        before = json.loads(path.read_text("utf-8")) if args.add and path.exists() else None
         done = [s for s in args.seeds if work.generate(system, direction, s).stamp.exists()]
-        found = result(work, system, direction, done)
-        found |= {"size": args.size, "command": _command(args.size, system, direction, done)}
-        records.write(found, results / f"multi30k-{args.size}-{direction}-{system}.json")
-    say(f"{direction} {system}: BLEU {found['bleu']}, chrF {found['chrf']}, seeds {done}")
+        new = [s for s in done if before is None or s not in before["seeds"]]
+        if not new:
+            return
+        found = {**result(work, system, direction, new), "size": args.size}
+        if before is not None:
+            try:
+                found = quality.joined(before, found)
+            except ValueError as error:
+                raise StepError(f"{path} cannot be added to: {error}") from error
+        found["command"] = _command(args.size, system, direction, found["seeds"])
+        records.write(found, path)
+    say(f"{direction} {system}: BLEU {found['bleu']}, chrF {found['chrf']}, seeds {found['seeds']}")
 
 
 def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) -> dict[str, Any]:

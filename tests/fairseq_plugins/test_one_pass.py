@@ -116,8 +116,12 @@ def test_a_graph_is_trained_on_for_ngrams(
     system = ("--arch", "abnet_dag_fuzzy", "--criterion", "dag_lm", "--warm-start")
     options = ("--decoder-adapter-ffn-dim", "32", "--max-update", 60, "--lr", "0.003")
     alone = ("--fuzzy-likelihood-weight", 0)
+    untaught = (*system[:-1], *options, "--max-update", 1)
+    told = train(corpus.data_bin, tmp_path / "untaught", tiny_berts, *untaught)
+    assert "hardly anything from `--fuzzy-ngrams`" in told
     start = (*system, graph.checkpoint)
     output = train(corpus.data_bin, tmp_path, tiny_berts, *start, *options, *alone)
+    assert "learns hardly anything" not in output
     losses = logged(output, "train_inner", "loss")
     assert -1 < losses[-1] < losses[0] < 0  # minus a precision, not a likelihood in bits
     before, after = logged(graph.output, "valid", "nll_loss"), logged(output, "valid", "nll_loss")

@@ -9,6 +9,7 @@ import torch
 
 from abnet.errors import AbNetError
 from fairseq_plugins.training_run import check_launch
+from tests.commands import ROOT, parse
 
 ON_CPU = {"cpu": True, "distributed_no_spawn": False, "distributed_init_method": None}
 JOINED = {**ON_CPU, "distributed_no_spawn": True, "distributed_init_method": "env://"}
@@ -43,3 +44,17 @@ def test_one_process_is_fine() -> None:
     check_launch(Namespace(**ON_CPU, distributed_world_size=1), {"WORLD_SIZE": "1"})
     # sbatch and salloc set SLURM_NTASKS for commands that srun has not multiplied
     check_launch(Namespace(**ON_CPU, distributed_world_size=1), {"SLURM_NTASKS": "4"})
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"), [((), True), (("--no-spread-source",), False), (("--keep-cls",), True)]
+)
+def test_a_switch_of_a_preset_can_be_turned_off(
+    flags: tuple[str, ...], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["fairseq-train", "data", "--user-dir", str(ROOT / "fairseq_plugins")]
+    command += ["--task", "translation_abnet", "--criterion", "conditional_masked_lm"]
+    command += ["--arch", "abnet"]
+    args = parse([*command, *flags], monkeypatch)
+    assert args.spread_source is expected
+    assert ("keep_cls" in args and args.keep_cls) is ("--keep-cls" in flags)

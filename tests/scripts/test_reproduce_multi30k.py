@@ -102,6 +102,14 @@ def test_the_whole_road(
     assert multi30k.main(command) == 0  # everything has its stamp
     assert " ..." not in capfd.readouterr().err
 
+    more = [*command, "--systems", "cmlm", "--seeds", "2", "--add"]
+    for _ in range(2):  # what is there is not added again
+        assert multi30k.main(more) == 0, capfd.readouterr().err
+        both = json.loads((results / "multi30k-tiny-de-en-cmlm.json").read_text())
+        assert both["seeds"] == [1, 2]
+        assert both["bleu_by_seed"][0] == cmlm["bleu"]
+        assert both["command"].endswith("--systems cmlm --seeds 1,2")
+
     places = ["--out", str(out), "--results", str(results), "--document", str(document)]
     few = ["--size", "tiny", "--sentences", "2", "--rounds", "1"]
     assert latency.main([*few, "--compared-with", "cmlm", *places]) == 0
@@ -175,6 +183,31 @@ def test_scores_of_several_seeds_are_averaged(tmp_path: Path) -> None:
     assert 50 < scores["bleu_by_seed"][1] < 90
     assert scores["bleu"] == pytest.approx(sum(scores["bleu_by_seed"]) / 2, abs=0.01)
     assert (tmp_path / "1" / "test.txt").read_text().startswith("the man sees")
+
+
+ONE_SEED = {
+    "system": "cmlm", "seeds": [2], "bleu": 20.0, "bleu_by_seed": [20.0], "bleu_lowercase": 21.0,
+    "chrf": 40.0, "train_seconds": 100, "peak_memory_bytes": 7, "updates": 8, "commit": "abc",
+}  # fmt: skip
+
+
+def test_seeds_that_were_trained_elsewhere_are_joined() -> None:
+    more = {
+        **ONE_SEED, "seeds": [3, 1], "bleu": 25.0, "bleu_by_seed": [23.0, 27.0], "chrf": 46.0,
+        "bleu_lowercase": 27.0, "train_seconds": 70, "peak_memory_bytes": 9, "commit": "def",
+    }  # fmt: skip
+    assert quality.joined(ONE_SEED, more) == {
+        **ONE_SEED, "seeds": [1, 2, 3], "bleu": 23.33, "bleu_by_seed": [27.0, 20.0, 23.0],
+        "bleu_lowercase": 25.0, "chrf": 44.0, "train_seconds": 80, "peak_memory_bytes": 9,
+    }  # fmt: skip
+
+
+def test_only_seeds_of_one_recipe_are_joined() -> None:
+    longer = {**ONE_SEED, "seeds": [1], "updates": 9, "passes": 10}
+    with pytest.raises(ValueError, match=r"differ in updates: 8, 9; passes: None, 10\.$"):
+        quality.joined(ONE_SEED, longer)
+    with pytest.raises(ValueError, match=r"must not share seeds, but do: \[2\]"):
+        quality.joined(ONE_SEED, ONE_SEED)
 
 
 def test_a_sentence_that_was_not_decoded_is_an_error(tmp_path: Path) -> None:
