@@ -1,6 +1,6 @@
 """The loss of a directed acyclic graph of words: the sum over all its paths that read as a target.
 
-Legend: B sentences, F frames, T target positions, V vocabulary.
+Legend: B sentences, F frames, T target positions.
 """
 
 from __future__ import annotations
@@ -8,37 +8,29 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from abnet.frame_loss import scores_at_frames
 from abnet.frames import NEVER
 from abnet.loss import LossParts
 from abnet.tokenizer import SymbolIds
 
 
 def dag_loss(
-    logits: Tensor,
-    links: Tensor,
-    frames: Tensor,
-    target: Tensor,
-    symbols: SymbolIds,
-    given: Tensor | None = None,
+    said: Tensor, links: Tensor, frames: Tensor, target: Tensor, symbols: SymbolIds
 ) -> LossParts:
     """-log p of each target, summed over all paths (Huang et al., ICML 2022).
 
     A path begins at the first frame and ends at the last; both say nothing, each frame between
-    them says one word of the target. So a target needs two frames more than it has words. Words
-    that are given have probability 1 at their frames, which say nothing else.
+    them says one word of the target. So a target needs two frames more than it has words.
 
     Args:
-        logits: (B * F, V), at all frames.
+        said: (B, F, T) log-probability of each target word at each frame, see
+            `abnet.frame_loss.scores_at_frames`.
         links: (B, F, F), see `abnet.links.Links`.
         frames: (B, F) ids, [MASK] in each frame, [PAD] behind the last.
         target: (B, T) true ids, right-padded; the final [SEP] is no word.
         symbols: of the target.
-        given: (B, F) as `frames`, with some words of the target; `None` for none.
     """
     words = symbols.words(target) & target.ne(symbols.sep)
     lengths, counts = words.sum(dim=1), frames.eq(symbols.mask).sum(dim=1)
-    said = scores_at_frames(logits, frames, target, symbols, given)
     reached = [_start(links)]
     for position in range(int(lengths.max())):
         reached.append((reached[-1][:, :, None] + links).logsumexp(dim=1) + said[:, :, position])
@@ -64,12 +56,12 @@ def dag_loss(
 
 
 def best_dag_path(
-    logits: Tensor, links: Tensor, frames: Tensor, target: Tensor, symbols: SymbolIds
+    said: Tensor, links: Tensor, frames: Tensor, target: Tensor, symbols: SymbolIds
 ) -> Tensor:
     """Which frame says which word on the most probable path that reads as the target.
 
     Args:
-        logits, links, frames, target, symbols: see `dag_loss`.
+        said, links, frames, target, symbols: see `dag_loss`.
 
     Returns:
         (B, F) ids, [MASK] at all frames without a word, and everywhere if a target needs more
@@ -77,7 +69,6 @@ def best_dag_path(
     """
     words = symbols.words(target) & target.ne(symbols.sep)
     lengths, counts = words.sum(dim=1), frames.eq(symbols.mask).sum(dim=1)
-    said = scores_at_frames(logits, frames, target, symbols)
     score, moves = [_start(links)], []
     for position in range(int(lengths.max())):
         best, move = (score[-1][:, :, None] + links).max(dim=1)

@@ -3,7 +3,7 @@
 The likelihood of a graph asks for the target as a whole on one path, and a translation that differs
 in a word counts as nothing. Its expected n-grams count each part of the target that any path has.
 
-Legend: B sentences, F frames, T target positions, V vocabulary.
+Legend: B sentences, F frames, T target positions.
 """
 
 from __future__ import annotations
@@ -12,18 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from abnet.frame_loss import scores_at_frames
 from abnet.tokenizer import SymbolIds
 
 
 def fuzzy_alignment(
-    logits: Tensor,
-    links: Tensor,
-    frames: Tensor,
-    target: Tensor,
-    symbols: SymbolIds,
-    n: int,
-    given: Tensor | None = None,
+    said: Tensor, links: Tensor, frames: Tensor, target: Tensor, symbols: SymbolIds, n: int
 ) -> Tensor:
     """The expected n-gram precision of each graph times its brevity penalty (Ma et al., ICLR 2023).
 
@@ -33,7 +26,7 @@ def fuzzy_alignment(
     sentence's beginning and end count.
 
     Args:
-        logits, links, frames, target, symbols, given: see `abnet.dag_loss.dag_loss`.
+        said, links, frames, target, symbols: see `abnet.dag_loss.dag_loss`.
         n: words of an n-gram, at least 1.
 
     Returns:
@@ -42,8 +35,7 @@ def fuzzy_alignment(
     inside = symbols.words(target)
     sizes, last = inside.sum(dim=1), frames.eq(symbols.mask).sum(dim=1) - 1
     sentence = F.pad(target, (1, 0), value=symbols.cls)  # [CLS] w1 .. wL [SEP]
-    scores = scores_at_frames(logits, frames, sentence, symbols, given)
-    said = _with_ends(scores.exp(), last, sizes)
+    said = _with_ends(F.pad(said.exp(), (1, 0)), last, sizes)
     next_to = links.exp()
     passed = _passing(next_to)
 

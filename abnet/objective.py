@@ -15,7 +15,7 @@ from abnet.config import ONE_PASS, AbNetConfig
 from abnet.dag_loss import best_dag_path, dag_loss
 from abnet.disagreement import disagreement
 from abnet.errors import AbNetError
-from abnet.frame_loss import frame_loss
+from abnet.frame_loss import frame_loss, scores_at_frames
 from abnet.frames import make_frames
 from abnet.fuzzy_alignment import fuzzy_alignment
 from abnet.loss import LossParts, sequence_loss
@@ -135,11 +135,12 @@ def _graph_loss(
 ) -> LossParts:  # fmt: skip
     """By likelihood, or by expected n-grams, each target with the weight of its words."""
     n, weight = config.fuzzy_ngrams, config.fuzzy_likelihood_weight
+    said = scores_at_frames(logits, frames, target, symbols, given)
     with torch.set_grad_enabled(torch.is_grad_enabled() and (not n or weight > 0)):  # or logged
-        parts = dag_loss(logits, links, frames, target, symbols, given)
+        parts = dag_loss(said, links, frames, target, symbols)
     if not n:
         return parts
-    matched = fuzzy_alignment(logits, links, frames, target, symbols, n, given)
+    matched = fuzzy_alignment(said, links, frames, target, symbols, n)
     words = (symbols.words(target) & target.ne(symbols.sep)).sum(dim=1)
     return parts._replace(loss=weight * parts.loss - (matched * words).sum())
 
@@ -160,7 +161,8 @@ def _reveal(
         logits = output.word_logits.view(*own.shape, -1)
         path = best_alignment(logits, own, target[rows], symbols)
     else:
-        path = best_dag_path(output.word_logits, output.links, own, target[rows], symbols)
+        said = scores_at_frames(output.word_logits, own, target[rows], symbols)
+        path = best_dag_path(said, output.links, own, target[rows], symbols)
     return frames.index_copy(0, rows, reveal_frames(path, own, symbols, generator))
 
 

@@ -15,6 +15,7 @@ from abnet.dag_loss import best_dag_path, dag_loss
 from abnet.decoding import decode, options_for
 from abnet.ensemble import Ensemble
 from abnet.errors import AbNetError
+from abnet.frame_loss import scores_at_frames
 from abnet.frames import NEVER, make_frames
 from abnet.links import Links
 from tests.systems import Toys, learn, lively_model, small_config, small_model, small_pairs
@@ -83,7 +84,8 @@ def test_loss_and_gradient_are_those_of_the_sum_over_all_paths() -> None:
         ).logsumexp(dim=0)
     expected = torch.autograd.grad(total, (logits, links))
     single = [of.detach().float().requires_grad_() for of in (logits, links)]
-    parts = dag_loss(single[0].view(-1, V), single[1], frames, TARGETS, SYMBOLS, given)
+    said = scores_at_frames(single[0].view(-1, V), frames, TARGETS, SYMBOLS, given)
+    parts = dag_loss(said, single[1], frames, TARGETS, SYMBOLS)
     assert float(parts.loss.detach()) == pytest.approx(float(total.detach()), rel=1e-5)
     assert (parts.sample_size, parts.sentences, parts.impossible) == (6, 4, 1)
     found = torch.autograd.grad(2 * parts.loss, single)
@@ -94,7 +96,8 @@ def test_loss_and_gradient_are_those_of_the_sum_over_all_paths() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_no_path_of_a_target_is_more_probable(seed: int) -> None:
     logits, links, frames = example(seed)
-    found = best_dag_path(logits.float().view(-1, V), links.float(), frames, TARGETS, SYMBOLS)
+    said = scores_at_frames(logits.float().view(-1, V), frames, TARGETS, SYMBOLS)
+    found = best_dag_path(said, links.float(), frames, TARGETS, SYMBOLS)
     log_probs = logits.log_softmax(dim=2)
     for row in (0, 1, 3):
         words, count = words_of(row), COUNTS[row]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from abnet.dag_loss import dag_loss
 from abnet.errors import AbNetError
+from abnet.frame_loss import scores_at_frames
 from abnet.frames import NEVER, make_frames
 from abnet.fuzzy_alignment import fuzzy_alignment
 from abnet.model import AbNet
@@ -70,8 +71,8 @@ def test_score_and_gradient_are_those_of_all_paths_written_out(n: int, seed: int
     )
     gradients = torch.autograd.grad(expected.sum(), (logits, links))
     single = [of.detach().float().requires_grad_() for of in (logits, links)]
-    graph = (single[0].view(-1, V), next_frames(single[1]), frames)
-    found = fuzzy_alignment(*graph, TARGETS, SYMBOLS, n)[:3]
+    scores = scores_at_frames(single[0].view(-1, V), frames, TARGETS, SYMBOLS)
+    found = fuzzy_alignment(scores, next_frames(single[1]), frames, TARGETS, SYMBOLS, n)[:3]
     torch.testing.assert_close(found, expected.float(), rtol=1e-5, atol=1e-6)
     assert (found[:2] > 0).all()
     assert (found < 1).all()
@@ -88,7 +89,8 @@ def test_a_sure_path_scores_as_its_sentence_does() -> None:
         links[0, here, there] = 0.0
     logits = torch.zeros(1, 6, V)
     logits[0, 2, words_of(0)[0]] = logits[0, 4, words_of(0)[1]] = 100.0
-    found = fuzzy_alignment(logits.view(-1, V), links, frames, target, SYMBOLS, 2)
+    said = scores_at_frames(logits.view(-1, V), frames, target, SYMBOLS)
+    found = fuzzy_alignment(said, links, frames, target, SYMBOLS, 2)
     # Of [CLS] FIRST, FIRST SECOND, SECOND [SEP] the target has two; it has 5 words rather than 4.
     assert found.tolist() == pytest.approx([2 / 3 * math.exp(1 - 5 / 4)])
 
@@ -97,7 +99,8 @@ def test_a_sure_path_scores_as_its_sentence_does() -> None:
 def test_a_target_that_is_shorter_than_an_ngram_scores_nothing(n: int) -> None:
     logits, links, frames = (part[3:].float() for part in example())
     empty = TARGETS[3:, :1]  # [CLS] [SEP]
-    found = fuzzy_alignment(logits.view(-1, V), links, frames.long(), empty, SYMBOLS, n)
+    said = scores_at_frames(logits.view(-1, V), frames.long(), empty, SYMBOLS)
+    found = fuzzy_alignment(said, links, frames.long(), empty, SYMBOLS, n)
     assert found.tolist() == [0.0]
 
 
@@ -109,9 +112,8 @@ def test_words_that_are_given_are_said_for_sure() -> None:
     for here, there in pairwise((0, 1, 2, 5)):
         links[0, here, there] = 0.0
     first, second = logits.float().softmax(dim=2)[0, 2, words_of(0)[:2]]
-    found = fuzzy_alignment(
-        logits.float().view(-1, V), links, frames, TARGETS[:1], SYMBOLS, 2, given
-    )
+    said = scores_at_frames(logits.float().view(-1, V), frames, TARGETS[:1], SYMBOLS, given)
+    found = fuzzy_alignment(said, links, frames, TARGETS[:1], SYMBOLS, 2)
     expected = (1 + first + second) / 3 * math.exp(1 - 5 / 4)  # [CLS] FIRST is sure
     assert float(found) == pytest.approx(float(expected))
 
@@ -125,10 +127,11 @@ def test_loss_weighs_targets_by_their_words_and_logs_the_likelihood(
     pairs, symbols = small_pairs(model), model.target_symbols
     parts = training_loss(model, model, pairs, torch.Generator(), training)
     frames = make_frames(model, pairs.source)
-    graph = model.dag(frames, model.project(model.encode(pairs.source)))
-    scores = fuzzy_alignment(*graph, frames, pairs.target, symbols, 2)
+    logits, links = model.dag(frames, model.project(model.encode(pairs.source)))
+    said = scores_at_frames(logits, frames, pairs.target, symbols)
+    scores = fuzzy_alignment(said, links, frames, pairs.target, symbols, 2)
     words = pairs.target.ne(symbols.pad).sum(dim=1) - 1
-    likelihood = dag_loss(*graph, frames, pairs.target, symbols).loss
+    likelihood = dag_loss(said, links, frames, pairs.target, symbols).loss
     expected = weight * likelihood - (scores * words).sum()
     torch.testing.assert_close(parts.loss, expected)
     assert float(parts.word_nll) == pytest.approx(float(likelihood.detach()))
