@@ -13,6 +13,7 @@ from abnet.errors import AbNetError
 from abnet.identity import check_identities
 
 _PERIODIC = re.compile(r"checkpoint(?:(\d+)|_(\d+)_(\d+))\.pt")  # epoch's end, or within it
+_LAST = "checkpoint_last.pt"
 _BEST = re.compile(r"checkpoint\.best_.+_(\d+(?:\.\d+)?)\.pt")
 
 
@@ -46,11 +47,17 @@ def average_checkpoints(paths: Sequence[str | Path]) -> CheckpointContents:
     return first._replace(weights=means, envelope=envelope)
 
 
-def last_checkpoints(folder: str | Path, count: int) -> list[Path]:
+def last_checkpoints(folder: str | Path, count: int, or_fewer: bool = False) -> list[Path]:
     """The last `count` checkpoints that fairseq wrote at epochs' ends or every so many updates.
 
+    Args:
+        folder: of a training run.
+        count: how many.
+        or_fewer: take what there is, where fewer are there; where none are, the very last state of
+            the training.
+
     Raises:
-        AbNetError: fewer are there.
+        AbNetError: fewer are there, or nothing at all.
     """
     found = []
     for path in Path(folder).glob("checkpoint*.pt"):
@@ -59,6 +66,11 @@ def last_checkpoints(folder: str | Path, count: int) -> list[Path]:
             epoch, within, update = match.groups()
             place = (int(epoch), float("inf")) if epoch else (int(within), float(update))
             found.append((place, path))
+    last = Path(folder) / _LAST
+    if or_fewer and not found and last.is_file():
+        return [last]
+    if or_fewer:
+        count = min(count, max(len(found), 1))
     return _first(sorted(found, reverse=True), folder, count, "checkpointN.pt")
 
 

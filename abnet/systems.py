@@ -26,10 +26,10 @@ class System:
         group: which family it belongs to.
         summary: what it is, in one line.
         options: the fields of `AbNetConfig` in which it differs from the defaults.
-        bleu: the paper's BLEU, by corpus and direction.
+        bleu: the paper's BLEU, by corpus and direction; "_bt" with back-translations added.
         trained_millions: the paper's count of trained parameters (its Table 1), in millions.
         both_berts: one model for both sides, instead of the two languages' BERTs.
-        target_bert: a model for the target side, instead of the language's BERT.
+        source_bert, target_bert: a model for a side, instead of the language's BERT.
         starts_from: the system whose trained weights it takes over.
         soft_teacher: the system whose checkpoint gives it soft labels, to be trained before it.
     """
@@ -40,6 +40,7 @@ class System:
     bleu: Mapping[str, float] = field(default_factory=dict)
     trained_millions: int | None = None
     both_berts: str | None = None
+    source_bert: str | None = None
     target_bert: str | None = None
     starts_from: str | None = None
     soft_teacher: str | None = None
@@ -197,7 +198,7 @@ SYSTEMS: dict[str, System] = {
         {
             "wmt14.en-de": 30.60,
             "wmt14.en-fr": 43.56,
-            "wmt16_ro_en.ro-en": 39.21,
+            "wmt16_ro_en_bt.ro-en": 39.21,
             "iwslt14.en-de": 29.96,
         },
     ),
@@ -209,8 +210,15 @@ SYSTEMS: dict[str, System] = {
     ),
     "abnet_gpt": System(
         "hybrids",
-        "source BERT (or RoBERTa, XLM-R) with adapters, frozen GPT-2 with adapters, autoregressive",
+        "source BERT with adapters, frozen GPT-2 with adapters, autoregressive",
         {**_IWSLT, **_AUTOREGRESSIVE},
+        target_bert="gpt2",
+    ),
+    "abnet_roberta_gpt": System(
+        "hybrids",
+        "the same with an XLM-R (or RoBERTa) as source",
+        {**_IWSLT, **_AUTOREGRESSIVE},
+        source_bert="xlm-roberta-base",
         target_bert="gpt2",
     ),
     "transformer_base": System(
@@ -229,7 +237,7 @@ SYSTEMS: dict[str, System] = {
         "from scratch",
         "Transformer-Big on the BERTs' vocabularies, autoregressive",
         {**_SCRATCH, **_AUTOREGRESSIVE, **_BIG, "transformer_dropout": 0.3},
-        {"wmt14.en-de": 28.91, "wmt14.en-fr": 42.23, "wmt16_ro_en.ro-en": 36.46},
+        {"wmt14.en-de": 28.91, "wmt14.en-fr": 42.23, "wmt16_ro_en_bt.ro-en": 36.46},
     ),
     "mask_predict": System(
         "from scratch",
@@ -248,7 +256,7 @@ SYSTEMS: dict[str, System] = {
         "BERT-Fused: a Transformer whose layers also attend to the frozen source BERT, "
         "autoregressive",
         {**_FUSED, **_AUTOREGRESSIVE},
-        {"wmt14.en-de": 30.75, "wmt14.en-fr": 43.78, "wmt16_ro_en.ro-en": 39.10},
+        {"wmt14.en-de": 30.75, "wmt14.en-fr": 43.78, "wmt16_ro_en_bt.ro-en": 39.10},
         starts_from="transformer_base",
     ),
     "bert_fused_nat": System(
@@ -286,8 +294,15 @@ SYSTEMS: dict[str, System] = {
     ),
     "bert2gpt": System(
         "warm-started",
-        "BERT2GPT2 (RoBERTa2GPT2): a BERT as encoder, a GPT-2 as decoder, all trains",
+        "BERT2GPT2: a BERT as encoder, a GPT-2 as decoder, all trains",
         _WARM_STARTED,
+        target_bert="gpt2",
+    ),
+    "roberta2gpt": System(
+        "warm-started",
+        "RoBERTa2GPT2: an XLM-R (or RoBERTa) as encoder, a GPT-2 as decoder, all trains",
+        _WARM_STARTED,
+        source_bert="xlm-roberta-base",
         target_bert="gpt2",
     ),
     "rnd2gpt": System(
@@ -298,9 +313,15 @@ SYSTEMS: dict[str, System] = {
     ),
     "bert_share": System(
         "warm-started",
-        "BERTShare (RoBERTaShare): one model in encoder and decoder, all trains",
+        "BERTShare: one BERT in encoder and decoder, all trains",
         {**_WARM_STARTED, "share_bert": True},
         both_berts="bert-base-multilingual-cased",
+    ),
+    "roberta_share": System(
+        "warm-started",
+        "RoBERTaShare: one XLM-R (or RoBERTa) in encoder and decoder, all trains",
+        {**_WARM_STARTED, "share_bert": True},
+        both_berts="xlm-roberta-base",
     ),
     "bert2rnd": System(
         "warm-started",

@@ -45,8 +45,10 @@ def tiny_gpt(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def toys(tiny_berts: TinyBerts, tiny_gpt: str, tmp_path_factory: pytest.TempPathFactory) -> Toys:
     """The models that `tests.systems` makes every system of."""
-    toys = Toys(*tiny_berts, tiny_gpt)
-    teacher = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
+    folder = tmp_path_factory.mktemp("toys")
+    roberta = make_bert(folder / "roberta", GERMAN, seed=3, kind="roberta")
+    toys = Toys(*tiny_berts, tiny_gpt, str(roberta))
+    teacher = folder / "teacher.safetensors"
     save_checkpoint(teacher, lively_model("abnet_fb", toys))
     return toys._replace(teacher=str(teacher))
 

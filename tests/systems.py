@@ -15,7 +15,7 @@ from tests.tiny import ENGLISH, GERMAN
 
 
 class Toys(NamedTuple):
-    """Folders of random models: two BERTs of different widths, and a GPT-2.
+    """Folders of random models: two BERTs of different widths, a GPT-2 and a German RoBERTa.
 
     `teacher` is the checkpoint of a small `abnet_fb`.
     """
@@ -23,6 +23,7 @@ class Toys(NamedTuple):
     german: str
     english: str
     gpt: str
+    roberta: str = ""
     teacher: str = ""
 
 
@@ -59,8 +60,10 @@ def berts_of(name: str, toys: Toys) -> tuple[str, str]:
     """The source and target model of a system, German to English."""
     system = SYSTEMS[name]
     if system.both_berts:
-        return toys.german, toys.german
-    return toys.german, toys.gpt if system.target_bert else toys.english
+        both = toys.roberta if "roberta" in system.both_berts else toys.german
+        return both, both
+    source = toys.roberta if system.source_bert else toys.german
+    return source, toys.gpt if system.target_bert else toys.english
 
 
 def needs(name: str, toys: Toys) -> dict[str, Any]:

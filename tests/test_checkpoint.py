@@ -252,6 +252,14 @@ def test_the_last_and_the_best_of_a_folder(tiny_model: AbNet, tmp_path: Path) ->
     assert [path.name for path in best_checkpoints(tmp_path, 2)] == best
     with pytest.raises(AbNetError, match=r"between 1 and the 4 checkpoints checkpointN.pt"):
         last_checkpoints(tmp_path, 5)
+    assert len(last_checkpoints(tmp_path, 5, or_fewer=True)) == 4
+    assert len(last_checkpoints(tmp_path, 3, or_fewer=True)) == 3
+    for name in names:
+        (tmp_path / name).unlink()
+    assert last_checkpoints(tmp_path, 5, or_fewer=True) == [tmp_path / "checkpoint_last.pt"]
+    (tmp_path / "checkpoint_last.pt").unlink()
+    with pytest.raises(AbNetError, match="between 1 and the 0 checkpoints"):
+        last_checkpoints(tmp_path, 5, or_fewer=True)
 
 
 def test_a_record_of_the_berts_that_is_damaged_is_refused(

@@ -8,6 +8,7 @@ import torch
 from abnet.checkpoint import load_checkpoint, save_checkpoint
 from abnet.cli import COMMANDS, build_parser, main
 from abnet.model import AbNet
+from tests.test_checkpoint import save_fairseq
 
 
 def test_every_command_has_a_parser_and_a_help_line() -> None:
@@ -43,3 +44,14 @@ def test_average_says_what_is_wrong(
     assert "take one folder, but 2 were given" in capsys.readouterr().err
     assert main(["average", "a.pt", "--output", output]) == 2
     assert "There is no checkpoint 'a.pt'" in capsys.readouterr().err
+    assert main(["average", "a.pt", "--or-fewer", "--output", output]) == 2
+    assert "--or-fewer must go with --last" in capsys.readouterr().err
+
+
+def test_an_average_of_fewer_says_so(
+    tiny_model: AbNet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_fairseq(tmp_path / "checkpoint1.pt", tiny_model)
+    command = ["average", str(tmp_path), "--last", "3", "--or-fewer"]
+    assert main([*command, "--output", str(tmp_path / "mean.pt")]) == 0
+    assert "checkpoint1.pt (fewer than the 3 that were asked for)" in capsys.readouterr().out

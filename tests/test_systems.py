@@ -45,8 +45,11 @@ TRAINED = {
     "ct_nmt": {*FUSED, "encoder.bert."},
     "bert2bert": WHOLE,
     "bert_share": {SOURCE, "decoder.adapters."},  # its one BERT is named once
+    "roberta_share": {SOURCE, "decoder.adapters."},
     "abnet_gpt": ADAPTERS,
+    "abnet_roberta_gpt": ADAPTERS,
     "bert2gpt": WHOLE,
+    "roberta2gpt": WHOLE,
     "bert2rnd": WHOLE,
     "rnd2bert": WHOLE,
     "rnd2gpt": WHOLE,

@@ -18,6 +18,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     choice.add_argument(
         "--best", type=int, metavar="N", help="the best N of the folder (--keep-best-checkpoints)"
     )
+    parser.add_argument(
+        "--or-fewer",
+        action="store_true",
+        help="with --last: what there is, where fewer are there, and checkpoint_last.pt where none "
+        "are",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,13 +33,18 @@ def run(args: argparse.Namespace) -> int:
     from abnet.errors import AbNetError
 
     paths = args.checkpoints
+    if args.or_fewer and args.last is None:
+        raise AbNetError("--or-fewer must go with --last, but that is missing.")
     if args.last is not None or args.best is not None:
         if len(paths) != 1:
             raise AbNetError(f"--last and --best take one folder, but {len(paths)} were given.")
         if args.last is not None:
-            paths = last_checkpoints(paths[0], args.last)
+            paths = last_checkpoints(paths[0], args.last, args.or_fewer)
         else:
             paths = best_checkpoints(paths[0], args.best)
     write_checkpoint(args.output, average_checkpoints(paths))
-    print(f"{args.output}: the mean of {', '.join(str(path) for path in paths)}")
+    told = f"the mean of {', '.join(str(path) for path in paths)}"
+    if args.last is not None and len(paths) < args.last:
+        told += f" (fewer than the {args.last} that were asked for)"
+    print(f"{args.output}: {told}")
     return 0

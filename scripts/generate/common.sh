@@ -7,7 +7,7 @@ objective_of() {
 print(read_checkpoint(sys.argv[1]).config.objective)' "$1"
 }
 
-# Averages the last ten checkpoints of a run, decodes the test set and scores it; options given after
+# Averages the last ten checkpoints of a run (or what there is of them), decodes the test set and scores it; options given after
 # the pair go to fairseq-generate, those in score_options to abnet evaluate:
 # generate CORPUS PAIR OPTION...
 score_options=()
@@ -20,7 +20,7 @@ generate() {
         exit 2
     fi
     shift 2
-    abnet average "$run" --last "${LAST:-10}" --output "$run/checkpoint_average.pt"
+    abnet average "$run" --last "${LAST:-10}" --or-fewer --output "$run/checkpoint_average.pt"
     local decoding=(--iter-decode-max-iter 10 --iter-decode-with-beam 4)
     case "$(objective_of "$run/checkpoint_average.pt")" in
         autoregressive) decoding=(--beam 5) ;;

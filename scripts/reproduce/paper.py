@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from abnet.evaluate import tokenized_bleu
 from abnet.systems import SYSTEMS
+from abnet.text import read_lines
 from benchmarks import quality, records
-from benchmarks.markdown import NOT_MEASURED, markdown_table
 from scripts.reproduce.common import common_environment
-from scripts.reproduce.paper_rows import TABLES, Row, of_system
+from scripts.reproduce.paper_rows import IWSLT, TABLES, Row, of_system
+from scripts.reproduce.paper_tables import curves_table, paper_table
 from scripts.reproduce.recipes import ROOT
 from scripts.reproduce.steps import Runner, Step, StepError, say, sole_user
 from scripts.reproduce.toy import Toy
@@ -23,8 +26,11 @@ from scripts.reproduce.toy import Toy
 BACK_TRANSLATED = "_bt"  # behind the name of a corpus that has back-translations added
 AVERAGE = "checkpoint_average.pt"
 TEACHER = "transformer_big"  # of the distilled WMT14
-WMT_BERTS = {"en": "bert-base-cased", "de": "bert-base-german-cased"}
-
+CORPORA = (IWSLT, "multi30k", "wmt14", "wmt16_ro_en", f"wmt16_ro_en{BACK_TRANSLATED}")
+CASED_BERTS = {"en": "bert-base-cased", "de": "bert-base-german-cased"}  # of scripts/prepare
+OTHER_BERT = "bert-base-multilingual-cased"
+ENGLISH_ONLY = ("gpt2",)
+_TRANSLATED = re.compile(r"Translated ([\d,]+) sentences .* in ([\d.]+)s")
 
 DECODING = {  # of scripts/generate, by objective
     "conditional_masked_lm": {"passes": 10, "length_beam": 4},
@@ -56,10 +62,19 @@ class Paper:
         """The row that makes a distilled row's training data."""
         return of_system(TEACHER, row.corpus, row.pair)
 
+    def berts(self, row: Row) -> tuple[str | None, str | None]:
+        """What stands for the languages' BERTs, source and target; `None` where nothing does."""
+        own = SYSTEMS[row.system]
+        return (
+            row.source_bert or own.both_berts or own.source_bert,
+            row.target_bert or own.both_berts or own.target_bert,
+        )
+
     def data(self, row: Row) -> Path:
         """The prepared folder of a row; systems with other models on a side have their own."""
-        system = SYSTEMS[row.system]
-        kind = "-shared" if system.both_berts else "-gpt" if system.target_bert else ""
+        kind = ""
+        for side, bert in zip(("from", "to"), self.berts(row), strict=True):
+            kind += "" if bert is None else f"-{side}-{bert.replace('/', '-')}"
         kind += "-distilled" if self.is_distilled(row) else ""
         return self.out / "data" / f"{row.corpus}.{row.pair}{kind}"
 
@@ -68,9 +83,9 @@ class Paper:
         return self.out / row.name
 
     def start(self, row: Row) -> Row | None:
-        """The row whose trained weights a row's system takes over."""
+        """The row whose trained weights a row's system takes over: of the same shape and models."""
         name = SYSTEMS[row.system].starts_from
-        return None if name is None else of_system(name, row.corpus, row.pair)
+        return None if name is None else replace(row, system=name, label="", bleu=None)
 
     def before(self, row: Row) -> list[Step]:
         """All that a row's training needs: its data, and the systems that it learns from."""
@@ -81,16 +96,22 @@ class Paper:
         return [*first, *self.prepare(row), *self._teach(row)]
 
     def prepare(self, row: Row) -> list[Step]:
-        """Clean text, pieces and binary files, with the teacher's training before them."""
-        data, system = self.data(row), SYSTEMS[row.system]
-        berts: tuple[str, ...] = ()
-        for flag, bert in (
-            ("--source-bert", system.both_berts),
-            ("--target-bert", system.both_berts or system.target_bert),
-        ):
+        """Clean text, pieces and binary files, with the teacher's training before them.
+
+        Raises:
+            StepError: the target's model does not know its language.
+        """
+        data, berts = self.data(row), ()
+        language = row.pair.partition("-")[2]
+        for flag, bert in zip(("--source-bert", "--target-bert"), self.berts(row), strict=True):
             berts += () if bert is None else (flag, bert)
         if self.toy is not None:
             berts = self.toy.berts(row)
+        elif self.berts(row)[1] in ENGLISH_ONLY and language != "en":
+            raise StepError(
+                f"{row.system} writes {language} with {self.berts(row)[1]}, which knows English "
+                "only: name another model with --target-bert."
+            )
         name = f"prepare-{data.name}"
         if self.is_distilled(row):
             return [
@@ -113,8 +134,9 @@ class Paper:
         checkpoint = self.run(self.teacher(row)) / AVERAGE
         command = ("abnet", "distill", str(checkpoint), "--train", str(raw / "train"))
         command += ("--pair", row.pair, "--output", str(output), "--teacher-name", TEACHER)
-        source, target = (WMT_BERTS[language] for language in row.pair.split("-"))
-        berts = berts or ("--source-bert", source, "--target-bert", target)
+        usual = (CASED_BERTS.get(language, OTHER_BERT) for language in row.pair.split("-"))
+        for flag, bert in zip(("--source-bert", "--target-bert"), usual, strict=True):
+            berts += () if flag in berts else (flag, bert)
         prepare = self._prepare_text(row, output / "train", raw, berts)
         return [
             Step(f"distill-{self.data(row).name}", self.out, command),
@@ -126,7 +148,8 @@ class Paper:
         teacher, folder = SYSTEMS[row.system].soft_teacher, self.run(row) / "teacher"
         if teacher is None:
             return []
-        command = self._training(Row(teacher, row.corpus, row.pair), self.data(row), folder)
+        own = of_system(teacher, row.corpus, row.pair)
+        command = self._training(own, self.data(row), folder)
         return [Step("train", folder, command), self._average(folder)]
 
     def _prepare_text(
@@ -163,23 +186,43 @@ class Paper:
         return self._average(self.run(row))
 
     def _average(self, folder: Path) -> Step:
-        last = "10" if self.toy is None else "2"
         output = str(folder / AVERAGE)
-        command = ("abnet", "average", str(folder), "--last", last, "--output", output)
-        return Step("average", folder, command)
+        command = ("abnet", "average", str(folder), "--last", "10", "--or-fewer")
+        return Step("average", folder, (*command, "--output", output))
 
     def generate(self, row: Row) -> Step:
         """The test set, decoded and scored."""
+        return Step("generate", self.run(row), self._generation(row))
+
+    def one_by_one(self, row: Row) -> list[Step]:
+        """The test set decoded a sentence at a time, for the rows that the paper has a time of."""
+        alone = ("--batch-size", "1", "--results-path", str(self.run(row) / "one-by-one"))
+        command = (*self._generation(row), *alone)
+        return [] if row.latency_ms is None else [Step("one-by-one", self.run(row), command)]
+
+    def _generation(self, row: Row) -> tuple[str, ...]:
         command = ("env", f"DATA={self.data(row)}", f"RUN={self.run(row)}")
-        command += ("LAST=10" if self.toy is None else "LAST=2",)
-        command += (_script("generate", row.corpus.removesuffix(BACK_TRANSLATED)), row.pair)
-        return Step("generate", self.run(row), command)
+        script = _script("generate", row.corpus.removesuffix(BACK_TRANSLATED))
+        return (*command, script, row.pair)
 
     def result(self, row: Row) -> dict[str, Any]:
         """The JSON object of a row."""
         run, target = self.run(row), row.pair.partition("-")[2]
         training = quality.read_training(run, run / "train.log")
-        found = quality.score_runs([run], self.data(row) / "raw" / f"test.{target}", str)
+        references = self.data(row) / "raw" / f"test.{target}"
+        found = quality.score_runs([run], references, str)
+        tokenized = tokenized_bleu(
+            read_lines(run / "test.txt"),
+            read_lines(references),
+            language=target,
+            lowercase=row.corpus == IWSLT,
+        )
+        found |= {
+            "tokenized_bleu": round(tokenized.value, 2),
+            "tokenized_signature": tokenized.signature,
+        }
+        if row.latency_ms is not None:
+            found["seconds_a_sentence"] = _seconds_a_sentence(run / "one-by-one")
         return {
             "kind": "quality",
             "system": row.system,
@@ -187,6 +230,7 @@ class Paper:
             "direction": row.pair,
             "split": "test",
             "options": shlex.join((*row.options, *self.options)),
+            "back_translated": row.corpus.endswith(BACK_TRANSLATED),
             "distilled": self.is_distilled(row),
             **({"teacher": TEACHER} if self.is_distilled(row) else {}),
             "seeds": [1],
@@ -196,6 +240,7 @@ class Paper:
             "total_parameters": training.total_parameters,
             "updates": training.updates,
             "train_seconds": round(training.seconds),
+            "curve": quality.read_curve(run / "train.log"),
             "device": records.device_name(),
             **records.stamps(),
         }
@@ -213,43 +258,63 @@ def run_rows(paper: Paper, rows: Sequence[Row], runner: Runner, save: Callable[.
         runner.run([paper.before(row)])
     runner.run(
         [
-            [paper.train(row), paper.average(row), paper.generate(row), partial(save, row)]
+            [
+                paper.train(row),
+                paper.average(row),
+                paper.generate(row),
+                *paper.one_by_one(row),
+                partial(save, row),
+            ]
             for row in rows
         ]
     )
 
 
-def show(paper: Paper, rows: Sequence[Row]) -> str:
-    """The paper's figures beside ours, as a table in Markdown."""
-    columns: dict[str, Callable[[dict[str, Any]], str]] = {
-        "system": lambda cells: cells["label"] or cells["system"],
-        "task": lambda cells: f"{cells['corpus']} {cells['pair']}",
-        "paper (tokenized BLEU)": lambda cells: _figure(cells["paper"]),
-        "BLEU": lambda cells: _figure(cells["bleu"]),
-        "chrF": lambda cells: _figure(cells["chrf"]),
-        "trained": lambda cells: f"{cells['trained_parameters'] / 1e6:.2f}M",
-        "data": lambda cells: "distilled" if cells["distilled"] else "raw",
-    }
-    cells = [{**asdict(row), "paper": row.bleu, **paper.result(row)} for row in rows]
-    return markdown_table(columns, cells)
+def _seconds_a_sentence(folder: Path) -> float:
+    """What `fairseq-generate` says of the time in a folder of its output.
+
+    Raises:
+        StepError: it says nothing.
+    """
+    log = folder / "generate-test.txt"
+    told = _TRANSLATED.search(log.read_text("utf-8"))
+    if told is None:
+        raise StepError(f"{log} must tell how long the translation took, but does not.")
+    return float(told[2]) / int(told[1].replace(",", ""))
 
 
-def _figure(value: float | None) -> str:
-    return NOT_MEASURED if value is None else f"{value:.2f}"
+def show(paper: Paper, what: str, rows: Sequence[Row]) -> str:
+    """The paper's figures beside ours, and of a figure of learning curves these."""
+    results = [paper.result(row) for row in rows]
+    text = paper_table(rows, results)
+    if what in ("figure3a", "figure3b"):
+        text += "\n" + curves_table(rows, results)
+    return text
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(what: str) -> argparse.ArgumentParser:
+    """Of a table or figure, or of "system"."""
     parser = argparse.ArgumentParser(
-        prog="scripts/reproduce/WHAT.sh",
+        prog=f"scripts/reproduce/{what}.sh",
         description="Prepare, train, decode and score with the paper's settings; print its figures "
         "beside ours. The same command goes on where it was stopped.",
     )
-    parser.add_argument(
-        "what", choices=["system", *TABLES], help="a table or figure of the paper, or one system"
-    )
-    parser.add_argument("system", nargs="?", help="with `system`: its name (`abnet systems`)")
-    parser.add_argument("corpus", nargs="?", default="iwslt14", help="default: %(default)s")
-    parser.add_argument("pair", nargs="?", default="de-en", help="default: %(default)s")
+    if what == "system":
+        parser.add_argument("system", choices=SYSTEMS, metavar="SYSTEM", help="see `abnet systems`")
+        parser.add_argument(
+            "corpus", nargs="?", choices=CORPORA, default=IWSLT, metavar="CORPUS",
+            help=f"of {', '.join(CORPORA)} (default: {IWSLT})",
+        )  # fmt: skip
+        parser.add_argument(
+            "pair", nargs="?", type=_pair, default="de-en", metavar="PAIR", help="default: de-en"
+        )
+        for side in ("source", "target"):
+            parser.add_argument(
+                f"--{side}-bert",
+                metavar="MODEL",
+                help=f"for the {side} side, for example roberta-base (default: the system's, or "
+                "the language's)",
+            )
     parser.add_argument("--toy", action="store_true", help="try it on a tiny corpus, in minutes")
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time (default: 1)")
     parser.add_argument("--out", type=Path, help="default: checkpoints/paper, or paper-toy")
@@ -259,20 +324,25 @@ def build_parser() -> argparse.ArgumentParser:
         type=shlex.split,
         default=[],
         metavar="TEXT",
-        help="for fairseq-train, behind all others, for example '--bf16 --max-update 1000'",
+        help="for fairseq-train, behind all others: --options='--bf16 --max-update 1000'",
     )
     return parser
 
 
+def _pair(text: str) -> str:
+    if not re.fullmatch(r"[a-z]+-[a-z]+", text):
+        raise argparse.ArgumentTypeError(f"must be as de-en is, not {text!r}")
+    return text
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = build_parser()
-    args = parser.parse_args(argv)
-    if args.what != "system":
-        rows: Sequence[Row] = TABLES[args.what]
-    elif args.system not in SYSTEMS:
-        parser.error(f"must name one of the systems {', '.join(SYSTEMS)}, not {args.system!r}")
+    what, *rest = sys.argv[1:] if argv is None else argv
+    args = build_parser(what).parse_intermixed_args(rest)
+    if what == "system":
+        berts = args.source_bert, args.target_bert
+        rows: Sequence[Row] = [of_system(args.system, args.corpus, args.pair, *berts)]
     else:
-        rows = [of_system(args.system, args.corpus, args.pair)]
+        rows = TABLES[what]
     out = (args.out or ROOT / "checkpoints" / ("paper-toy" if args.toy else "paper")).resolve()
     paper = Paper(out, Toy(out / "toy") if args.toy else None, tuple(args.options))
     results = args.results or (None if args.toy else records.RESULTS)
@@ -281,7 +351,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = paper.result(row)
         if results is not None:
             name = row.name.replace("/", "-").replace(" ", "")
-            records.write({**found, "command": _command(args)}, results / f"paper-{name}.json")
+            command = _command(what, args)
+            records.write({**found, "command": command}, results / f"paper-{name}.json")
         say(f"{row.name}: BLEU {found['bleu']}")
 
     runner = Runner(args.jobs, common_environment(args.jobs, on_gpu=not args.toy))
@@ -289,17 +360,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         with sole_user(out):
             run_rows(paper, rows, runner, save)
     except StepError as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        print(f"scripts/reproduce/{what}.sh: error: {error}", file=sys.stderr)
         return 1
-    print(show(paper, rows))
+    print(show(paper, what, rows))
     return 0
 
 
-def _command(args: argparse.Namespace) -> str:
-    words = [f"scripts/reproduce/{args.what}.sh"]
-    if args.what == "system":
+def _command(what: str, args: argparse.Namespace) -> str:
+    words = [f"scripts/reproduce/{what}.sh"]
+    if what == "system":
         words += [args.system, args.corpus, args.pair]
-    words += ["--options", shlex.join(args.options)] if args.options else []
+        for side in ("source", "target"):
+            bert = vars(args)[f"{side}_bert"]
+            words += [] if bert is None else [f"--{side}-bert", bert]
+    words += [f"--options={shlex.join(args.options)}"] if args.options else []
     return shlex.join(words)
 
 

@@ -16,8 +16,22 @@ LOW_RESOURCE = {  # Transformer, Mask-Predict, AB-Net
     "en-nl": (31.30, 25.78, 32.52),
     "nl-en": (36.19, 32.91, 38.94),
 }
-# On IWSLT14 fairseq's own recipe and the paper's baselines have more dropout.
-SMALL_CORPUS = ("--transformer-dropout", "0.3")
+# On IWSLT14 fairseq's own recipe and the paper's baselines have more dropout, and the paper's
+# encoder adapters are narrower.
+SMALL_CORPORA = (IWSLT, "multi30k")
+MORE_DROPOUT = ("--transformer-dropout", "0.3")
+NARROW_ADAPTERS = ("--encoder-adapter-dim", "512")
+# BERT-Fused on WMT14 is of Transformer-Big's size (Zhu et al., ICLR 2020).
+BIG = (
+    *("--transformer-dim", "1024", "--transformer-ffn-dim", "4096", "--transformer-heads", "16"),
+    *MORE_DROPOUT,
+)
+LARGE_ENGLISH = "bert-large-cased"  # the source of the paper's autoregressive systems
+LATENCY_MS = {
+    "transformer_base": 778, "mask_predict": 161, "bert_fused_nat": 260, "abnet_wmt_en_de": 327,
+    "abnet_enc": 165,
+}  # fmt: skip
+"""The paper's time of a sentence of WMT14 En-De, alone on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +44,8 @@ class Row:
         options: of `fairseq-train`, behind those of the corpus and the system.
         label: what the table calls it, if not by the system's name.
         bleu: the paper's figure, tokenized; `None` where it has none.
+        latency_ms: the paper's time of a sentence alone; `None` where it has none.
+        source_bert, target_bert: instead of the system's or the language's.
     """
 
     system: str
@@ -38,21 +54,38 @@ class Row:
     options: tuple[str, ...] = ()
     label: str = ""
     bleu: float | None = None
+    latency_ms: int | None = None
+    source_bert: str | None = None
+    target_bert: str | None = None
 
     @property
     def name(self) -> str:
         """Of its folder, the same for the same training."""
-        changed = "".join(
-            option if option.startswith("--") else f"-{option}" for option in self.options
-        )
+        options = list(self.options)
+        for flag, bert in (
+            ("--source-bert", self.source_bert), ("--target-bert", self.target_bert),
+        ):  # fmt: skip
+            options += [] if bert is None else [flag, bert.replace("/", "-")]
+        changed = "".join(option if option.startswith("--") else f"-{option}" for option in options)
         return f"{self.corpus}.{self.pair}/{self.system}{changed.replace('--', '.')}"
 
 
-def of_system(system: str, corpus: str, pair: str) -> Row:
+def of_system(
+    system: str,
+    corpus: str,
+    pair: str,
+    source_bert: str | None = None,
+    target_bert: str | None = None,
+) -> Row:
     """A system's row, with the paper's figure if there is one."""
-    scratch = SYSTEMS[system].options.get("decoder", "bert") != "bert"
-    options = SMALL_CORPUS if scratch and corpus in (IWSLT, "multi30k") else ()
-    return Row(system, corpus, pair, options, bleu=SYSTEMS[system].bleu.get(f"{corpus}.{pair}"))
+    own, options = SYSTEMS[system], ()
+    if corpus in SMALL_CORPORA and own.options.get("decoder", "bert") != "bert":
+        options += MORE_DROPOUT
+        options += NARROW_ADAPTERS if "encoder_adapter_dim" in own.options else ()
+    bleu = own.bleu.get(f"{corpus}.{pair}")
+    return Row(
+        system, corpus, pair, options, bleu=bleu, source_bert=source_bert, target_bert=target_bert
+    )
 
 
 def _table1() -> Iterator[Row]:
@@ -63,15 +96,22 @@ def _table1() -> Iterator[Row]:
             if system == "abnet":
                 name = "abnet_iwslt_de_en" if corpus == IWSLT else "abnet_wmt_en_de"
             row = of_system(name, corpus, pair)
+            if (corpus, pair) == ("wmt14", "en-de"):
+                row = replace(row, latency_ms=LATENCY_MS[name])
             if row.bleu is not None:
                 yield row
 
 
 def _table2() -> Iterator[Row]:
-    for system in ("transformer_big", "bert_fused", "abnet_enc_ar"):
-        for corpus, pair in (("wmt14", "en-de"), ("wmt14", "en-fr"), ("wmt16_ro_en", "ro-en")):
-            row = of_system(system, corpus, pair)
-            yield replace(row, corpus="wmt16_ro_en_bt") if corpus == "wmt16_ro_en" else row
+    tasks = (("wmt14", "en-de"), ("wmt14", "en-fr"), ("wmt16_ro_en_bt", "ro-en"))
+    for system in ("transformer_big", "bert_distilled", "ct_nmt", "bert_fused", "abnet_enc_ar"):
+        for corpus, pair in tasks:
+            large = system == "abnet_enc_ar" and pair.startswith("en-")
+            row = of_system(system, corpus, pair, LARGE_ENGLISH if large else None)
+            if system == "bert_fused" and corpus == "wmt14":
+                row = replace(row, options=BIG)
+            if row.bleu is not None:
+                yield row
 
 
 def _table3a() -> Iterator[Row]:
@@ -89,8 +129,10 @@ def _table3b() -> Iterator[Row]:
         ("--encoder-adapter-layers", "0"),
         ("--decoder-adapter-layers", "0"),
     )
-    yield row("source BERT, no adapters, Transformer decoder", "abnet_enc", None, *no_encoder)
-    yield row("+ encoder adapters", "abnet_enc", 34.45, "--encoder-adapter-dim", "512")
+    enc = of_system("abnet_enc", IWSLT, "de-en")
+    label = "source BERT, no adapters, Transformer decoder"
+    yield row(label, "abnet_enc", None, *MORE_DROPOUT, *no_encoder)
+    yield replace(enc, label="+ encoder adapters")
     yield row("+ target BERT, no decoder adapters", "abnet_iwslt_de_en", None, *no_decoder)
     yield row("+ decoder adapters", "abnet_iwslt_de_en", 36.49)
     yield row("decoder adapters on the top 6 only", "abnet_top6_decoder", 34.60)

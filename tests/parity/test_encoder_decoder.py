@@ -53,14 +53,19 @@ def with_the_weights_of(ours: AbNet) -> EncoderDecoderModel:
         config.source_bert, config.target_bert
     ).eval()
     encoder, decoder = ours.encoder.backbone, ours.decoder.backbone
+    is_roberta = theirs.decoder.config.model_type == "roberta"
+    trunk = theirs.decoder.roberta if is_roberta else theirs.decoder.bert
     for mine, yours in (
         (encoder.embeddings, theirs.encoder.embeddings),
         (encoder.layers, theirs.encoder.encoder.layer),
-        (decoder.embeddings, theirs.decoder.bert.embeddings),
-        (ours.decoder.lm_head, theirs.decoder.cls.predictions),
+        (decoder.embeddings, trunk.embeddings),
+        (
+            ours.decoder.lm_head,
+            theirs.decoder.lm_head if is_roberta else theirs.decoder.cls.predictions,
+        ),
     ):
         yours.load_state_dict(mine.state_dict())
-    for index, layer in enumerate(theirs.decoder.bert.encoder.layer):
+    for index, layer in enumerate(trunk.encoder.layer):
         layer.load_state_dict(decoder.layers[index].state_dict(), strict=False)
         adapter = ours.decoder.adapters[str(index)]
         cross = layer.crossattention
@@ -82,7 +87,25 @@ def models(wide_berts: tuple[str, str]) -> tuple[AbNet, EncoderDecoderModel]:
 
 
 def test_logits_are_theirs(models: tuple[AbNet, EncoderDecoderModel]) -> None:
-    ours, theirs = models
+    check_logits(*models)
+
+
+@pytest.mark.parametrize("system", ["bert2bert", "roberta_share"])
+def test_logits_of_robertas_are_theirs(system: str, tmp_path: Path) -> None:
+    source = target = str(make_bert(tmp_path / "both", GERMAN + ENGLISH, seed=1, kind="roberta"))
+    if system == "bert2bert":
+        target = str(make_bert(tmp_path / "en", ENGLISH, seed=2, kind="roberta"))
+    torch.manual_seed(5)
+    ours = AbNet.from_pretrained(
+        AbNetConfig.from_preset(system, source_bert=source, target_bert=target)
+    ).eval()
+    for adapter in ours.decoder.adapters.values():
+        for parameter in adapter.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+    check_logits(ours, with_the_weights_of(ours))
+
+
+def check_logits(ours: AbNet, theirs: EncoderDecoderModel) -> None:
     assert ours.source_tokenizer is not None
     assert ours.target_tokenizer is not None
     source = batch(ours.source_tokenizer, GERMAN)
