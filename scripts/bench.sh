@@ -16,5 +16,8 @@ set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 "$root/scripts/setup.sh"
 export PATH="$root/.venv/bin:$PATH" PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
-python -m benchmarks.bench "$@"
+status=0
+python -m benchmarks.bench "$@" || status=$?
+if ((status > 1)); then exit "$status"; fi # 1: a cell failed, and the others stand
 python -m benchmarks.table --document "$root/docs/speed.md"
+exit "$status"

@@ -16,6 +16,8 @@ from abnet.tokenizer import Tokenizer
 
 Made = TypeVar("Made")
 
+RECORDINGS = 3  # calls of a compiled decoder until the CUDA graph of a shape is there
+
 
 class Output(NamedTuple):
     """What a decoding brought, on the host.
@@ -105,6 +107,7 @@ class Row:
         decoding: in words.
         precision: of the weights, as torch names it; int8 beginning with "int8".
         build: makes the engine; may raise an `ImportError` or `AbNetError` to be left out.
+        compiled: whether each shape has to be called `RECORDINGS` times before calls count.
     """
 
     name: str
@@ -114,6 +117,7 @@ class Row:
     decoding: str
     precision: str
     build: Callable[[Materials], Engine]
+    compiled: bool = False
 
     @property
     def dtype(self) -> torch.dtype:

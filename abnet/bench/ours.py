@@ -20,6 +20,7 @@ from abnet.bench.engine import (
 )
 from abnet.bench.work import Parts, Product, gather, linears
 from abnet.checkpoint import load_checkpoint
+from abnet.compiling import compile_decoder
 from abnet.config import AbNetConfig
 from abnet.ctc import CtcOptions, ctc_decode
 from abnet.dag import DagOptions, dag_decode
@@ -36,14 +37,15 @@ from abnet.translator import Translator
 
 ParallelOptions = DecodingOptions | CtcOptions | DagOptions
 PRUNE_AFTER = 2  # passes
+COMPILED = ("abnet-1", "abnet-4", "abnet-10", "abnet_ctc-1")  # with few shapes, on a GPU
 
 
 def rows(device: torch.device, checkpoint: str | None = None) -> list[Row]:
     """Our rows on a device. A new way of decoding is a new line of the table below.
 
     Args:
-        device: GPUs also get half precision, CPUs 8-bit weights and, where they multiply in it,
-            bfloat16.
+        device: GPUs also get half precision, and that compiled; CPUs 8-bit weights and, where they
+            multiply in it, bfloat16.
         checkpoint: of an AB-Net, instead of random weights; then there is no AB-Net-Enc.
     """
     table: list[tuple[str, str, ParallelOptions, str]] = [  # name, system, how, in words
@@ -56,19 +58,23 @@ def rows(device: torch.device, checkpoint: str | None = None) -> list[Row]:
     precisions = ["float32", "int8"] if device.type == "cpu" else ["bfloat16", "float32"]
     if device.type == "cpu" and computes_in_bfloat16():
         precisions.append("bfloat16")
+    ways = [(precision, False) for precision in precisions]
+    if device.type == "cuda":
+        ways.append(("bfloat16", True))  # the last, since it takes minutes before it is fast
     return [
         Row(
-            name=f"{name}-{precision}",
+            name=f"{name}-{precision}{'-compiled' * compiled}",
             system=system,
             peer=False,
             engine="abnet",
-            decoding=decoding,
+            decoding=f"{decoding}{', compiled' * compiled}",
             precision=precision,
-            build=partial(_build, system=system, precision=precision, options=options),
+            build=partial(_build, system, precision, options, compiled),
+            compiled=compiled,
         )
-        for precision in precisions
+        for precision, compiled in ways
         for name, system, options, decoding in table
-        if checkpoint is None or system == "abnet"
+        if (checkpoint is None or system == "abnet") and (not compiled or name in COMPILED)
     ]
 
 
@@ -86,16 +92,17 @@ def _pruned(passes: int) -> tuple[DecodingOptions, str]:
 
 
 def _build(
-    materials: Materials, system: str, precision: str, options: ParallelOptions
+    system: str, precision: str, options: ParallelOptions, compiled: bool, materials: Materials
 ) -> ParallelEngine:
-    """An engine; rows of one system and precision share the model."""
+    """An engine; rows of one system and precision, compiled or not, share the model."""
     model = materials.shared(
-        f"{system} {precision}", lambda: _make_model(materials, system, precision)
+        f"{system} {precision} {compiled}",
+        lambda: _make_model(materials, system, precision, compiled),
     )
     return ParallelEngine(model, materials.device, options)
 
 
-def _make_model(materials: Materials, system: str, precision: str) -> AbNet:
+def _make_model(materials: Materials, system: str, precision: str, compiled: bool) -> AbNet:
     """A model of the size, or the checkpoint's."""
     if materials.checkpoint is not None:
         model = load_checkpoint(materials.checkpoint)
@@ -119,7 +126,10 @@ def _make_model(materials: Materials, system: str, precision: str) -> AbNet:
         model = AbNet.from_pretrained(config)
     model = model.eval().to(materials.device)
     set_precision(model, precision)
-    pack_weights(model)
+    if compiled:
+        compile_decoder(model)
+    else:
+        pack_weights(model)
     return model
 
 

@@ -10,20 +10,23 @@ import torch
 from torch import Tensor
 
 from abnet.bench.work import Product, weights_read
+from abnet.doctor import computes_in_bfloat16
 from abnet.linear import Int8Linear, PackedLinear
 
 ENOUGH = 0.004  # seconds of work that make a measurement
 TRIES = 3  # of which the fastest counts
 LARGEST = 1 << 24  # values of a matrix to measure with; a larger one is no faster
 INT8_LEAST = 32  # rows that int8 products on a GPU want
+INT8_STEP = 8  # what they want the other sizes to be a multiple of
 
 
 class Rates:
     """Rates of matrix products and of memory, each measured when it is first asked for.
 
     Rows and computed columns are rounded to powers of two, so that few shapes have to be measured;
-    the inner width and the columns of weights are kept as they are. On a GPU the products are
-    recorded in a CUDA graph, so that no launch is part of a rate.
+    the inner width and the columns of weights are kept as they are, but for int8 on a GPU, which
+    takes multiples of 8. On a GPU the products are recorded in a CUDA graph, so that no launch is
+    part of a rate.
 
     Args:
         device: to measure on; with as many threads as torch has now.
@@ -34,7 +37,13 @@ class Rates:
         self._seconds: dict[tuple[Product, torch.dtype], float] = {}
         self._bandwidths: dict[int, float] = {}
 
-    def floor(self, products: Sequence[Product], dtype: torch.dtype, model_bytes: int) -> float:
+    def floor(
+        self,
+        products: Sequence[Product],
+        dtype: torch.dtype,
+        model_bytes: int,
+        check: Callable[[], None] = lambda: None,
+    ) -> float:
         """Seconds that the products take at least.
 
         The larger one of: their multiply-adds over the rates of products of their shapes; and the
@@ -44,16 +53,24 @@ class Rates:
             products: of a translation.
             dtype: of its weights.
             model_bytes: of all weights, a working set that may fit a cache.
+            check: called before each product; may raise an error to end this.
         """
-        computing = sum(p.multiply_adds * self.seconds(p, dtype) for p in products)
+        computing = 0.0
+        for product in products:
+            check()
+            computing += product.multiply_adds * self.seconds(product, dtype)
         size = torch.empty(0, dtype=dtype).element_size()
         return max(computing, weights_read(products) * size / self.bandwidth(model_bytes))
 
     def seconds(self, product: Product, dtype: torch.dtype) -> float:
-        """Of one multiply-add in a product of this shape; of int8, in 32 bits if that is faster."""
+        """Of one multiply-add in a product of this shape; of int8, in floats if that is faster.
+
+        Floats beside int8 have 32 bits on a CPU and 16 on a GPU, and computed columns are floats.
+        """
         if dtype != torch.int8:
             return self._rate(product, dtype)
-        floats = self._rate(product, torch.float32)  # as computed columns have it in any case
+        on_cpu = self.device.type == "cpu"
+        floats = self._rate(product, torch.float32 if on_cpu else torch.float16)
         return min(self._rate(product, dtype), floats) if product.weight else floats
 
     def _rate(self, product: Product, dtype: torch.dtype) -> float:
@@ -121,7 +138,7 @@ def _multipliers(
         return [lambda: torch.bmm(c, d)]
     a, b = (torch.ones(size, dtype=dtype, device=device) for size in sizes)
     ways: list[Callable[[], Tensor]] = [lambda: torch.mm(a, b)]
-    if device.type == "cpu":
+    if device.type == "cpu" and (dtype != torch.bfloat16 or computes_in_bfloat16()):
         layer = PackedLinear(b.t(), None)
         ways.append(lambda: layer(a))
     return ways
@@ -142,9 +159,11 @@ def _rounded(product: Product, dtype: torch.dtype, device: torch.device) -> Prod
     """The shape that is measured in place of a product's."""
     rows = min(_power(product.rows), max(LARGEST // max(product.inner, product.columns), 1))
     if product.weight:
+        inner, columns = product.inner, product.columns
         if dtype == torch.int8 and device.type != "cpu":
             rows = max(rows, INT8_LEAST)
-        return product._replace(rows=rows, times=1)
+            inner, columns = (-(-size // INT8_STEP) * INT8_STEP for size in (inner, columns))
+        return Product(rows, inner, columns)
     inner, columns = _power(product.inner), _power(product.columns)
     most = max(LARGEST // max(rows * inner, inner * columns, rows * columns), 1)
     return Product(rows, inner, columns, min(_power(product.times), most), weight=False)

@@ -2,77 +2,69 @@
 
 from __future__ import annotations
 
+import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 
-from abnet.bench.engine import Engine, Materials, Row
+from abnet.bench.engine import RECORDINGS, Engine, Made, Materials, Row
 from abnet.bench.inputs import Batch, Text
 from abnet.bench.machine import Growth, device_name
+from abnet.bench.plan import LARGEST, Plan
 from abnet.bench.rates import Rates
 from abnet.bench.timing import Times, turns
 from abnet.bench.work import multiply_adds
 from abnet.errors import AbNetError
 
-LARGEST = "largest"
 MOST = 4096  # lines of the largest batch that is tried
 LARGE_BATCHES = 2  # of the largest size; there is nothing to gain from more
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What to measure.
-
-    Attributes:
-        batches: lines a batch; "largest" for the largest that fits a GPU, for each system its own.
-        threads: of a CPU.
-        repeats: rounds that are timed, after one that is not.
-        count: batches a cell.
-        minutes: for all; what does not fit is left out. `None` for no limit.
-
-    Raises:
-        AbNetError: a value is not allowed.
-    """
-
-    batches: tuple[int | str, ...] = (1, 8, 32)
-    threads: tuple[int, ...] = (1, 2)
-    repeats: int = 5
-    count: int = 6
-    minutes: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("batches", "threads"):
-            for value in getattr(self, name):
-                if value != LARGEST and (not isinstance(value, int) or value < 1):
-                    raise AbNetError(f"`{name}` must be at least 1, but is {value} instead.")
-            if not getattr(self, name):
-                raise AbNetError(f"`{name}` must name at least one, but is empty.")
-        for name in ("repeats", "count"):
-            if getattr(self, name) < 1:
-                raise AbNetError(
-                    f"`{name}` must be at least 1, but is {getattr(self, name)} instead."
-                )
-        if self.minutes is not None and self.minutes <= 0:
-            raise AbNetError(f"`minutes` must be positive, but is {self.minutes} instead.")
+class _OutOfTimeError(Exception):
+    """The plan's minutes do not suffice."""
 
 
 @dataclass
 class _Cell:
-    """A row while its group is measured."""
+    """A row at one batch size and number of threads.
+
+    Attributes:
+        row: that is measured.
+        called: what a reader calls the cell.
+        engine: that translates.
+        batches: what it translates.
+        size: lines a batch, or "largest".
+        threads: of a CPU.
+        seconds: of a round.
+        peak: bytes of memory; `None` if not to be known.
+        times: of the rounds until now.
+        failed: whether a round has failed.
+        result: its fields, once they are written.
+    """
 
     row: Row
+    called: str
     engine: Engine
     batches: list[Batch]
-    seconds: float  # of a round
+    size: int | str
+    threads: int
+    seconds: float
     peak: int | None
     times: Times = field(default_factory=Times)
+    failed: bool = False
+    result: dict[str, Any] = field(default_factory=dict)
 
 
 class Bench:
     """Measures rows side by side.
+
+    A cell is written as soon as its rounds are done, and again when its floor is known. One that
+    fails is said, with its traceback on the standard error, and the others go on.
 
     Args:
         rows: in the order in which they are to be kept if time is short.
@@ -83,6 +75,11 @@ class Bench:
         write: takes the name and the fields of each result.
         say: takes what a reader should know.
         begun: when the minutes of the plan began, as `time.monotonic` has it; by default now.
+        rates: of products, by number of threads, which are added to; those of another text's run
+            need not be measured again.
+
+    Attributes:
+        failed: the cells, and floors, that could not be measured for a fault.
 
     Raises:
         AbNetError: the largest batch is asked for on a CPU.
@@ -98,6 +95,7 @@ class Bench:
         write: Callable[[str, dict[str, Any]], None],
         say: Callable[[str], None] = print,
         begun: float | None = None,
+        rates: dict[int, Rates] | None = None,
     ) -> None:
         if LARGEST in plan.batches and materials.device.type != "cuda":
             raise AbNetError("`batches` must be numbers on a CPU: the largest is found on a GPU.")
@@ -109,30 +107,41 @@ class Bench:
         self.write = write
         self.say = say
         self.begun = time.monotonic() if begun is None else begun
+        self.rates = {} if rates is None else rates
         self.forced = materials.checkpoint is None
         self.device = materials.device
         self.missing: set[str] = set()
-        self.rates: dict[int, Rates] = {}  # by number of threads
+        self.failed: list[str] = []
         self.grown: dict[str, int] = {}  # by engines with an allocator of their own
-        self.written = 0
+        self.written: list[_Cell] = []
 
     def run(self) -> int:
-        """Measures all cells and returns how many results were written."""
+        """Measures all cells, then their floors, and returns how many results were written."""
         threads = self.plan.threads if self.device.type == "cpu" else self.plan.threads[:1]
         groups = [(count, batch) for count in threads for batch in self.plan.batches]
         before = torch.get_num_threads()
         try:
             for number, (count, batch) in enumerate(groups):
-                torch.set_num_threads(count)
-                self.materials.threads = count
-                until = None
-                if self.plan.minutes is not None:
-                    left = self.begun + 60 * self.plan.minutes - time.monotonic()
-                    until = time.monotonic() + left / (len(groups) - number)
-                self._measure_group(batch, until)
+                self._set_threads(count)
+                self._measure_group(batch, self._share(len(groups) - number + 1))
+            self._find_floors(self._share(1))
         finally:
             torch.set_num_threads(before)
-        return self.written
+        return len(self.written)
+
+    def _share(self, parts: int) -> float | None:
+        """When the first of equal parts of the minutes that are left is over.
+
+        The floors of all groups take a part like a group's.
+        """
+        if self.plan.minutes is None:
+            return None
+        now = time.monotonic()
+        return now + (self.begun + 60 * self.plan.minutes - now) / parts
+
+    def _set_threads(self, count: int) -> None:
+        torch.set_num_threads(count)
+        self.materials.threads = count
 
     def _measure_group(self, size: int | str, until: float | None) -> None:
         """All rows at one batch size and number of threads, in turn.
@@ -142,66 +151,93 @@ class Bench:
             until: time at which to be done, as `time.monotonic` has it.
         """
         cells: list[_Cell] = []
-        promised = 0.0
         for row in self.rows:
             if row.name in self.missing:
                 continue
-            name = f"{row.name}, batch {size}, {self._threads()}"
-            if until is not None and time.monotonic() + promised >= until:
-                self.say(f"skipped: {name}: no time left of its share of --minutes")
+            called = f"{row.name}, batch {size}, {self._threads()}"
+            if row.compiled and size == LARGEST:
+                self.say(f"skipped: {called}: every size of the search would be compiled")
                 continue
-            try:
-                cell = self._warm_up(row, size)
-            except (AbNetError, ImportError) as error:
-                self.missing.add(row.name)
-                self.say(f"skipped: {row.name}: {error}")
-                continue
-            except RuntimeError as error:
-                if "out of memory" not in str(error):
-                    raise
-                self.say(f"skipped: {name}: out of memory")
-                continue
-            needed = self.plan.repeats * cell.seconds * (1 if isinstance(size, int) else 2)
-            if until is not None and time.monotonic() + promised + needed > until:
-                self.say(
-                    f"skipped: {name}: needs about {needed:.0f} s, more than its share of --minutes"
-                )
-                continue
-            promised += needed
-            cells.append(cell)
+            cell = self._attempt(row, called, partial(self._warm_up, row, called, size, until))
+            if cell is not None:
+                cells.append(cell)
+                if until is not None:
+                    until -= self._needed(cell)
         for cell in turns(cells, self.plan.repeats):
-            if size == LARGEST:  # what others left behind would be part of its time
-                cell.engine.release()
-                for batch in cell.batches:
-                    self._translate(cell.engine, batch)
-            cell.times.add_round(cell.engine, cell.batches, self.forced)
-            if size == LARGEST:
-                cell.engine.release()
-        rates = self.rates.setdefault(self.materials.threads, Rates(self.device))
-        for cell in cells:
-            self._write(cell, size, rates)
+            if cell.failed:
+                continue
+            rounds = self._attempt(cell.row, cell.called, partial(self._add_round, cell))
+            cell.failed = rounds is None
+            if rounds == self.plan.repeats:
+                self._write(cell)
 
-    def _warm_up(self, row: Row, size: int | str) -> _Cell:
-        """Builds the engine and translates each batch once."""
+    def _attempt(self, row: Row, called: str, action: Callable[[], Made]) -> Made | None:
+        """What an action returns, or `None` if it fails, which is said.
+
+        Args:
+            row: that is not tried again if it cannot run at all.
+            called: what a reader calls what is tried.
+            action: to do.
+        """
+        try:
+            return action()
+        except (AbNetError, ImportError) as error:
+            self.missing.add(row.name)
+            self.say(f"skipped: {row.name}: {error}")
+        except _OutOfTimeError as error:
+            self.say(f"skipped: {called}: {error}")
+        except Exception as error:  # whatever is wrong with one system, the others are measured
+            if "out of memory" in str(error):
+                self.say(f"skipped: {called}: out of memory")
+            else:
+                self.failed.append(called)
+                sys.stderr.write(f"failed: {called}\n{traceback.format_exc()}")
+                self.say(f"failed: {called}: {type(error).__name__}: {error}")
+        return None
+
+    def _warm_up(self, row: Row, called: str, size: int | str, until: float | None) -> _Cell:
+        """Builds the engine and translates each batch once.
+
+        Raises:
+            _OutOfTimeError: this, or all rounds of it, would end too late.
+        """
+        check = partial(_check_time, until)
+        check()
         engine = row.build(self.materials)
-        if isinstance(size, int):
-            batches = self.text.batches(size, self.plan.count)
-        else:
-            engine.release()
-            batches = self.text.batches(self._largest(engine), LARGE_BATCHES)
-        self._translate(engine, batches[-1])  # the longest
-        with Growth(self.device, engine.in_torch) as growth:
-            start = time.perf_counter()
-            for batch in batches:
+        try:
+            if isinstance(size, int):
+                batches = self.text.batches(size, self.plan.count)
+            else:
+                engine.release()
+                batches = self.text.batches(self._largest(engine, check), LARGE_BATCHES)
+            first = [batches[-1], *(RECORDINGS * batches if row.compiled else ())]  # the longest
+            for batch in first:
+                check()
                 self._translate(engine, batch)
-            seconds = time.perf_counter() - start
-        if size == LARGEST:
-            engine.release()
-        return _Cell(row, engine, batches, seconds, self._peak(row, engine, growth.most))
+            with Growth(self.device, engine.in_torch) as growth:
+                seconds = 0.0
+                for batch in batches:
+                    check()
+                    start = time.perf_counter()
+                    self._translate(engine, batch)
+                    seconds += time.perf_counter() - start
+        finally:
+            if size == LARGEST:
+                engine.release()
+        peak = self._peak(row, engine, growth.most)
+        cell = _Cell(row, called, engine, batches, size, self.materials.threads, seconds, peak)
+        needed = self._needed(cell)
+        if until is not None and time.monotonic() + needed > until:
+            raise _OutOfTimeError(f"needs about {needed:.0f} s, more than its share of --minutes")
+        return cell
+
+    def _needed(self, cell: _Cell) -> float:
+        """Seconds that all its rounds will take."""
+        return self.plan.repeats * cell.seconds * (2 if cell.size == LARGEST else 1)
 
     def _peak(self, row: Row, engine: Engine, grown: int | None) -> int | None:
         """Weights and what decoding needs besides."""
-        if grown is None:
+        if grown is None or row.compiled:  # CUDA graphs hold memory of their own
             return None
         if self.device.type == "cuda" and not engine.in_torch:  # keeps what it once had
             self.grown[row.name] = grown = grown + self.grown.get(row.name, 0)
@@ -211,21 +247,35 @@ class Bench:
         encoded = engine.encode(batch.lines)
         engine.join(engine.decode(encoded, batch.length if self.forced else None))
 
-    def _largest(self, engine: Engine) -> int:
+    def _largest(self, engine: Engine, check: Callable[[], None]) -> int:
         """The largest power of two of lines that fits, at most `MOST`.
 
         Raises:
             RuntimeError: not even one line fits.
+            _OutOfTimeError: `check` found so before all were tried.
         """
-        return largest(
-            lambda size: self._translate(engine, self.text.batches(size, LARGE_BATCHES)[-1]),
-            engine.release,
-        )
 
-    def _write(self, cell: _Cell, size: int | str, rates: Rates) -> None:
-        """Adds the floor and writes the result."""
-        row, kind = cell.row, self.device.type
-        fields: dict[str, Any] = {
+        def attempt(size: int) -> None:
+            check()
+            self._translate(engine, self.text.batches(size, LARGE_BATCHES)[-1])
+
+        return largest(attempt, engine.release)
+
+    def _add_round(self, cell: _Cell) -> int:
+        """Times a round, and tells how many there are."""
+        if cell.size == LARGEST:  # what others left behind would be part of its time
+            cell.engine.release()
+            for batch in cell.batches:
+                self._translate(cell.engine, batch)
+        cell.times.add_round(cell.engine, cell.batches, self.forced)
+        if cell.size == LARGEST:
+            cell.engine.release()
+        return len(cell.times.decoding)
+
+    def _write(self, cell: _Cell) -> None:
+        """Writes the result, for now without a floor."""
+        row = cell.row
+        cell.result = {
             "kind": "speed",
             "row": row.name,
             "system": row.system,
@@ -234,36 +284,57 @@ class Bench:
             "decoding": row.decoding,
             "precision": row.precision,
             "device": device_name(self.device),
-            "device_kind": kind,
-            "threads": self.materials.threads,
+            "device_kind": self.device.type,
+            "threads": cell.threads,
             "batch": len(cell.batches[0].lines),
-            "largest": size == LARGEST,
+            "largest": cell.size == LARGEST,
             "input": self.text.name,
             **cell.times.summary(cell.batches, self.forced),
+            **({} if cell.peak is None else {"peak_memory_bytes": cell.peak}),
+            **self.stamps,
         }
-        if cell.peak is not None:
-            fields["peak_memory_bytes"] = cell.peak
-        fields.update(self._floor(cell, rates))
-        name = f"speed-{kind}-{self.stamps['size']}-{self.text.name}-{row.name}-b{size}"
-        self.write(name + (f"-t{self.materials.threads}" if kind == "cpu" else ""), {
-            **fields, **self.stamps
-        })  # fmt: skip
-        self.written += 1
+        self.write(self._file(cell), cell.result)
+        self.written.append(cell)
         self.say(
-            f"{row.name}, batch {fields['batch']}, {self._threads()}: "
-            f"{1000 * fields['median_s']:.1f} ms, {fields['sentences_per_s']:.1f} sentences/s, "
-            f"{100 * fields.get('floor_share', 0):.0f} % of the floor's speed"
+            f"{row.name}, batch {cell.result['batch']}, {self._threads()}: "
+            f"{1000 * cell.result['median_s']:.1f} ms, "
+            f"{cell.result['sentences_per_s']:.1f} sentences/s"
         )
 
-    def _floor(self, cell: _Cell, rates: Rates) -> dict[str, Any]:
-        """The least seconds of a batch, as a median over the batches, and how near they came."""
+    def _file(self, cell: _Cell) -> str:
+        """The name of its result."""
+        kind = self.device.type
+        name = f"speed-{kind}-{self.stamps['size']}-{self.text.name}-{cell.row.name}-b{cell.size}"
+        return name + (f"-t{cell.threads}" if kind == "cpu" else "")
+
+    def _find_floors(self, until: float | None) -> None:
+        """Writes each result again with its floor, as long as there is time."""
+        for cell in self.written:
+            self._set_threads(cell.threads)
+            called = f"{cell.called}, its floor"
+            floor = self._attempt(cell.row, called, partial(self._floor, cell, until))
+            if cell.size == LARGEST:
+                cell.engine.release()
+            if floor:
+                self.write(self._file(cell), {**cell.result, **floor})
+                self.say(f"{cell.called}: {100 * floor['floor_share']:.0f} % of the floor's speed")
+
+    def _floor(self, cell: _Cell, until: float | None) -> dict[str, Any]:
+        """The least seconds of a batch, as a median over the batches, and how near they came.
+
+        Raises:
+            _OutOfTimeError: it took too long.
+        """
+        rates = self.rates.setdefault(cell.threads, Rates(self.device))
         floors, counts = [], []
         for batch in cell.batches:
+            _check_time(until)
             encoded = cell.engine.encode(batch.lines)
             products = cell.engine.work(encoded, batch.length if self.forced else None)
             if products is None:
                 return {}
-            floors.append(rates.floor(products, cell.row.dtype, cell.engine.weight_bytes))
+            check = partial(_check_time, until)
+            floors.append(rates.floor(products, cell.row.dtype, cell.engine.weight_bytes, check))
             counts.append(multiply_adds(products))
         return {
             "multiply_adds": sum(counts) // len(counts),
@@ -274,6 +345,12 @@ class Bench:
     def _threads(self) -> str:
         count = self.materials.threads
         return f"{count} thread{'s' if count > 1 else ''}"
+
+
+def _check_time(until: float | None) -> None:
+    """Raises an error if it is later."""
+    if until is not None and time.monotonic() >= until:
+        raise _OutOfTimeError("no time left of its share of --minutes")
 
 
 def largest(attempt: Callable[[int], None], release: Callable[[], None], most: int = MOST) -> int:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -18,15 +19,18 @@ if TYPE_CHECKING:
     import torch
 
     from abnet.bench.engine import Materials, Row
-    from abnet.bench.run import Plan
+    from abnet.bench.plan import Plan
+    from abnet.bench.rates import Rates
 
 HELP = "time our systems and others' side by side, translating or training"
 DESCRIPTION_OF_OUTPUT = """
-Models have random weights, and every system writes translations as long as the references; with
---checkpoint, AB-Net's are trained and lengths are the models' own. Each cell is one JSON file in
---results, written as soon as it is measured. Systems take turns in every round. With --training
-they train instead: as the released code does, as ours does, with each measure alone and left out,
-and with both BERTs trained.
+Models have random weights, and every system writes translations as long as the references. With
+--checkpoint, AB-Net's are trained and lengths are the models' own; others' systems with random
+weights, which would write on and on, are left out, so that only a model of --ctranslate2 stands
+beside it. Each cell is one JSON file in --results, written as soon as it is measured, and again
+with its floor at the end. Systems take turns in every round. The status is 1 if a cell failed,
+which stops no other. With --training they train instead: as the released code does, as ours does,
+with each measure alone and left out, and with both BERTs trained.
 """
 
 
@@ -65,7 +69,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rows", metavar="LIST", help="only rows whose names begin so, for example abnet-10,cmlm"
     )
-    parser.add_argument("--checkpoint", help="of an AB-Net, instead of random weights")
+    parser.add_argument(
+        "--checkpoint", help="of an AB-Net, instead of random weights; leaves out what has these"
+    )
     parser.add_argument("--training", action="store_true", help="time steps of training")
     parser.add_argument(
         "--tokens",
@@ -93,15 +99,17 @@ def bench(
     stamps: Callable[[], dict[str, Any]] | None = None,
     write: Callable[[dict[str, Any], Path], None] | None = None,
     command: Sequence[str] | None = None,
+    rates: dict[int, Rates] | None = None,
 ) -> int:
-    """Measures, with rows of others in front.
+    """Measures, with rows of others among ours; the status is 1 if a cell failed.
 
     Args:
         args: of `configure`.
-        more_rows: what to measure besides, for a device.
+        more_rows: what to measure besides, for a device; of random weights.
         stamps: versions and commit; by default those that the library knows.
         write: takes a result and its path; by default as JSON.
         command: to note in the results.
+        rates: see `Bench`; a dict that several calls share.
 
     Raises:
         AbNetError: a value is not allowed, or nothing is left to measure.
@@ -114,7 +122,8 @@ def bench(
     from abnet.bench.engine import Materials
     from abnet.bench.inputs import Text
     from abnet.bench.machine import write_result
-    from abnet.bench.run import LARGEST, Bench, Plan
+    from abnet.bench.plan import LARGEST, Plan
+    from abnet.bench.run import Bench
     from abnet.bench.sizes import SIZES
     from abnet.text import read_pair
     from abnet.translator import usable_device
@@ -155,28 +164,39 @@ def bench(
         def say(line: str) -> None:
             print(line, flush=True)
 
+        failed: list[str] = []
+        if args.checkpoint is not None:
+            say(
+                "left out: others' systems with random weights, since --checkpoint has trained ones"
+            )
         if args.training:
             count = _training(args, plan, materials, name, source, target, fields, note, say)
         else:
             longest = SIZES[size].bert.max_positions - 8  # room for symbols, length candidates
             text = Text.of(name, source, target, tokenizers, longest)
-            count = Bench(rows, materials, text, plan, fields, note, say, begun).run()
+            measured = Bench(rows, materials, text, plan, fields, note, say, begun, rates)
+            count, failed = measured.run(), measured.failed
     print(f"{count} results in {args.results}")
-    return 0
+    if failed:
+        print(f"bench: {len(failed)} failed: {'; '.join(failed)}", file=sys.stderr)
+    return int(bool(failed))
 
 
 def _chosen_rows(args: argparse.Namespace, device: torch.device, more_rows: More) -> list[Row]:
-    """All rows, or those asked for.
+    """All rows, or those asked for; ours and others' by turns, if time is short.
 
     Raises:
         AbNetError: none is.
     """
     from abnet.bench import ctranslate, huggingface, ours
 
-    rows = [*more_rows(device), *ours.rows(device, args.checkpoint)]
+    others = [] if args.checkpoint is not None else more_rows(device)
     if args.ctranslate2 is not None:
-        rows += ctranslate.folder_rows(args.ctranslate2, device)
-    return _named([*rows, *huggingface.rows(device)], args.rows)
+        others = [*ctranslate.folder_rows(args.ctranslate2, device), *others]
+    if args.checkpoint is None:
+        others = [*others, *huggingface.rows(device)]
+    pairs = zip_longest(ours.rows(device, args.checkpoint), others)
+    return _named([row for pair in pairs for row in pair if row is not None], args.rows)
 
 
 def _named(rows: list[Named], beginnings: str | None) -> list[Named]:

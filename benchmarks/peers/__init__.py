@@ -26,7 +26,6 @@ def rows(device: torch.device) -> list[Row]:
         for beam in (5, 1):
             make = partial(BeamEngine, beam=beam)
             found.append(_row(system, f"beam{beam}", f"beam {beam}", half, make))
-    for system in ("transformer", SHALLOW):
         found += ctranslate.rows(system, device, partial(convert, system=system))
     words = f"{PASSES} passes, length beam {LENGTH_BEAM}"
     return [*found, _row("cmlm", str(PASSES), words, half, CmlmEngine)]

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from fairseq.data import Dictionary
+from fairseq.dataclass.configs import GenerationConfig
 from fairseq.models.nat import CMLMNATransformerModel
 from fairseq.models.nat.cmlm_transformer import cmlm_base_architecture
 from fairseq.models.nat.nonautoregressive_transformer import NATransformerDecoder
@@ -44,7 +45,10 @@ def task_of(materials: Materials) -> TranslationTask:
 
 
 def first_model(materials: Materials, system: str) -> Any:
-    """A system's model on the CPU in 32 bits; all others are copies of it."""
+    """A system's model on the CPU in 32 bits, as `fairseq-generate` prepares it.
+
+    All others are copies of it. Prepared decoder layers compute no attention weights to look at.
+    """
 
     def make() -> Any:
         shape = materials.size.transformer
@@ -67,7 +71,9 @@ def first_model(materials: Materials, system: str) -> Any:
         else:
             base_architecture(args)
         torch.manual_seed(1)
-        return kind.build_model(args, task_of(materials)).eval()
+        made = kind.build_model(args, task_of(materials)).eval()
+        made.prepare_for_inference_(Namespace(generation=GenerationConfig()))
+        return made
 
     return materials.shared(f"fairseq {system}", make)
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 
+from abnet.bench.engine import RECORDINGS
 from benchmarks import quality, records
 from scripts.reproduce.common import common_runner, joiner, run_and_show
 from scripts.reproduce.recipes import BEAM, ROOT, Multi30k, Variant, is_ours
@@ -22,14 +23,25 @@ from scripts.reproduce.timing import Timed, add_options, command_of, measure, sp
 SCRIPT = "scripts/reproduce/tradeoff.sh"
 SPLIT = "valid"
 ALL_PASSES = "--iter-decode-force-max-iter"
+INT8 = "--iter-decode-dtype int8"
+BFLOAT16 = "--iter-decode-dtype bfloat16"  # in place of the 16-bit floats of the GPU's size
+COMPILED = "--iter-decode-compile"
 
 
 class Point(NamedTuple):
-    """A system and how it decodes: a `label` and options of `fairseq-generate`."""
+    """A system and how it decodes.
+
+    Attributes:
+        system: of the comparison.
+        label: what tells it from the system's other points.
+        options: of `fairseq-generate`.
+        on_gpu: whether it is for GPUs or for CPUs only; `None` for both.
+    """
 
     system: str
     label: str
     options: str
+    on_gpu: bool | None = None
 
 
 COMPARED_WITH = Point("transformer", f"beam {BEAM}", f"--beam {BEAM}")
@@ -43,7 +55,10 @@ POINTS = [
     ),
     Point("abnet", "length beam 1", f"{ALL_PASSES} --iter-decode-with-beam 1"),
     Point("abnet", "patience 2", "--iter-decode-patience 2"),
-    Point("abnet", "confidence 0.5", f"{ALL_PASSES} --iter-decode-confidence 0.5"),
+    *(
+        Point("abnet", f"confidence {p}", f"{ALL_PASSES} --iter-decode-confidence {p}")
+        for p in (0.1, 0.2, 0.3, 0.5)
+    ),
     *(
         Point(
             "abnet",
@@ -52,13 +67,21 @@ POINTS = [
         )
         for after in (1, 2, 4)
     ),
-    Point("abnet", "int8", f"{ALL_PASSES} --iter-decode-dtype int8"),
+    Point(
+        "abnet",
+        "margin 0.2 after 2",
+        f"{ALL_PASSES} --iter-decode-prune-after 2 --iter-decode-prune-margin 0.2",
+    ),
+    Point("abnet", "int8", f"{ALL_PASSES} {INT8}", on_gpu=False),
     Point(
         "abnet",
         "6 passes, 1 candidate after 2, int8",
         f"{ALL_PASSES} --iter-decode-max-iter 6 --iter-decode-prune-after 2 "
-        "--iter-decode-prune-keep 1 --iter-decode-dtype int8",
+        f"--iter-decode-prune-keep 1 {INT8}",
+        on_gpu=False,
     ),
+    Point("abnet", "bfloat16", f"{ALL_PASSES} {BFLOAT16}", on_gpu=True),
+    Point("abnet", "compiled", f"{ALL_PASSES} {COMPILED}", on_gpu=True),
     *(
         Point("abnet_ctc", f"blank penalty {penalty}", f"--ctc-blank-penalty {penalty}")
         for penalty in (0, 0.5, 1, 1.5, 2)
@@ -68,7 +91,8 @@ POINTS = [
         for n in (2, 4, 10)
     ),
     Point("abnet_ctc", "beam 8, penalty 1", "--ctc-blank-penalty 1 --ctc-beam 8"),
-    Point("abnet_ctc", "int8, penalty 1", "--ctc-blank-penalty 1 --iter-decode-dtype int8"),
+    Point("abnet_ctc", "int8, penalty 1", f"--ctc-blank-penalty 1 {INT8}", on_gpu=False),
+    Point("abnet_ctc", "compiled, penalty 1", f"--ctc-blank-penalty 1 {COMPILED}", on_gpu=True),
     *(
         Point(graph, f"word reward {reward}", f"--dag-word-reward {reward}")
         for graph in ("abnet_dag", "abnet_dag_fuzzy")
@@ -80,7 +104,8 @@ POINTS = [
         for beam in (4, 8, 16)
     ),
     Point("abnet_dag", "beam 8", "--dag-beam 8"),
-    Point("abnet_dag", "int8", "--iter-decode-dtype int8"),
+    Point("abnet_dag", "int8", INT8, on_gpu=False),
+    Point("abnet_dag", "compiled, word reward 1", f"--dag-word-reward 1 {COMPILED}", on_gpu=True),
 ]
 
 
@@ -111,7 +136,7 @@ def run_all(work: Multi30k, args: argparse.Namespace, results: Path) -> None:
     """Scores what is not scored yet, times everything and writes it down."""
     points = [
         point
-        for point in POINTS
+        for point in points_on(work.size.on_gpu)
         if work.checkpoint(point.system, args.direction, args.seed).exists()
     ]
     if COMPARED_WITH not in points:
@@ -123,6 +148,10 @@ def run_all(work: Multi30k, args: argparse.Namespace, results: Path) -> None:
     torch.set_num_threads(args.threads)
     chosen = spread(work.source(args.direction, SPLIT), args.sentences)
     timed = {name(point): Timed(step.command[1:], chosen) for point, step in steps.items()}
+    for point in points:
+        if COMPILED in point.options:
+            for _ in range(RECORDINGS):
+                timed[name(point)].decode()
     seconds = measure(timed, args.rounds)
     for place, (point, step) in enumerate(steps.items()):
         own, other = seconds[name(point)], seconds[name(COMPARED_WITH)]
@@ -150,6 +179,11 @@ def run_all(work: Multi30k, args: argparse.Namespace, results: Path) -> None:
         file = f"tradeoff-{args.size}-{args.direction}-{name(point)}.json"
         records.write(found, results / file)
         say(f"{point.system} {point.label}: BLEU {found['bleu']}, time {found['ratio']}")
+
+
+def points_on(on_gpu: bool) -> list[Point]:
+    """Those that a GPU, or a CPU, can do."""
+    return [point for point in POINTS if point.on_gpu in (None, on_gpu)]
 
 
 def decoding(work: Multi30k, point: Point, direction: str, seed: int) -> Step:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
+import torch
 
+from abnet.bench import huggingface
+from abnet.bench.engine import Row
 from abnet.bench.inputs import Text
 from abnet.checkpoint import save_checkpoint
 from abnet.cli import main
+from abnet.commands import bench
 from abnet.mask_predict import DecodingOptions, mask_predict
 from abnet.model import AbNet
 from abnet.translator import Translator
@@ -55,13 +60,18 @@ def test_our_cells_are_written_as_proper_results(
 
 
 def test_a_checkpoint_decides_its_lengths_itself(
-    command: list[str], tiny_model: AbNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: list[str],
+    tiny_model: AbNet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("abnet.bench.rates.ENOUGH", 1e-5)
     monkeypatch.setattr("abnet.bench.ours.computes_in_bfloat16", lambda: False)
     save_checkpoint(tmp_path / "own.safetensors", tiny_model)
-    more = ["--checkpoint", str(tmp_path / "own.safetensors"), "--rows", "abnet", "--batches", "8"]
+    more = ["--checkpoint", str(tmp_path / "own.safetensors"), "--batches", "8"]
     assert main([*command, *more]) == 0
+    assert "left out: others' systems with random weights" in capsys.readouterr().out
     results = {result["row"]: result for result in records.read_all(tmp_path / "results")}
     ways = ("1", "4", "10", "4-pruned", "10-pruned")  # and no system but the checkpoint's
     assert set(results) == {f"abnet-{way}-{kind}" for way in ways for kind in ("float32", "int8")}
@@ -73,6 +83,51 @@ def test_a_checkpoint_decides_its_lengths_itself(
     written = sum(best.tokens.numel() for (best,) in mask_predict(tiny_model, source, options))
     result = results["abnet-1-float32"]
     assert result["tokens_per_s"] / result["sentences_per_s"] == pytest.approx(written / 8)
+
+
+def peers(device: torch.device) -> list[Row]:
+    return huggingface.rows(device)
+
+
+def test_ours_and_others_come_by_turns_and_only_trained_ones_with_a_checkpoint(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "model.bin").touch()
+    cpu = torch.device("cpu")
+    given = Namespace(checkpoint=None, ctranslate2=tmp_path, rows=None)
+    names = [row.name for row in bench._chosen_rows(given, cpu, peers)]
+    assert names[:6] == [
+        "abnet-1-float32",
+        f"{tmp_path.name}-ctranslate2-beam5-float32",
+        "abnet-4-float32",
+        f"{tmp_path.name}-ctranslate2-beam1-float32",
+        "abnet-10-float32",
+        f"{tmp_path.name}-ctranslate2-beam5-int8",
+    ]
+    assert sum(name.startswith("bert2bert") for name in names) == 4
+    given.checkpoint = "trained.pt"
+    rows = bench._chosen_rows(given, cpu, peers)
+    assert {row.system for row in rows} == {"abnet", tmp_path.name}
+
+
+def test_a_row_that_fails_shows_in_the_status(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("abnet.bench.rates.ENOUGH", 1e-5)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("abnet.bench.huggingface.GenerateEngine.decode", fail)
+    rows = "bert2bert-transformers-beam1,abnet-1-float32"
+    assert main([*command, "--batches", "1", "--rows", rows]) == 1
+    (result,) = records.read_all(tmp_path / "results")
+    assert result["row"] == "abnet-1-float32"
+    failed = "bert2bert-transformers-beam1-float32, batch 1, 1 thread"
+    assert capsys.readouterr().err.endswith(f"bench: 1 failed: {failed}\n")
 
 
 @pytest.mark.parametrize(

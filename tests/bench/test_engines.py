@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +47,34 @@ def test_precisions_on_a_cpu(
     precisions = ["float32", "int8", *(["bfloat16"] if has_bfloat16 else [])]
     expected = [f"{name}-{precision}" for precision in precisions for name in PASSES]
     assert [row.name for row in ours.rows(cpu)] == expected
+
+
+def test_a_gpu_has_compiled_rows_behind_the_others(
+    materials: Materials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = ours.rows(torch.device("cuda"))
+    compiled = [row for row in rows if row.compiled]
+    assert compiled == rows[-4:]
+    assert [row.name for row in compiled] == [
+        f"{name}-bfloat16-compiled" for name in ("abnet-1", "abnet-4", "abnet-10", "abnet_ctc-1")
+    ]
+    assert compiled[2].decoding == "10 passes, length beam 4, compiled"
+    calls = []
+
+    def compile(function: Callable[..., object], **options: object) -> Callable[..., object]:
+        def run(*args: object) -> object:
+            calls.append(options["mode"])
+            return function(*args)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compile)
+    engine = compiled[2].build(materials)
+    assert engine.decode(engine.encode(LINES), 9).passes == 10
+    assert calls == 10 * ["reduce-overhead"]
+    plain = next(row for row in rows if row.name == "abnet-10-bfloat16").build(materials)
+    plain.decode(plain.encode(LINES), 9)
+    assert len(calls) == 10  # its model is another
 
 
 def test_our_rows_share_a_model_and_do_all_their_passes(
@@ -95,7 +124,7 @@ def test_the_given_lengths_are_those_decoded(materials: Materials, cpu: torch.de
 
 
 def test_gpus_get_half_precision(materials: Materials) -> None:
-    rows = ours.rows(torch.device("cuda"))
+    rows = [row for row in ours.rows(torch.device("cuda")) if not row.compiled]
     assert [row.dtype for row in rows] == [torch.bfloat16] * len(PASSES) + [torch.float32] * len(
         PASSES
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -51,6 +53,41 @@ def test_rates_are_measured_once_a_rounded_shape(
     assert rates.bandwidth(1 << 16) > 0
 
 
+def test_the_clock_may_end_a_floor() -> None:
+    def late() -> None:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        Known(torch.device("cpu")).floor(WORK, torch.float32, 1, late)
+
+
+def test_int8_on_a_gpu_takes_sizes_of_eight_and_halves_beside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[Product, torch.dtype]] = []
+
+    def note(
+        shape: Product, dtype: torch.dtype, device: torch.device
+    ) -> list[Callable[[], torch.Tensor]]:
+        asked.append((shape, dtype))
+        return [lambda: torch.zeros(1)]
+
+    monkeypatch.setattr("abnet.bench.rates._multipliers", note)
+    monkeypatch.setattr(Rates, "_measure", lambda self, work: float(shape_of(asked).multiply_adds))
+    rates = Rates(torch.device("cuda"))
+    assert rates.seconds(Product(3, 60, 30_526), torch.int8) == 1  # of one multiply-add
+    assert rates.seconds(Product(3, 64, 5, 6, weight=False), torch.int8) == 1
+    assert asked == [
+        (Product(4, 60, 30_526), torch.float16),
+        (Product(32, 64, 30_528), torch.int8),
+        (Product(4, 64, 4, 8, weight=False), torch.float16),
+    ]
+
+
+def shape_of(asked: list[tuple[Product, torch.dtype]]) -> Product:
+    return asked[-1][0]
+
+
 def test_int8_products_are_those_of_our_layers() -> None:
     (multiply,) = _multipliers(Product(2, 16, 24), torch.int8, torch.device("cpu"))
     assert torch.equal(multiply(), torch.full((2, 24), 16.0))
@@ -61,3 +98,11 @@ def test_the_faster_of_torchs_products_and_ours_counts() -> None:
     assert len(ways) == 2
     for multiply in ways:
         assert torch.equal(multiply(), torch.full((2, 24), 16.0))
+
+
+def test_bfloat16_is_packed_only_where_the_processor_multiplies_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("abnet.bench.rates.computes_in_bfloat16", lambda: False)
+    (multiply,) = _multipliers(Product(2, 16, 24), torch.bfloat16, torch.device("cpu"))
+    assert torch.equal(multiply(), torch.full((2, 24), 16.0, dtype=torch.bfloat16))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,9 @@ import torch
 
 from abnet.bench.engine import Materials, Output, Row
 from abnet.bench.inputs import Line, Text
-from abnet.bench.run import Bench, Plan, largest
+from abnet.bench.plan import Plan
+from abnet.bench.rates import Rates
+from abnet.bench.run import Bench, largest
 from abnet.bench.work import Product
 from abnet.errors import AbNetError
 
@@ -20,7 +23,7 @@ TEXT = Text("x", [Line("eins zwei", 2, length) for length in (3, 5, 8)], 0)
 
 
 class Pretender:
-    """Notes what it is asked for."""
+    """Notes what it is asked for; "a" knows its work."""
 
     in_torch = True
     weight_bytes = 100
@@ -68,15 +71,27 @@ def row(name: str, log: list[str], spend: Callable[[], None] = lambda: None) -> 
     )
 
 
-def bench(rows: list[Row], materials: Materials, plan: Plan, **more: Any) -> tuple[Any, list[str]]:
-    """Results by name, and what was said."""
-    written: dict[str, dict[str, Any]] = {}
-    said: list[str] = []
+class Written(dict[str, dict[str, Any]]):
+    """Results by name: the last ones, and how many fields each time."""
+
+    def __init__(self) -> None:
+        self.fields: list[tuple[str, bool]] = []  # names, and whether with a floor
+
+    def put(self, name: str, result: dict[str, Any]) -> None:
+        self.fields.append((name, "floor_s" in result))
+        self[name] = result
+
+
+def bench(
+    rows: list[Row], materials: Materials, plan: Plan, failed: Sequence[str] = (), **more: Any
+) -> tuple[Written, list[str]]:
+    """Results, and what was said."""
+    written, said = Written(), list[str]()
     found = Bench(
-        rows, materials, TEXT, plan, {"size": "tiny", "run": "r"}, written.__setitem__, said.append,
-        **more,
-    )  # fmt: skip
+        rows, materials, TEXT, plan, {"size": "tiny", "run": "r"}, written.put, said.append, **more
+    )
     assert found.run() == len(written)
+    assert found.failed == list(failed)
     return written, said
 
 
@@ -89,10 +104,9 @@ def test_systems_take_turns_and_every_cell_is_written(
     before = torch.get_num_threads()
     results, _ = bench([row("a", log), row("b", log)], materials, plan)
     assert torch.get_num_threads() == before
-    half = log[: len(log) // 2]
     warm = list("aaabbb")  # the longest one first, then all
     turns = list("aabbbbaaaabb")
-    assert half == warm + turns
+    assert log == 2 * (warm + turns)
     assert sorted(results) == [
         f"speed-cpu-tiny-x-{name}-b2-t{threads}" for name in "ab" for threads in (1, 2)
     ]
@@ -106,6 +120,59 @@ def test_systems_take_turns_and_every_cell_is_written(
     assert "floor_s" not in results["speed-cpu-tiny-x-b-b2-t2"]
 
 
+def test_a_cell_is_written_when_its_rounds_are_done_and_again_with_its_floor(
+    materials: Materials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("abnet.bench.rates.ENOUGH", 1e-5)
+    log: list[str] = []
+    written = Written()
+
+    def write(name: str, result: dict[str, Any]) -> None:
+        written.put(name, result)
+        log.append("written")
+
+    plan = Plan(batches=(1,), threads=(1,), repeats=1, count=1)
+    Bench([row("a", log), row("b", log)], materials, TEXT, plan, {"size": "tiny"}, write).run()
+    assert log == ["a", "a", "b", "b", "a", "written", "b", "written", "written"]
+    first, second = (f"speed-cpu-tiny-x-{name}-b1-t1" for name in "ab")
+    assert written.fields == [(first, False), (second, False), (first, True)]
+
+
+def test_what_is_compiled_has_more_calls_before_those_that_count(materials: Materials) -> None:
+    log: list[str] = []
+    compiled = replace(row("b", log), compiled=True)
+    plan = Plan(batches=(1,), threads=(1,), repeats=1, count=2)
+    results, _ = bench([compiled], materials, plan)
+    assert len(log) == 1 + 3 * 2 + 2 + 2  # the longest, recordings, warm-up, the round
+    assert "peak_memory_bytes" not in results["speed-cpu-tiny-x-b-b1-t1"]
+    searching = Bench([compiled], materials, TEXT, plan, {}, Written().put, log.append)
+    searching._measure_group("largest", None)
+    assert log[-1] == (
+        "skipped: b, batch largest, 1 thread: every size of the search would be compiled"
+    )
+
+
+def test_a_rate_is_measured_once_for_all_texts(
+    materials: Materials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("abnet.bench.rates.ENOUGH", 1e-5)
+    measured: list[int] = []
+    measure = Rates._measure
+
+    def count(self: Rates, work: Callable[[], object]) -> float:
+        measured.append(torch.get_num_threads())
+        return measure(self, work)
+
+    monkeypatch.setattr(Rates, "_measure", count)
+    rates: dict[int, Rates] = {}
+    plan = Plan(batches=(1, 2), threads=(1, 2), repeats=1, count=1)
+    for _ in range(2):
+        results, _ = bench([row("a", [])], materials, plan, rates=rates)
+        assert all("floor_s" in result for result in results.values())
+    assert set(rates) == {1, 2}
+    assert measured == 3 * [1] + 3 * [2]  # two ways to multiply, and the bandwidth
+
+
 def test_what_does_not_fit_the_minutes_is_said(
     materials: Materials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,18 +180,40 @@ def test_what_does_not_fit_the_minutes_is_said(
     monkeypatch.setattr("abnet.bench.run.time", clock)
     rows = [row(name, log, partial(clock.spend, 1.0)) for name in ("b", "d")]
     rows.insert(1, row("slow", log, partial(clock.spend, 10.0)))
-    plan = Plan(batches=(1, 2), threads=(1,), repeats=5, count=1, minutes=1.5)
+    plan = Plan(batches=(1, 2), threads=(1,), repeats=5, count=1, minutes=2)
     results, said = bench(rows, materials, plan)
-    # 45 s for batch 1: b takes 2 + 5 and slow 20, so that its 50 are too many, d has 2 + 5; then
-    # 56 s are left, too few again.
+    # 40 s for batch 1: b takes 2 + 5 and slow 20, so that its 50 are too many, d has 2 + 5; then
+    # 43 s are left for batch 2, too few again.
     assert [name[-7:] for name in results] == ["b-b1-t1", "d-b1-t1", "b-b2-t1", "d-b2-t1"]
     assert [line for line in said if line.startswith("skipped")] == [
         f"skipped: slow, batch {size}, 1 thread: needs about 50 s, more than its share of --minutes"
         for size in (1, 2)
     ]
-    results, said = bench(rows, materials, plan, begun=clock.now - 90)
+    results, said = bench(rows, materials, plan, begun=clock.now - 120)
     assert not results
     assert said[0] == "skipped: b, batch 1, 1 thread: no time left of its share of --minutes"
+
+
+def test_the_clock_is_looked_at_in_warm_up_and_floors(
+    materials: Materials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, log = Clock(), list[str]()
+    monkeypatch.setattr("abnet.bench.run.time", clock)
+    plan = Plan(batches=(1,), threads=(1,), repeats=1, count=4, minutes=1)
+    late = "no time left of its share of --minutes"
+    _, said = bench([row("slow", log, partial(clock.spend, 14.0))], materials, plan)
+    assert log == 3 * ["slow"]  # of five: its share is half a minute
+    assert said == [f"skipped: slow, batch 1, 1 thread: {late}"]
+
+    def spend_all(self: Rates, product: Product, dtype: torch.dtype) -> float:
+        clock.spend(40.0)
+        return 1e-9
+
+    monkeypatch.setattr(Rates, "seconds", spend_all)
+    plan = Plan(batches=(1, 2), threads=(1,), repeats=1, count=4, minutes=1)
+    results, said = bench([row("a", log)], materials, plan, begun=clock.now)
+    assert ["floor_s" in result for result in results.values()] == [False, False]
+    assert said[2:] == [f"skipped: a, batch {size}, 1 thread, its floor: {late}" for size in (1, 2)]
 
 
 def test_what_cannot_run_is_said_once(materials: Materials) -> None:
@@ -142,12 +231,49 @@ def test_what_cannot_run_is_said_once(materials: Materials) -> None:
     ]
 
 
-def test_other_errors_are_not_hidden(materials: Materials) -> None:
-    def broken(_: Materials) -> Any:
-        raise RuntimeError("a bug")
+def test_a_row_that_fails_stops_no_other(
+    materials: Materials, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("abnet.bench.rates.ENOUGH", 1e-5)
+    log: list[str] = []
 
-    with pytest.raises(RuntimeError, match="a bug"):
-        bench([Row("x", "x", True, "x", "x", "float32", broken)], materials, Plan((1,), (1,)))
+    def fail_at(name: str, call: int) -> Callable[[], None]:
+        def spend() -> None:
+            if log.count(name) == call:
+                raise RuntimeError(f"{name} has a bug")
+
+        return spend
+
+    rows = [row(name, log, fail_at(name, call)) for name, call in (("early", 1), ("late", 4))]
+    plan = Plan((1,), (1,), repeats=4, count=1)
+    failed = [f"{name}, batch 1, 1 thread" for name in ("early", "late")]
+    results, said = bench([*rows, row("a", log)], materials, plan, failed)
+    assert list(results) == ["speed-cpu-tiny-x-a-b1-t1"]
+    assert results["speed-cpu-tiny-x-a-b1-t1"]["floor_s"] > 0
+    assert (log.count("early"), log.count("late"), log.count("a")) == (1, 4, 2 + 4)
+    assert said[:2] == [
+        f"failed: {name}, batch 1, 1 thread: RuntimeError: {name} has a bug"
+        for name in ("early", "late")
+    ]
+    errors = capsys.readouterr().err
+    for name in ("early", "late"):
+        assert f"failed: {name}, batch 1, 1 thread\nTraceback" in errors
+
+
+def test_a_floor_that_fails_leaves_the_row(
+    materials: Materials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Rates, product: Product, dtype: torch.dtype) -> float:
+        raise RuntimeError("self.size(1) needs to be a multiple of 8")
+
+    monkeypatch.setattr(Rates, "seconds", refuse)
+    failed = ["a, batch 1, 1 thread, its floor"]
+    plan = Plan((1,), (1,), repeats=1, count=1)
+    results, _ = bench([row("a", []), row("b", [])], materials, plan, failed)
+    assert [("floor_s" in result, result["median_s"] > 0) for result in results.values()] == [
+        (False, True),
+        (False, True),
+    ]
 
 
 def test_the_largest_batch_is_searched_by_doubling() -> None:
@@ -165,6 +291,18 @@ def test_the_largest_batch_is_searched_by_doubling() -> None:
     assert largest(lambda size: None, lambda: None, most=64) == 64
     with pytest.raises(torch.OutOfMemoryError):
         largest(lambda size: attempt(size + 20), lambda: None)
+
+
+def test_the_search_for_the_largest_batch_ends_with_the_minutes(
+    materials: Materials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, log = Clock(), list[str]()
+    monkeypatch.setattr("abnet.bench.run.time", clock)
+    searching = Bench([], materials, TEXT, Plan((1,), (1,), minutes=1), {}, Written().put)
+    late = "no time left of its share of --minutes"
+    with pytest.raises(Exception, match=late):
+        searching._warm_up(row("b", log, partial(clock.spend, 25.0)), "b", "largest", 60.0)
+    assert log == ["release", "b", "release", "b", "release", "b", "release", "release", "release"]
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ def engine(name: str, materials: Materials) -> Any:
 def test_rows_of_both_devices() -> None:
     names = [row.name for row in peers.rows(CPU)]
     assert names[0] == "transformer-fairseq-beam5-float32"
+    assert names[2] == "transformer-ctranslate2-beam5-float32"  # both before any other system
     assert len(names) == 4 + 8 + 1
     assert f"{SHALLOW}-ctranslate2-beam1-int8" in names
     on_gpu = peers.rows(torch.device("cuda"))
@@ -68,6 +69,26 @@ def test_the_cmlm_does_ten_passes_around_the_length(materials: Materials) -> Non
     assert len(peer.join(output)) == len(LINES)
     assert peer.decode(peer.encode(LINES), None).passes == 10
     assert peer.work(peer.encode(LINES), None) is None
+
+
+@pytest.mark.parametrize("name", ["transformer-fairseq-beam5-float32", "cmlm-fairseq-10-float32"])
+def test_fairseqs_layers_are_prepared_as_fairseq_generate_does(
+    name: str, materials: Materials
+) -> None:
+    peer = engine(name, materials)
+    first, last = peer.model.decoder.layers
+    weights = []
+    hooks = [
+        layer.register_forward_hook(lambda module, inputs, output: weights.append(output[1]))
+        for layer in (first, last)
+    ]
+    peer.decode(peer.encode(LINES), 7)
+    for hook in hooks:
+        hook.remove()
+    assert all(weight is None for weight in weights[::2])  # of the first: nobody looks at them
+    assert len(weights) >= 2 * 7
+    with pytest.raises(RuntimeError, match="cannot train after make_generation_fast"):
+        peer.model.train()
 
 
 @pytest.mark.parametrize("system", ["transformer", SHALLOW])

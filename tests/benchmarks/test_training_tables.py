@@ -26,9 +26,14 @@ def training(**changes: Any) -> dict[str, Any]:
     return records.check({**record, **changes})
 
 
-BASELINE = {"row": "abnet-baseline", "measures": [], "step_s": 1.25, "target_tokens_per_s": 600.0}
+ONE_BY_ONE = {"adam": "torch, one tensor at a time", "layer norm": "torch", "apex": "not there"}
+BASELINE: dict[str, Any] = {
+    "row": "abnet-baseline", "measures": [], "kernels": ONE_BY_ONE, "step_s": 1.25,
+    "target_tokens_per_s": 600.0,
+}  # fmt: skip
 FINE_TUNING: dict[str, Any] = {
-    "row": "abnet_fb-baseline", "system": "abnet_fb", "measures": [], "step_s": 2.0,
+    "row": "abnet_fb-baseline", "system": "abnet_fb", "measures": [], "kernels": ONE_BY_ONE,
+    "step_s": 2.0,
     "target_tokens_per_s": 450.0, "peak_memory_bytes": 800_000_000, "gradient_bytes": 48_000_000,
 }  # fmt: skip
 
@@ -38,6 +43,7 @@ def test_ratios_are_to_the_baseline_and_to_fine_tuning_of_the_same_run() -> None
         training(),
         training(**BASELINE),
         training(**FINE_TUNING),
+        training(row="abnet_fb-all", system="abnet_fb", step_s=1.0, peak_memory_bytes=400_000_000),
         training(run="r0", row="abnet-only-sdpa", measures=["sdpa"]),
         training(**{**BASELINE, "threads": 2, "step_s": 99.0}),
         training(processes=2, step_s=0.6),
@@ -47,12 +53,22 @@ def test_ratios_are_to_the_baseline_and_to_fine_tuning_of_the_same_run() -> None
     table = {(row[2], row[4], row[3]): row for row in map(cells, lines[2:])}
     ours = table["1", "adam, chunks, masked, sdpa", "AB-Net"]
     assert ours[5:] == [
-        "3.00", "25", "25", "200", "30", "2.5M / 12.0M", "torch, fused", "900",
+        "3.00", "25", "50", "25", "50", "200", "30", "2.5M / 12.0M", "torch, fused", "900",
     ]  # fmt: skip
-    assert table["1", "none, as released", "AB-Net"][5:7] == ["1.00", "62"]
-    assert table["1", "none, as released", "AB-Net FB, all trained"][5:8] == ["0.75", "100", "100"]
-    assert table["1", "sdpa", "AB-Net"][5:8] == ["-", "-", "-"]
-    assert len(table) == 5  # the one of two processes is in the other table
+    assert table["1", "none, as released", "AB-Net"][5:8] == ["1.00", "62", "62"]
+    tuned = "AB-Net FB, all trained"
+    assert table["1", "none, as released", tuned][5:10] == ["0.75", "100", "100", "100", "100"]
+    assert table["1", "adam, chunks, masked, sdpa", tuned][6:10] == ["50", "100", "50", "100"]
+    assert table["1", "sdpa", "AB-Net"][5:10] == ["-", "-", "-", "-", "-"]
+    assert len(table) == 6  # the one of two processes is in the other table
+
+
+def test_fine_tuning_with_the_same_measures_has_the_same_adam_too() -> None:
+    apex = {"adam": "apex, fused", "layer norm": "torch", "apex": "there"}
+    tuned = training(row="abnet_fb-all", system="abnet_fb", step_s=1.0)
+    rows = [training(), training(row="abnet-all-apex", kernels=apex), tuned]
+    lines = training_table(rows, "multi30k").splitlines()
+    assert [cells(line)[7] for line in lines[2:]] == ["50", "-", "100"]
 
 
 def test_gpus_have_times() -> None:
