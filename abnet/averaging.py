@@ -57,7 +57,7 @@ def last_checkpoints(folder: str | Path, count: int, or_fewer: bool = False) -> 
             the training.
 
     Raises:
-        AbNetError: fewer are there, or nothing at all.
+        AbNetError: fewer are there, or nothing at all, or it is no folder.
     """
     found = []
     for path in Path(folder).glob("checkpoint*.pt"):
@@ -78,7 +78,7 @@ def best_checkpoints(folder: str | Path, count: int) -> list[Path]:
     """The best `count` of the checkpoints kept by fairseq's --keep-best-checkpoints.
 
     Raises:
-        AbNetError: fewer are there.
+        AbNetError: fewer are there, or it is no folder.
     """
     found = []
     for path in Path(folder).glob("checkpoint.best_*.pt"):
@@ -94,9 +94,14 @@ def best_checkpoints(folder: str | Path, count: int) -> list[Path]:
 def _first(
     found: Sequence[tuple[object, Path]], folder: str | Path, count: int, name: str
 ) -> list[Path]:
-    if count < 1 or len(found) < count:
+    if not Path(folder).is_dir():
+        state = "is a file" if Path(folder).exists() else "does not exist"
+        raise AbNetError(f"`folder` must be that of a training run, but {str(folder)!r} {state}.")
+    if count < 1:
+        raise AbNetError(f"`count` (--last, --best) must be at least 1, but is {count} instead.")
+    if len(found) < count:
         raise AbNetError(
-            f"`count` must be between 1 and the {len(found)} checkpoints {name} in "
-            f"{str(folder)!r}, but is {count} instead."
+            f"The folder {str(folder)!r} must have {count} or more checkpoints {name}, but has "
+            f"{len(found)} instead."
         )
     return [path for _, path in found[:count]]

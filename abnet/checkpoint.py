@@ -1,7 +1,7 @@
 """Checkpoints: trained weights and the identity of the BERTs they belong to, no frozen weight.
 
 Two formats: the library's own (safetensors) and what the fairseq plugin writes (.pt). Both are read
-without executing code.
+without executing code, and whatever the file is called.
 """
 
 from __future__ import annotations
@@ -100,12 +100,17 @@ def read_checkpoint(path: str | Path) -> CheckpointContents:
     path = Path(path)
     if not path.is_file():
         raise AbNetError(f"There is no checkpoint {str(path)!r}.")
-    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_fairseq(path)
+    return _read_safetensors(path) if _is_safetensors(path) else _read_fairseq(path)
 
 
 def write_checkpoint(path: str | Path, contents: CheckpointContents) -> None:
-    """Writes .safetensors, or a fairseq .pt when the contents have an envelope; atomically."""
-    if contents.envelope:
+    """Writes fairseq's format if the contents have its envelope and the file is not called
+    .safetensors, else the library's; atomically.
+
+    Raises:
+        AbNetError: see `save_checkpoint`.
+    """
+    if contents.envelope and Path(path).suffix != ".safetensors":
         identity = torch.tensor(
             list(identities_to_json(contents.identities).encode()), dtype=torch.uint8
         )
@@ -121,6 +126,15 @@ def write_checkpoint(path: str | Path, contents: CheckpointContents) -> None:
     }
     metadata["content_hash"] = _content_hash(metadata, weights)
     _replace(Path(path), lambda file: save_file(weights, file, metadata))
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a header in JSON begins behind its length of 8 bytes; no archive has that there."""
+    try:
+        with path.open("rb") as file:
+            return file.read(9)[8:] == b"{"
+    except OSError:
+        return False
 
 
 def _read_safetensors(path: Path) -> CheckpointContents:
@@ -146,8 +160,11 @@ def _read_fairseq(path: Path) -> CheckpointContents:
     try:
         # Leaving the context takes its classes away, even those that someone had allowed before.
         allowed = torch.serialization.get_safe_globals()
-        with torch.serialization.safe_globals([one for one in SAFE_GLOBALS if one not in allowed]):
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        with (
+            torch.serialization.safe_globals([one for one in SAFE_GLOBALS if one not in allowed]),
+            path.open("rb") as file,  # for torch goes by the name of a path
+        ):
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
         raise _damaged(path, error) from error
     weights = state.get("model") if isinstance(state, dict) else None
@@ -198,14 +215,15 @@ def _damaged(path: Path, error: Exception | str) -> AbNetError:
 
 def _replace(path: Path, write: Callable[[str], None]) -> None:
     """Writes beside the file, then takes its place, so that a failure leaves the old file whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     try:
-        write(str(part))
-        os.replace(part, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(str(part))
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
         raise AbNetError(
             f"The checkpoint {str(path)!r} cannot be written ({error}); an older one is untouched."
         ) from error
-    finally:
-        part.unlink(missing_ok=True)

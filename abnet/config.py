@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -63,7 +64,7 @@ class AbNetConfig:
     output; 0 for none (the paper)."""
     lexicon: str | None = None
     """File of `abnet lexicon` with what these vectors begin as in a new model; random if not given.
-    Not needed to go on or to translate."""
+    Not needed to go on or to translate, and not for a `warm_start`, which has its own."""
     decoder_adapter_layers: int | None = None
     """Adapters in the top k target layers only; all if not given, 0 for none."""
     decoder_adapter_ffn_dim: int = 0
@@ -184,14 +185,16 @@ class AbNetConfig:
             ("bert_rate_end", 1),
             ("soft_label_top_k", 1),
             ("soft_label_passes", 1),
+            ("soft_label_temperature", 0),
             ("length_loss_weight", 0),
             ("r_drop", 0),
             ("fuzzy_ngrams", 0),
             ("fuzzy_likelihood_weight", 0),
         ):
             value = getattr(self, name)
-            if value is not None and value < least:
-                raise AbNetError(f"`{name}` must be at least {least}, but is {value} instead.")
+            if value is not None and not (math.isfinite(value) and value >= least):
+                must = f"at least {least}" if math.isfinite(value) else "a finite number"
+                raise AbNetError(f"`{name}` must be {must}, but is {value} instead.")
         for name in (
             "adapter_dropout",
             "bert_dropout",
@@ -276,6 +279,10 @@ class AbNetConfig:
         if self.lexicon is not None and not self.lexical_adapter_dim:
             raise AbNetError(
                 "`lexical_adapter_dim` must be more than 0 with a `lexicon`, but is 0 instead."
+            )
+        if self.lexicon is not None and self.warm_start is not None:
+            raise AbNetError(
+                "`lexicon` must be left out with a `warm_start`, whose vectors would replace it."
             )
         if self.lexical_adapter_dim and self.encoder != "bert":
             raise AbNetError(

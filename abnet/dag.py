@@ -4,7 +4,7 @@ A path from the first frame to the last is a translation; frames off the path ho
 other translations, which CTC would mix up (Huang et al., ICML 2022). Of the best translations the
 target BERT may choose the one that reads best.
 
-Legend: B sentences, S source positions, F frames, V vocabulary.
+Legend: B sentences, S source positions, F frames, K words that a frame may say, best first.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from abnet.errors import AbNetError
 from abnet.fluency import TargetReader, pseudo_log_likelihood
 from abnet.frames import NEVER, Framed, make_frames
 from abnet.hypothesis import Hypothesis
+from abnet.selection import choose
 
 
 class DagModel(Framed, SourceReader, TargetReader, Protocol):
     """What decoding a graph needs of a model; see `abnet.model.AbNet` for the shapes."""
 
-    def dag(self, frames: Tensor, memory: Any) -> tuple[Tensor, Tensor]:
-        """Logits (B * F, V) and log-probabilities of the links (B, F, F)."""
+    def dag(self, frames: Tensor, memory: Any) -> tuple[Any, Tensor]:
+        """What `logits` are made of, and log-probabilities of the links (B, F, F)."""
 
 
 @dataclass(frozen=True)
@@ -97,22 +98,20 @@ def dag_decode(model: DagModel, source: Tensor, options: DagOptions) -> list[lis
     """
     symbols = model.target_symbols
     frames = make_frames(model, source)
-    logits, links = model.dag(frames, model.project(model.encode(source)))
-    logits = logits.float()
-    logits[:, sorted({symbols.pad, symbols.cls, symbols.sep, symbols.mask})] = -torch.inf
-    log_probs = logits.log_softmax(dim=1).view(*frames.shape, -1)
+    states, links = model.dag(frames, model.project(model.encode(source)))
+    words, said = _words(model, states, frames, with_second=options.beam > 1)
     last = frames.eq(symbols.mask).sum(dim=1) - 1
     links = links.clone()
     links[:, 0].scatter_(1, last[:, None], NEVER)  # a word at least
     if options.beam == 1:
-        found = _best_paths(log_probs, links, last, options.word_reward)
+        found = _best_paths(words, said, links, last, options.word_reward)
     else:
-        found = search(log_probs, links, last, options.beam, options.word_reward)
+        found = search(words, said, links, last, options.beam, options.word_reward)
     fluency = [[0.0] * len(own) for own in found]
     if options.lm_weight:
         fluency = _fluency(model, found, source.device)
     decoded = []
-    for of_words, own, reads in zip(log_probs, found, fluency, strict=True):
+    for own, reads in zip(found, fluency, strict=True):
         scores = [one.log_p + options.lm_weight * f for one, f in zip(own, reads, strict=True)]
         ranks = [
             score + options.word_reward * len(one.words)
@@ -122,40 +121,57 @@ def dag_decode(model: DagModel, source: Tensor, options: DagOptions) -> list[lis
         best += best[-1:] * (options.n_best - len(best))
         decoded.append(
             [
-                _hypothesis(own[at], of_words, scores[at], options.length_penalty)
+                _hypothesis(own[at], scores[at], options.length_penalty)
                 for at in best[: options.n_best]
             ]
         )
     return decoded
 
 
+def _words(
+    model: DagModel, states: Any, frames: Tensor, with_second: bool
+) -> tuple[Tensor, Tensor]:
+    """The best word of each frame, or the best two, and their log-probabilities: (B, F, K) each."""
+    symbols = model.target_symbols
+    banned = torch.tensor(symbols.never_predicted, device=frames.device)
+    may_end = torch.zeros(frames.numel(), dtype=torch.bool, device=frames.device)
+    choice = choose(model, states, may_end, banned, symbols.sep, with_second)
+    words, said = [choice.tokens], [choice.scores]
+    if choice.second_tokens is not None and choice.second_scores is not None:
+        words.append(choice.second_tokens)
+        said.append(choice.second_scores)
+    shape = (*frames.shape, len(words))
+    return torch.stack(words, dim=1).view(shape), torch.stack(said, dim=1).view(shape)
+
+
 def _best_paths(
-    log_probs: Tensor, links: Tensor, last: Tensor, word_reward: float
+    words: Tensor, said: Tensor, links: Tensor, last: Tensor, word_reward: float
 ) -> list[list[Found]]:
     """Of all paths that say their frames' most probable words, that of the highest `log p + r L`.
 
     By dynamic programming (as Shao et al., Findings of EMNLP 2022, who divide by lengths instead);
     see `search` for the arguments.
     """
-    said, tokens = log_probs.max(dim=2)
-    gain = (said + word_reward).scatter(1, last[:, None], 0.0)
+    tokens, scores = words[..., 0], said[..., 0]
+    gain = (scores + word_reward).scatter(1, last[:, None], 0.0)
     arrivals = links.transpose(1, 2).contiguous()
-    best = torch.zeros_like(said)
+    best = torch.zeros_like(scores)
     moves = torch.zeros_like(tokens)
-    for frame in range(1, said.size(1)):
+    for frame in range(1, scores.size(1)):
         value, move = (best[:, :frame] + arrivals[:, frame, :frame]).max(dim=1)
         best[:, frame] = value + gain[:, frame]
         moves[:, frame] = move
     totals = best.gather(1, last[:, None])[:, 0].tolist()
-    rows = zip(totals, moves.tolist(), last.tolist(), tokens.tolist(), strict=True)
+    parts = (part.tolist() for part in (moves, last, tokens, scores))
     found = []
-    for total, back, place, words in rows:
+    for total, back, place, names, values in zip(totals, *parts, strict=True):
         path = []
         while (place := back[place]) > 0:
             path.append(place)
         path.reverse()
         log_p = total - word_reward * len(path)
-        found.append([Found([words[at] for at in path], path, log_p)])
+        ids, log_probs = ([of[at] for at in path] for of in (names, values))
+        found.append([Found(ids, log_probs, path, log_p)])
     return found
 
 
@@ -170,9 +186,8 @@ def _fluency(
     return [[next(values) for _ in own] for own in found]
 
 
-def _hypothesis(found: Found, log_probs: Tensor, score: float, length_penalty: float) -> Hypothesis:
-    """In the form that all decoding has; log_probs: (F, V) of its sentence."""
-    words, frames = torch.tensor([found.words, found.frames], dtype=torch.long)
-    said = log_probs[frames.to(log_probs.device), words.to(log_probs.device)]
+def _hypothesis(found: Found, score: float, length_penalty: float) -> Hypothesis:
+    """In the form that all decoding has."""
+    words = torch.tensor(found.words, dtype=torch.long)
     score /= max(len(words), 1) ** length_penalty
-    return Hypothesis(words, said.cpu(), 0.0, score, 1, [])
+    return Hypothesis(words, torch.tensor(found.said), 0.0, score, 1, [])

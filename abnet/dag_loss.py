@@ -38,16 +38,16 @@ def dag_loss(
     at_end = torch.stack(reached)[lengths, rows] + _to_last(links, counts)
     impossible = lengths + 2 > counts
     loss = -at_end.logsumexp(dim=1).masked_fill(impossible, 0.0).sum()
-    tokens = lengths.sum()
-    none = torch.zeros_like(tokens)
+    taught = lengths.masked_fill(impossible, 0).sum()
+    none = torch.zeros_like(taught)
     return LossParts(
         loss=loss,
-        sample_size=tokens,
+        sample_size=taught,
         word_loss=loss.detach(),
         word_nll=loss.detach(),
         length_nll=torch.zeros_like(loss),
-        masked=tokens,
-        tokens=tokens,
+        masked=taught,
+        tokens=lengths.sum(),
         sentences=torch.tensor(target.size(0), device=target.device),
         words_right=none,
         lengths_right=none,

@@ -1,6 +1,6 @@
 """The most probable translations of a graph of words, each with all its paths (beam search).
 
-Legend: B sentences, F frames, V vocabulary, K translations that are kept at each frame.
+Legend: B sentences, F frames, W words that a frame may say, K translations kept at each frame.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-WORDS_A_FRAME = 2  # the most probable ones, which may be said there
 COMPARED = 4  # times K beginnings of translations that arrive at a frame
 BASE = 0x5851F42D4C957F2D  # odd; of the polynomial by which equal beginnings are recognized
 
@@ -20,17 +19,19 @@ class Found(NamedTuple):
 
     Attributes:
         words: ids, without [SEP].
+        said: their log-probabilities at their frames.
         frames: where the most probable of its paths says them.
         log_p: summed over its paths, without rewards.
     """
 
     words: list[int]
+    said: list[float]
     frames: list[int]
     log_p: float
 
 
 def search(
-    log_probs: Tensor, links: Tensor, last: Tensor, beam: int, word_reward: float
+    words: Tensor, said: Tensor, links: Tensor, last: Tensor, beam: int, word_reward: float
 ) -> list[list[Found]]:
     """The K best translations of each sentence, by `log p + r L`.
 
@@ -39,7 +40,8 @@ def search(
     beam has kept them (Huang et al., ICML 2022, search in the same way).
 
     Args:
-        log_probs: (B, F, V) of the words, -inf for what may not be said.
+        words: (B, F, W) ids that each frame may say, best first.
+        said: (B, F, W) their log-probabilities.
         links: (B, F, F), see `abnet.links.Links`.
         last: (B,) the last frame of each sentence, which like the first says nothing.
         beam: K.
@@ -49,14 +51,14 @@ def search(
         For each sentence at most K different ones, best first; an empty translation only if there
         is no other.
     """
-    sentences, frames, _ = log_probs.shape
-    said, likely = log_probs.topk(WORDS_A_FRAME, dim=2)
+    sentences, frames, choices = words.shape
     # Beginnings by the frame of their last word. Of each: log p + r L, what its words hash to, the
-    # place (frame * K + slot) of the beginning that it makes longer, and its last word.
+    # place (frame * K + slot) of the beginning that it makes longer, and which of its frame's words
+    # is its last.
     size = (sentences, frames, beam)
     score = torch.full(size, -torch.inf, device=links.device)
     score[:, 0, 0] = 0.0
-    history, before, word = (
+    history, before, nth = (
         torch.zeros(size, dtype=torch.long, device=links.device) for _ in range(3)
     )
     ends = torch.full((sentences, beam), -torch.inf, device=links.device)
@@ -77,22 +79,23 @@ def search(
         longer = (total[:, :, None] + said[:, frame, None] + word_reward).flatten(1)
         best, choice = longer.topk(min(beam, longer.size(1)), dim=1)
         slots = slice(0, best.size(1))
-        origin, nth = choice // WORDS_A_FRAME, choice % WORDS_A_FRAME
+        origin, nth[:, frame, slots] = choice // choices, choice % choices
+        added = words[:, frame].gather(1, nth[:, frame, slots])
         score[:, frame, slots] = best
         before[:, frame, slots] = place.gather(1, origin)
-        word[:, frame, slots] = likely[:, frame].gather(1, nth)
-        history[:, frame, slots] = hashed.gather(1, origin) * BASE + word[:, frame, slots] + 1
-    return _read(ends, ends_at, before.flatten(1), word.flatten(1), word_reward)
+        history[:, frame, slots] = hashed.gather(1, origin) * BASE + added + 1
+    return _read(ends, ends_at, before.flatten(1), nth.flatten(1), words, said, word_reward)
 
 
 def _read(
-    ends: Tensor, ends_at: Tensor, before: Tensor, word: Tensor, word_reward: float
-) -> list[list[Found]]:
-    """Follows each translation back from its end; ends: (B, K), before and word: (B, F * K)."""
+    ends: Tensor, ends_at: Tensor, before: Tensor, nth: Tensor, words: Tensor, said: Tensor,
+    word_reward: float,
+) -> list[list[Found]]:  # fmt: skip
+    """Follows each translation back from its end; ends: (B, K), before and nth: (B, F * K)."""
     beam = ends.size(1)
-    rows = zip(ends.tolist(), ends_at.tolist(), before.tolist(), word.tolist(), strict=True)
+    parts = (part.tolist() for part in (ends, ends_at, before, nth, words, said))
     found: list[list[Found]] = []
-    for scores, places, back, words in rows:
+    for scores, places, back, of_place, names, values in zip(*parts, strict=True):
         of_sentence = []
         for score, place in zip(scores, places, strict=True):
             path = []
@@ -101,8 +104,9 @@ def _read(
                 place = back[place]
             path.reverse()
             log_p = score - word_reward * len(path)
-            said = [words[at] for at in path]
-            of_sentence.append(Found(said, [at // beam for at in path], log_p))
+            spoken = [(at // beam, of_place[at]) for at in path]
+            ids, log_probs = ([of[at][n] for at, n in spoken] for of in (names, values))
+            of_sentence.append(Found(ids, log_probs, [at for at, _ in spoken], log_p))
         there = [one for one in of_sentence if one.log_p > -torch.inf]
         found.append([one for one in there if one.words] or there)
     return found

@@ -161,14 +161,14 @@ class Decoder(nn.Module):
         return logits
 
     def dag(self, frames: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """Logits at all frames, and how they follow each other.
+        """What the output head makes logits of, at all frames, and how these follow each other.
 
         Args:
             frames: (B, F) ids, [MASK]s and maybe words among them, right-padded.
             memory: of the B sentences.
 
         Returns:
-            (B * F, V), and (B, F, F) as `Links` has them.
+            (B * F, H), and (B, F, F) as `Links` has them.
 
         Raises:
             AbNetError: the system has no links.
@@ -177,7 +177,7 @@ class Decoder(nn.Module):
             raise AbNetError("`objective` must be dag to have links, but is another.")
         hidden = (self.fast or self.hidden)(frames, memory)
         links = self.links(hidden, self.symbols.words(frames).sum(dim=1))
-        return self.lm_head(hidden.flatten(0, 1)), links
+        return hidden.flatten(0, 1), links
 
     def word_loss(
         self, target: Tensor, memory: Memory, predict: Tensor, gold: Tensor, smoothing: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,7 +61,8 @@ class Ensemble:
 
     Attributes:
         models: the same.
-        config: of the first model. Of its fields only `objective` is that of all models.
+        config: of the first model. Of its fields only `objective` is that of all models, and
+            `reveal_frames` the least of all: 0 where one of them cannot refine.
         source_symbols, target_symbols: special ids of the two vocabularies.
         source_tokenizer, target_tokenizer: of the first model.
 
@@ -88,7 +90,8 @@ class Ensemble:
                     f"{first.config.frames_per_piece} and {other.config.frames_per_piece} instead."
                 )
         self.models = tuple(models)
-        self.config: AbNetConfig = first.config
+        least = min(model.config.reveal_frames for model in models)
+        self.config: AbNetConfig = replace(first.config, reveal_frames=least)
         self.source_symbols = first.source_symbols
         self.target_symbols = first.target_symbols
         self.source_tokenizer, self.target_tokenizer = _tokenizers(first)
@@ -140,11 +143,11 @@ class Ensemble:
         pairs = zip(self.models, memory.parts, strict=True)
         return self._word_mean(model.decode(target, one, predict) for model, one in pairs)
 
-    def dag(self, frames: Tensor, memory: Memories) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of words (B * F, V) and of links (B, F, F); see `AbNet.dag`."""
+    def dag(self, frames: Tensor, memory: Memories) -> tuple[tuple[Tensor, ...], Tensor]:
+        """States, one tensor a model, and log-probabilities of links (B, F, F); see `AbNet.dag`."""
         pairs = zip(self.models, memory.parts, strict=True)
-        logits, links = zip(*(model.dag(frames, one) for model, one in pairs), strict=True)
-        return self._word_mean(logits), self._log_mean(links)
+        states, links = zip(*(model.dag(frames, one) for model, one in pairs), strict=True)
+        return states, self._log_mean(links)
 
     def states(self, target: Tensor, memory: Memories, positions: Tensor) -> tuple[Tensor, ...]:
         """What `logits` are made of, one tensor a model; see `AbNet.states`."""

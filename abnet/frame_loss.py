@@ -57,18 +57,18 @@ def frame_loss(
     impossible = (lengths + equal).gt(sizes)
     inside = frames.eq(symbols.mask) & ~impossible[:, None]
     excess = scores.exp().masked_fill(~inside[..., None], 0.0).sum()
-    loss, tokens = losses.sum(), lengths.sum()
+    loss, taught = losses.sum(), lengths.masked_fill(impossible, 0).sum()
     found = path_starts(path, frames, symbols).sum(dim=1)
     return LossParts(
         loss=loss - (excess - excess.detach()),
-        sample_size=tokens,
+        sample_size=taught,
         word_loss=loss.detach(),
         word_nll=loss.detach(),
         length_nll=torch.zeros_like(loss),
-        masked=tokens,
-        tokens=tokens,
+        masked=taught,
+        tokens=lengths.sum(),
         sentences=torch.tensor(target.size(0), device=target.device),
-        words_right=torch.zeros_like(tokens),
+        words_right=torch.zeros_like(taught),
         lengths_right=found.eq(lengths).sum(),
         impossible=impossible.sum(),
     )

@@ -10,8 +10,9 @@ Legend: S and V the source and target vocabulary, H the width of the target BERT
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -130,7 +131,28 @@ def piece_vectors(table: TranslationTable, embeddings: Tensor, source_size: int)
     return vectors.masked_fill(~known[:, None], 0.0)  # exactly
 
 
-def write_lexicon(path: Path, vectors: Tensor, source: Tokenizer, about: dict[str, str]) -> None:
+def check_place(path: Path) -> None:
+    """Makes the folder of a lexicon and tries to write there, before the counting.
+
+    Raises:
+        AbNetError: the path is a folder, or nothing can be written there.
+    """
+    if path.is_dir():
+        raise AbNetError(
+            f"A lexicon must be written to a file, but {path} is a folder: name a .safetensors in "
+            "it."
+        )
+    with _replacing(path) as part:
+        part.touch()
+
+
+def write_lexicon(
+    path: Path,
+    vectors: Tensor,
+    source: Tokenizer,
+    about: dict[str, str],
+    target: Tokenizer | None = None,
+) -> None:
     """Writes vectors for the pieces of a vocabulary; replaces atomically.
 
     Args:
@@ -138,32 +160,32 @@ def write_lexicon(path: Path, vectors: Tensor, source: Tokenizer, about: dict[st
         vectors: (S, at most H), see `piece_vectors`.
         source: the tokenizer whose pieces they are of.
         about: what else the file's metadata tell.
+        target: the tokenizer of what these pieces are translated by; if not given, the file may be
+            read for any.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written.
+        AbNetError: the disk is full or the folder cannot be written; an older file stays whole.
     """
-    metadata = {
-        "format": FORMAT,
-        "source_bert": source.name,
-        "source_vocabulary": source.vocab_hash,
-        **about,
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    try:
+    metadata = {"format": FORMAT, **about}
+    for side, tokenizer in _sides(source, target):
+        metadata[f"{side}_bert"] = tokenizer.name
+        metadata[f"{side}_vocabulary"] = tokenizer.vocab_hash
+    with _replacing(path) as part:
         save_file({"vectors": vectors.contiguous()}, part, metadata)
         os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
-def read_lexicon(path: str | Path, source: Tokenizer, dim: int) -> Tensor:
+def read_lexicon(
+    path: str | Path, source: Tokenizer, dim: int, target: Tokenizer | None = None
+) -> Tensor:
     """Vectors for a lexical adapter to begin with: (S, dim), of a mean length of 1.
 
     Args:
         path: what `write_lexicon` wrote.
         source: the tokenizer of the adapter.
         dim: the size of its vectors.
+        target: the tokenizer of the model's target side, held against what the file says of its
+            own; older files say nothing.
 
     Raises:
         AbNetError: the file is missing, damaged or no lexicon, of another vocabulary, or its
@@ -179,11 +201,16 @@ def read_lexicon(path: str | Path, source: Tokenizer, dim: int) -> Tensor:
         raise AbNetError(
             f"`lexicon` must be a file of `abnet lexicon`, but {path} is none or damaged ({error})."
         ) from error
-    if metadata["source_vocabulary"] != source.vocab_hash:
+    if metadata.get("format") != FORMAT:
         raise AbNetError(
-            f"`lexicon` must be of the vocabulary of {source.name!r}, but {path} is of that of "
-            f"{metadata['source_bert']!r}. Make one with `abnet lexicon`."
+            f"`lexicon` must be a file of `abnet lexicon`, but {path} is another safetensors file."
         )
+    for side, tokenizer in _sides(source, target):
+        if metadata.get(f"{side}_vocabulary", tokenizer.vocab_hash) != tokenizer.vocab_hash:
+            raise AbNetError(
+                f"`lexicon` must be of the {side} vocabulary of {tokenizer.name!r}, but {path} is "
+                f"of that of {metadata[f'{side}_bert']!r}. Make one with `abnet lexicon`."
+            )
     if vectors.size(1) < dim:
         raise AbNetError(
             f"`lexical_adapter_dim` must be at most {vectors.size(1)} with the lexicon {path}, but "
@@ -193,3 +220,26 @@ def read_lexicon(path: str | Path, source: Tokenizer, dim: int) -> Tensor:
     lengths = first.norm(dim=1)
     scaled: Tensor = first / lengths[lengths > 0].mean()
     return scaled
+
+
+def _sides(source: Tokenizer, target: Tokenizer | None) -> list[tuple[str, Tokenizer]]:
+    """The tokenizers that are known, by side."""
+    sides = [("source", source)]
+    return sides if target is None else [*sides, ("target", target)]
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file beside another, of which nothing stays behind; tells what cannot be written."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield part
+        finally:
+            part.unlink(missing_ok=True)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise AbNetError(
+            f"The lexicon {str(path)!r} cannot be written ({error}); an older one is untouched. "
+            "Make room there, or name another file."
+        ) from error

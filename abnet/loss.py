@@ -23,8 +23,9 @@ class LossParts(NamedTuple):
         length_nll: sum over sentences, in nats; 0 without a length to predict.
         masked, tokens, sentences: counts; `masked` is of predicted tokens.
         words_right, lengths_right: how many predicted tokens / lengths the argmax gets right; no
-            words are counted with CTC, whose length is that of the best path.
-        impossible: targets that CTC's frames have no room for; they are not in the loss.
+            words are counted in one pass, and of lengths that of CTC's best path.
+        impossible: targets that the frames of one pass have no room for; neither they are in the
+            loss nor their words in what it is divided by.
     """
 
     loss: Tensor

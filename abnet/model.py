@@ -175,7 +175,8 @@ class AbNet(nn.Module):
             encoded = self.encode(source)
             memory = self.project(encoded)
             if self.config.objective == "dag":
-                logits, links = self.dag(target, memory)
+                states, links = self.dag(target, memory)
+                logits = self.logits(states, slice(None))
                 return AbNetOutput(logits, encoded.length_logits, encoded.distance, None, links)
             if gold is None:
                 logits = self.decode(target, memory, predict)
@@ -221,7 +222,7 @@ class AbNet(nn.Module):
         return logits
 
     def dag(self, frames: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """Logits (B * F, V) and links (B, F, F); see `Decoder.dag`."""
+        """What `logits` are made of, (B * F, H), and links (B, F, F); see `Decoder.dag`."""
         return self.decoder.dag(frames, memory)
 
     def states(self, target: Tensor, memory: Memory, positions: Tensor) -> Tensor:

@@ -142,7 +142,8 @@ def _graph_loss(
         return parts
     matched = fuzzy_alignment(said, links, frames, target, symbols, n)
     words = (symbols.words(target) & target.ne(symbols.sep)).sum(dim=1)
-    return parts._replace(loss=weight * parts.loss - (matched * words).sum())
+    has_room = words + 2 <= frames.eq(symbols.mask).sum(dim=1)
+    return parts._replace(loss=weight * parts.loss - (matched * words * has_room).sum())
 
 
 @torch.no_grad()

@@ -262,8 +262,14 @@ def _check_folder(output: Path, settings: dict[str, Any], resume: bool) -> None:
 def _begin(output: Path, settings: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> None:
     """Puts into the folder what a resumed run must find again."""
     record = output / WORK_NAME / SETTINGS_NAME
-    record.parent.mkdir(parents=True, exist_ok=True)
-    _write_json(record, settings)
+    try:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        _write_json(record, settings)
+    except OSError as error:
+        raise AbNetError(
+            f"`output` must be a folder that can be made, but {output} cannot ({error}): name "
+            "another one, or make room."
+        ) from error
     if not (output / "tokenizer.json").exists():
         if settings["start"] is None:
             tokenizer.backend_tokenizer.model.save(str(output))  # vocab.txt, for people

@@ -7,18 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from abnet.decodable import Predictor
+from abnet.decodable import SourceReader
 from abnet.ensemble import Ensemble, check_vocabularies
 from abnet.errors import AbNetError
 from abnet.hypothesis import Hypothesis
 from abnet.mask_predict import DecodingOptions, MaskPredictModel, mask_predict
 from abnet.masking import shift_targets
 from abnet.model import AbNet
+
+WORDS_AT_ONCE = 512  # whose logits are in memory
+
+
+class TargetScorer(SourceReader, Protocol):
+    """What tells the probability of a given translation; see `abnet.model.AbNet` for the shapes."""
+
+    def states(self, target: Tensor, memory: Any, positions: Tensor) -> Any:
+        """What `logits` are made of, at N positions of the flattened target."""
+
+    def logits(self, states: Any, part: slice) -> Tensor:
+        """Logits of a part of the states, (n, V)."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +122,7 @@ def mask_predict_and_rerank(
 
 
 @torch.inference_mode()
-def target_log_probs(model: Predictor, source: Tensor, target: Tensor) -> Tensor:
+def target_log_probs(model: TargetScorer, source: Tensor, target: Tensor) -> Tensor:
     """What an autoregressive model's beam search would give to each token of given translations.
 
     Args:
@@ -118,16 +131,22 @@ def target_log_probs(model: Predictor, source: Tensor, target: Tensor) -> Tensor
         target: (B*C, T) ids, right-padded; the C candidates of a sentence stand together.
 
     Returns:
-        (B*C, T) log-probabilities, 0 at padding. One call of the decoder gives them all.
+        (B*C, T) log-probabilities, 0 at padding. One call of the decoder gives them all, and the
+        logits of `WORDS_AT_ONCE` tokens are in memory.
     """
     symbols = model.target_symbols
     shifted = shift_targets(target, symbols)
     memory = model.project(model.encode(source))
-    logits = model.decode(shifted.inputs, memory, shifted.chosen).float()
-    logits[:, symbols.never_predicted] = -torch.inf
-    words = target[shifted.chosen]
-    log_probs = logits.log_softmax(dim=1).gather(1, words[:, None])[:, 0]
-    return torch.zeros_like(target, dtype=log_probs.dtype).masked_scatter(shifted.chosen, log_probs)
+    [positions] = torch.where(shifted.chosen.flatten())
+    words = target.flatten()[positions]
+    states = model.states(shifted.inputs, memory, positions)
+    log_probs = torch.zeros(target.numel(), device=target.device)
+    for start in range(0, len(positions), WORDS_AT_ONCE):
+        part = slice(start, start + WORDS_AT_ONCE)
+        logits = model.logits(states, part).float()
+        logits[:, symbols.never_predicted] = -torch.inf
+        log_probs[positions[part]] = logits.log_softmax(dim=1).gather(1, words[part, None])[:, 0]
+    return log_probs.view_as(target)
 
 
 def _scores(

@@ -14,7 +14,9 @@ are in use, some points apart, so both are here:
 - corpus SARI, EASSE's: the n-grams of all sentences are counted together, what is deleted has an
   F1 too, and 0/0 is 0. Papers on simplification report it.
 
-Both take lower-cased raw text that sacreBLEU's BLEU tokenizer has cut.
+Both take lower-cased raw text that sacreBLEU's BLEU tokenizer has cut. They are written here, and
+tested against the values that those programs publish, since EASSE is not on PyPI, and `evaluate`
+brings `datasets` along and downloads the measure's code when it runs.
 """
 
 from __future__ import annotations

@@ -43,6 +43,13 @@ SHAPE_OF_ADAPTERS = (
     "share_bert",
     "keep_cls",
 )
+OF_ONE_OBJECTIVE = {
+    "conditional_masked_lm": ("length_classes",),
+    "ctc": ("frames_per_piece",),
+    "dag": ("frames_per_piece",),
+}
+"""What must be equal besides between two systems of one objective."""
+
 OF_AN_OBJECTIVE = ("encoder.length.", "decoder.blank.", "decoder.links.")
 """How the names begin of weights that one objective has alone."""
 
@@ -125,8 +132,9 @@ def _check_kind(path: str | Path, theirs: AbNetConfig, kind: tuple[str, str], ca
 def _check_shape(
     path: str | Path, theirs: AbNetConfig, ours: AbNetConfig, shape: tuple[str, ...]
 ) -> None:
-    parallel = {theirs.objective, ours.objective} == {"conditional_masked_lm"}
-    for name in (*shape, "length_classes") if parallel else shape:
+    if theirs.objective == ours.objective:
+        shape += OF_ONE_OBJECTIVE.get(ours.objective, ())
+    for name in shape:
         then, now = getattr(theirs, name), getattr(ours, name)
         if then != now:
             raise AbNetError(

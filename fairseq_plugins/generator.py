@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -44,20 +46,42 @@ PARALLEL_OPTIONS = COMMON_OPTIONS | {
 }
 ONE_PASS_OPTIONS = frozenset({"lenpen", "no_seed_provided", "sacrebleu"})
 BEAM_OPTIONS = COMMON_OPTIONS | {"beam", "max_len_a", "max_len_b", "unnormalized"}
-ADVICE = {
-    "beam": "--iter-decode-with-beam is the number of lengths to try, --ctc-beam and --dag-beam "
-    "are for one pass",
-    "nbest": "it has one translation a sentence",
-    "iter_decode_max_iter": "it predicts one word a step",
-    "iter_decode_with_beam": "--beam is the number of hypotheses",
+ADVICE = {  # why an option has no meaning, or what has it
     "iter_decode_eos_penalty": "it is for models that insert and delete words",
     "iter_decode_with_external_reranker": "a reranker chooses among the lengths of Mask-Predict",
-    "max_len_a": "the model predicts the length",
-    "max_len_b": "the model predicts the length",
-    "print_alignment": "Mask-Predict has no attention that would be an alignment",
-    "replace_unk": "Mask-Predict has no attention that would be an alignment",
+    "print_alignment": "there is no attention that would be an alignment",
+    "replace_unk": "there is no attention that would be an alignment",
     "unnormalized": "--lenpen 0 is the plain sum of log-probabilities",
 }
+PARALLEL_ADVICE = {
+    **ADVICE,
+    "beam": "--iter-decode-with-beam is the number of lengths to try",
+    "max_len_a": "the model predicts the length",
+    "max_len_b": "the model predicts the length",
+}
+BEAM_ADVICE = {
+    **ADVICE,
+    "iter_decode_max_iter": "it predicts one word a step",
+    "iter_decode_with_beam": "--beam is the number of hypotheses",
+}
+ONE_PASS_ADVICE = {
+    **ADVICE,
+    "iter_decode_with_beam": "it predicts no length",
+    "max_len_a": "the source gives it its frames",
+    "max_len_b": "the source gives it its frames",
+}
+CTC_ADVICE = {
+    **ONE_PASS_ADVICE,
+    "beam": "--ctc-beam is the number of beginnings to keep",
+    "iter_decode_max_iter": "--ctc-iterations is the number of passes",
+    "nbest": "it has one translation a sentence",
+}
+DAG_ADVICE = {
+    **ONE_PASS_ADVICE,
+    "beam": "--dag-beam is the number of translations to keep",
+    "iter_decode_max_iter": "it decodes in one pass",
+}
+FLAGS = {"n_best": "--nbest", "length_penalty": "--lenpen"}  # of fields of one pass
 
 
 def decoding_options(given: Mapping[str, Any]) -> DecodingOptions:
@@ -69,7 +93,7 @@ def decoding_options(given: Mapping[str, Any]) -> DecodingOptions:
     Raises:
         AbNetError: an option that Mask-Predict has no meaning for is set, or a value is no good.
     """
-    values = _supported(given, PARALLEL_OPTIONS, "Mask-Predict decodes")
+    values = _supported(given, PARALLEL_OPTIONS, "Mask-Predict decodes", PARALLEL_ADVICE)
     if values["nbest"] > values["iter_decode_with_beam"]:
         raise AbNetError(
             f"`--nbest` must be at most `--iter-decode-with-beam` = "
@@ -87,7 +111,7 @@ def decoding_options(given: Mapping[str, Any]) -> DecodingOptions:
 
 def beam_options(given: Mapping[str, Any]) -> BeamOptions:
     """Fairseq's generation options as those of our beam search; see `decoding_options`."""
-    values = _supported(given, BEAM_OPTIONS, "an autoregressive system decodes")
+    values = _supported(given, BEAM_OPTIONS, "an autoregressive system decodes", BEAM_ADVICE)
     return BeamOptions(
         beam=values["beam"],
         length_penalty=0.0 if values["unnormalized"] else float(values["lenpen"]),
@@ -99,17 +123,32 @@ def beam_options(given: Mapping[str, Any]) -> BeamOptions:
 
 def ctc_options(given: Mapping[str, Any], **own: Any) -> CtcOptions:
     """Fairseq's generation options and the task's `own` as those of CTC; see `decoding_options`."""
-    values = _supported(given, ONE_PASS_OPTIONS, "a one-pass system decodes")
-    return CtcOptions(length_penalty=float(values["lenpen"]), **own)
+    values = _supported(given, ONE_PASS_OPTIONS, "a one-pass system decodes", CTC_ADVICE)
+    with _naming_flags("ctc", own):
+        return CtcOptions(length_penalty=float(values["lenpen"]), **own)
 
 
 def dag_options(given: Mapping[str, Any], **own: Any) -> DagOptions:
     """Fairseq's generation options and the task's `own` as a graph's; see `decoding_options`."""
-    values = _supported(given, COMMON_OPTIONS, "a graph of words decodes")
-    return DagOptions(length_penalty=float(values["lenpen"]), n_best=values["nbest"], **own)
+    values = _supported(given, COMMON_OPTIONS, "a graph of words decodes", DAG_ADVICE)
+    with _naming_flags("dag", own):
+        return DagOptions(length_penalty=float(values["lenpen"]), n_best=values["nbest"], **own)
 
 
-def _supported(given: Mapping[str, Any], supported: frozenset[str], who: str) -> dict[str, Any]:
+@contextmanager
+def _naming_flags(kind: str, own: Mapping[str, Any]) -> Iterator[None]:
+    """Makes an error about fields one about the flags `--KIND-FIELD` that set them."""
+    flags = {**FLAGS, **{name: f"--{kind}-{name.replace('_', '-')}" for name in own}}
+    try:
+        yield
+    except AbNetError as error:
+        text = re.sub(r"`(\w+)`", lambda match: f"`{flags.get(match[1], match[1])}`", str(error))
+        raise AbNetError(text) from error
+
+
+def _supported(
+    given: Mapping[str, Any], supported: frozenset[str], who: str, reasons: Mapping[str, str]
+) -> dict[str, Any]:
     """All generation options with their values.
 
     Raises:
@@ -123,7 +162,7 @@ def _supported(given: Mapping[str, Any], supported: frozenset[str], who: str) ->
             raise AbNetError(f"There is no generation option {name!r}.")
         if value != defaults[name]:
             flag = "--" + name.replace("_", "-")
-            advice = f": {ADVICE[name]}" if name in ADVICE else ""
+            advice = f": {reasons[name]}" if name in reasons else ""
             raise AbNetError(f"`{flag}` must be left out, {who} without it{advice}.")
     return {**defaults, **given}
 

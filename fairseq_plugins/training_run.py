@@ -25,6 +25,7 @@ SHAPELESS = (
     "cross_attention",
     "decoder_adapter_heads",
     "decoder_adapter_norm",
+    "frames_per_piece",
     "keep_cls",
     "objective",
     "transformer_heads",

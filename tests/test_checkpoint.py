@@ -91,6 +91,34 @@ def test_a_fairseq_file_loads_without_fairseq(tiny_model: AbNet, tmp_path: Path)
     torch.testing.assert_close(length_logits(again), length_logits(tiny_model), atol=0, rtol=0)
 
 
+def test_a_file_is_read_by_what_it_holds_whatever_it_is_called(
+    tiny_model: AbNet, tmp_path: Path
+) -> None:
+    save_checkpoint(tmp_path / "own.pt", tiny_model)
+    save_fairseq(tmp_path / "fairseq.safetensors", tiny_model)
+    for name in ("own.pt", "fairseq.safetensors"):
+        again = load_checkpoint(tmp_path / name)
+        torch.testing.assert_close(length_logits(again), length_logits(tiny_model), atol=0, rtol=0)
+    assert not read_checkpoint(tmp_path / "own.pt").envelope
+    assert read_checkpoint(tmp_path / "fairseq.safetensors").envelope
+    (tmp_path / "empty.safetensors").touch()
+    with pytest.raises(AbNetError, match="it is truncated, damaged"):
+        read_checkpoint(tmp_path / "empty.safetensors")
+
+
+def test_a_fairseq_file_becomes_the_librarys_by_its_new_name(
+    tiny_model: AbNet, tmp_path: Path
+) -> None:
+    save_fairseq(tmp_path / "checkpoint1.pt", tiny_model)
+    contents = read_checkpoint(tmp_path / "checkpoint1.pt")
+    write_checkpoint(tmp_path / "model.safetensors", contents)
+    with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
+        assert set(file.keys()) == contents.weights.keys()
+    found = read_checkpoint(tmp_path / "model.safetensors")
+    assert (found.config, found.identities) == (contents.config, contents.identities)
+    assert all(torch.equal(found.weights[n], w) for n, w in contents.weights.items())
+
+
 def test_a_moved_bert_is_found_by_an_override(
     tiny_model: AbNet, tiny_berts: TinyBerts, tmp_path: Path
 ) -> None:
@@ -203,6 +231,21 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tiny_model: AbNet, tmp_path:
     assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
 
 
+def test_a_folder_that_cannot_be_made_is_named(tiny_model: AbNet, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder.safetensors").mkdir()
+    for path in (
+        tmp_path / "file" / "model.safetensors",
+        tmp_path / "file" / "deep" / "model.safetensors",
+        Path("/proc/abnet/model.safetensors"),
+        tmp_path / "folder.safetensors",
+    ):
+        with pytest.raises(AbNetError, match=f"The checkpoint '{path}' cannot be written"):
+            save_checkpoint(path, tiny_model)
+    assert (tmp_path / "file").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.safetensors"]
+
+
 def test_the_average_is_the_mean(tiny_model: AbNet, tmp_path: Path) -> None:
     for number in (1, 2, 3):
         with torch.no_grad():
@@ -250,16 +293,23 @@ def test_the_last_and_the_best_of_a_folder(tiny_model: AbNet, tmp_path: Path) ->
     last = [path.name for path in last_checkpoints(tmp_path, 3)]
     assert last == ["checkpoint_3_1000.pt", "checkpoint2.pt", "checkpoint_2_900.pt"]
     assert [path.name for path in best_checkpoints(tmp_path, 2)] == best
-    with pytest.raises(AbNetError, match=r"between 1 and the 4 checkpoints checkpointN.pt"):
+    with pytest.raises(AbNetError, match=r"must have 5 or more checkpoints check.*, but has 4"):
         last_checkpoints(tmp_path, 5)
+    with pytest.raises(AbNetError, match=r"`count` \(.*\) must be at least 1, but is 0"):
+        last_checkpoints(tmp_path, 0)
     assert len(last_checkpoints(tmp_path, 5, or_fewer=True)) == 4
     assert len(last_checkpoints(tmp_path, 3, or_fewer=True)) == 3
     for name in names:
         (tmp_path / name).unlink()
     assert last_checkpoints(tmp_path, 5, or_fewer=True) == [tmp_path / "checkpoint_last.pt"]
     (tmp_path / "checkpoint_last.pt").unlink()
-    with pytest.raises(AbNetError, match="between 1 and the 0 checkpoints"):
+    with pytest.raises(AbNetError, match=r"must have 1 or more checkpoints check.*, but has 0"):
         last_checkpoints(tmp_path, 5, or_fewer=True)
+    for choose in (last_checkpoints, best_checkpoints):
+        with pytest.raises(AbNetError, match=r"of a training run, but .*none' does not exist"):
+            choose(tmp_path / "none", 1)
+        with pytest.raises(AbNetError, match=r"training run, but .*_2.5000.pt' is a file"):
+            choose(tmp_path / best[0], 1)
 
 
 def test_a_record_of_the_berts_that_is_damaged_is_refused(

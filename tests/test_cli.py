@@ -27,11 +27,21 @@ def test_average_of_named_checkpoints(
         with torch.no_grad():
             tiny_model.encoder.length.table.weight.fill_(float(value))
         save_checkpoint(path, tiny_model)
-    output = str(tmp_path / "mean.safetensors")
-    assert main(["average", *paths, "--output", output]) == 0
-    assert "the mean of" in capsys.readouterr().out
-    table = load_checkpoint(output).encoder.length.table.weight.detach()
-    torch.testing.assert_close(table, torch.full_like(table, 0.5))
+    for name in ("mean.safetensors", "mean.pt"):
+        output = str(tmp_path / name)
+        assert main(["average", *paths, "--output", output]) == 0
+        assert "the mean of" in capsys.readouterr().out
+        table = load_checkpoint(output).encoder.length.table.weight.detach()
+        torch.testing.assert_close(table, torch.full_like(table, 0.5))
+
+
+def test_an_average_of_fairseqs_loads_under_either_name(tiny_model: AbNet, tmp_path: Path) -> None:
+    save_fairseq(tmp_path / "checkpoint1.pt", tiny_model)
+    for name in ("mean.safetensors", "mean.pt"):
+        output = str(tmp_path / name)
+        assert main(["average", str(tmp_path), "--last", "1", "--output", output]) == 0
+        found = load_checkpoint(output).trained_state_dict()
+        assert all(found[n].equal(w) for n, w in tiny_model.trained_state_dict().items())
 
 
 def test_average_says_what_is_wrong(
@@ -39,7 +49,11 @@ def test_average_says_what_is_wrong(
 ) -> None:
     output = str(tmp_path / "mean.pt")
     assert main(["average", str(tmp_path), "--last", "3", "--output", output]) == 2
-    assert "between 1 and the 0 checkpoints" in capsys.readouterr().err
+    assert "must have 3 or more checkpoints checkpointN.pt, but has 0" in capsys.readouterr().err
+    assert main(["average", "nofolder", "--last", "3", "--output", output]) == 2
+    assert "of a training run, but 'nofolder' does not exist" in capsys.readouterr().err
+    assert main(["average", str(tmp_path), "--best", "0", "--output", output]) == 2
+    assert "(--last, --best) must be at least 1, but is 0" in capsys.readouterr().err
     assert main(["average", "a.pt", "b.pt", "--last", "2", "--output", output]) == 2
     assert "take one folder, but 2 were given" in capsys.readouterr().err
     assert main(["average", "a.pt", "--output", output]) == 2

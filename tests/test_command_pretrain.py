@@ -93,6 +93,16 @@ def test_command_errors(tmp_path: Path, capsys: Any, arguments: str, message: st
     assert not (tmp_path / "bert").exists()
 
 
+def test_folder_that_cannot_be_made(text: Path, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "file").write_text("mine")
+    for output in (tmp_path / "file" / "bert", Path("/proc/abnet")):
+        files = ["--text", str(text), "--output", str(output)]
+        assert main(["pretrain", *files, *COMMAND]) == 2
+        expected = f"`output` must be a folder that can be made, but {output} cannot"
+        assert expected in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

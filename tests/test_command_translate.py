@@ -173,6 +173,25 @@ def test_one_warning_for_all_buffers(translate: Translate) -> None:
     assert "2 lines (the first is line 1) are longer than the" in outcome.errors
 
 
+def test_overlong_lines_are_refused_by_choice(
+    translate: Translate, tiny_model: AbNet, tmp_path: Path
+) -> None:
+    longest = Translator(tiny_model, "cpu").max_pieces
+    fits, long = " ".join(["Hund"] * longest), " ".join(["Hund"] * (longest + 1))
+    path = tmp_path / "raw.de"
+    path.write_text(f"{fits}\n{GERMAN[0]}\n{GERMAN[1]}\n{long}\n{GERMAN[2]}\n", encoding="utf-8")
+    cut = translate(b"", str(path), "--buffer-size=2")
+    assert (cut.status, len(cut.lines)) == (0, 5)
+    assert "warning: Line 4 is longer than the" in cut.errors
+    refused = translate(b"", str(path), "--buffer-size=2", "--overlong=refuse")
+    assert refused.status == 2
+    assert refused.lines == cut.lines[:2]  # the buffer with line 4 has no output
+    assert f"raw.de, line 4: a line must have at most {longest} pieces of " in refused.errors
+    assert f", but has {longest + 1}. Split it into sentences, or choose" in refused.errors
+    text = f"{fits}\n{GERMAN[0]}\n".encode()
+    assert translate(text, "--overlong=refuse") == translate(text)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -22,6 +22,20 @@ from abnet.systems import PRESETS
         ({"train_head": "all"}, "`train_head` must be one of ('none', 'bias', 'transform')"),
         ({"correction": -0.1}, r"`correction` must be in [0, 1), but is -0.1 instead"),
         ({"r_drop": -1}, "`r_drop` must be at least 0, but is -1 instead"),
+        ({"r_drop": float("nan")}, "`r_drop` must be a finite number, but is nan instead"),
+        ({"length_loss_weight": float("nan")}, "`length_loss_weight` must be a finite number"),
+        (
+            {"objective": "dag", "fuzzy_ngrams": 2, "fuzzy_likelihood_weight": float("inf")},
+            "`fuzzy_likelihood_weight` must be a finite number, but is inf instead",
+        ),
+        (
+            {"soft_label_temperature": float("inf")},
+            "`soft_label_temperature` must be a finite number, but is inf instead",
+        ),
+        (
+            {"lexical_adapter_dim": 8, "lexicon": "x", "warm_start": "y"},
+            "`lexicon` must be left out with a `warm_start`",
+        ),
         ({"length_classes": 1}, "`length_classes` must be at least 2, but is 1 instead"),
     ],
 )

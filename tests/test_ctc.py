@@ -254,6 +254,20 @@ def test_two_equal_models_are_an_ensemble_that_says_the_same(toys: Toys) -> None
         Ensemble([model, lively_model("abnet_ctc", toys, frames_per_piece=3)])
 
 
+def test_an_ensemble_refines_if_all_its_models_do_in_any_order(toys: Toys) -> None:
+    able, weaker = (small_model("abnet_ctc", toys, reveal_frames=f).eval() for f in (0.5, 0.25))
+    unable = small_model("abnet_ctc", toys, reveal_frames=0.0).eval()
+    source = small_pairs(able).source
+    for models in ([able, unable], [unable, able]):
+        ensemble = Ensemble(models)
+        assert decode(ensemble, source, CtcOptions())
+        with pytest.raises(AbNetError, match="must be 1 for a system that was trained without"):
+            decode(ensemble, source, CtcOptions(iterations=2))
+    for models in ([able, weaker], [weaker, able]):
+        [hypothesis], *_ = decode(Ensemble(models), source, CtcOptions(iterations=2))
+        assert hypothesis.passes == 2
+
+
 def test_options(toys: Toys) -> None:
     config = small_config("abnet_ctc", toys)
     assert options_for(config, {"beam": 3, "iterations": None}) == CtcOptions(beam=3)

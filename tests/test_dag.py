@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from abnet import selection
 from abnet.beam_search import BeamOptions
 from abnet.ctc import CtcOptions
 from abnet.dag import DagOptions, dag_decode
@@ -18,6 +19,7 @@ from abnet.errors import AbNetError
 from abnet.frame_loss import scores_at_frames
 from abnet.frames import NEVER, make_frames
 from abnet.links import Links
+from abnet.model import AbNet
 from tests.systems import Toys, learn, lively_model, small_config, small_model, small_pairs
 from tests.test_ctc import FIRST, SECOND, SYMBOLS, frames_of
 
@@ -87,7 +89,8 @@ def test_loss_and_gradient_are_those_of_the_sum_over_all_paths() -> None:
     said = scores_at_frames(single[0].view(-1, V), frames, TARGETS, SYMBOLS, given)
     parts = dag_loss(said, single[1], frames, TARGETS, SYMBOLS)
     assert float(parts.loss.detach()) == pytest.approx(float(total.detach()), rel=1e-5)
-    assert (parts.sample_size, parts.sentences, parts.impossible) == (6, 4, 1)
+    assert (parts.sample_size, parts.masked, parts.tokens) == (4, 4, 6)  # two have no room
+    assert (parts.sentences, parts.impossible) == (4, 1)
     found = torch.autograd.grad(2 * parts.loss, single)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, 2 * other.float(), rtol=1e-4, atol=1e-5)
@@ -130,7 +133,10 @@ class Fixed:
 
     def dag(self, frames: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         assert frames.equal(self.frames)
-        return self.given[0].clone(), self.given[1]
+        return self.given
+
+    def logits(self, states: Tensor, part: slice) -> Tensor:
+        return states[part].clone()
 
 
 @pytest.mark.parametrize("reward", [0.0, 1.0, 2.0])
@@ -186,6 +192,29 @@ def test_links_are_mixed_softmaxes_over_later_frames() -> None:
             torch.testing.assert_close(found[row, at, later].exp(), expected)
 
 
+def test_few_logits_at_a_time_give_the_same(toys: Toys, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = lively_model("abnet_dag", toys)
+    source = small_pairs(model).source
+    options = [DagOptions(), DagOptions(beam=4, n_best=4)]
+    before = [dag_decode(model, source, one) for one in options]
+    most = []
+
+    def logits(states: Tensor, part: slice) -> Tensor:
+        found = AbNet.logits(model, states, part)
+        most.append(len(found))
+        return found
+
+    monkeypatch.setattr(selection, "POSITIONS_AT_ONCE", 7)
+    monkeypatch.setattr(model, "logits", logits)
+    for one, expected in zip(options, before, strict=True):
+        for hypotheses, others in zip(dag_decode(model, source, one), expected, strict=True):
+            for hypothesis, other in zip(hypotheses, others, strict=True):
+                assert hypothesis.tokens.equal(other.tokens)
+                torch.testing.assert_close(hypothesis.token_scores, other.token_scores)
+    assert max(most) == 7
+    assert len(most) > 20
+
+
 def test_padding_changes_nothing(toys: Toys) -> None:
     model = lively_model("abnet_dag", toys, keep_cls=True)
     source = small_pairs(model).source
@@ -222,8 +251,12 @@ def test_two_models_mix_words_and_links(toys: Toys) -> None:
     source = small_pairs(first).source
     frames = make_frames(first, source)
     graphs = [one.dag(frames, one.project(one.encode(source))) for one in (first, second)]
-    logits, links = ensemble.dag(frames, ensemble.project(ensemble.encode(source)))
-    for mixed, parts in ((logits, [graph[0].log_softmax(1) for graph in graphs]),
+    every = slice(None)
+    logits = [
+        one.logits(graph[0], every) for one, graph in zip((first, second), graphs, strict=True)
+    ]
+    states, links = ensemble.dag(frames, ensemble.project(ensemble.encode(source)))
+    for mixed, parts in ((ensemble.logits(states, every), [one.log_softmax(1) for one in logits]),
                          (links, [graph[1] for graph in graphs])):  # fmt: skip
         expected = torch.stack([part.exp() for part in parts]).mean(dim=0)
         torch.testing.assert_close(mixed.exp(), expected[..., : mixed.size(-1)])

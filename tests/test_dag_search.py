@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from abnet.dag import DagOptions, dag_decode
-from abnet.dag_search import WORDS_A_FRAME, Found, search
+from abnet.dag_search import Found, search
 from abnet.ensemble import Ensemble
 from abnet.errors import AbNetError
 from abnet.fluency import pseudo_log_likelihood
@@ -20,6 +20,7 @@ from abnet.model import AbNet
 from tests.systems import Toys, lively_model, small_model, small_pairs
 from tests.test_dag import COUNTS, V, all_paths, example, log_probability
 
+WORDS_A_FRAME = 2
 EXACT = 200  # more than any of the graphs has translations
 LAST = torch.tensor(COUNTS) - 1
 
@@ -31,14 +32,20 @@ def graphs(seed: int) -> tuple[Tensor, Tensor]:
     return logits.log_softmax(dim=2), links
 
 
+def likely(log_probs: Tensor) -> tuple[Tensor, Tensor]:
+    """The ids that each frame may say, best first, and their log-probabilities."""
+    said, words = log_probs.float().topk(WORDS_A_FRAME, dim=2)
+    return words, said
+
+
 def all_translations(
     log_probs: Tensor, links: Tensor, count: int
 ) -> dict[tuple[int, ...], tuple[float, tuple[int, ...]]]:
     """Words to the log-probability of all their paths, and the frames of the best path."""
-    likely = log_probs.topk(WORDS_A_FRAME, dim=1).indices.tolist()
+    names = log_probs.topk(WORDS_A_FRAME, dim=1).indices.tolist()
     found: dict[tuple[int, ...], dict[tuple[int, ...], float]] = defaultdict(dict)
     for path in (path for n in range(1, count - 1) for path in all_paths(count, n)):
-        for words in product(*(likely[at] for at in path)):
+        for words in product(*(names[at] for at in path)):
             value = log_probability(log_probs, links, path, list(words), count)
             found[words][path] = float(value)
     return {
@@ -52,7 +59,7 @@ def test_a_wide_beam_finds_all_translations_best_first(reward: float) -> None:
     merged = 0
     for seed in range(6):
         log_probs, links = graphs(seed)
-        found = search(log_probs.float(), links.float(), LAST, EXACT, reward)
+        found = search(*likely(log_probs), links.float(), LAST, EXACT, reward)
         for row, count in enumerate(COUNTS):
             expected = all_translations(log_probs[row], links[row], count)
             ranked = sorted(expected, key=lambda words: -expected[words][0] - reward * len(words))
@@ -61,6 +68,8 @@ def test_a_wide_beam_finds_all_translations_best_first(reward: float) -> None:
                 log_p, path = expected[tuple(one.words)]
                 assert one.log_p == pytest.approx(log_p, abs=1e-4)
                 assert tuple(one.frames) == path
+                own = log_probs[row, list(path), one.words]
+                assert one.said == pytest.approx(own.tolist(), rel=1e-5)
             merged += sum(len(all_paths(count, len(words))) > 1 for words in ranked)
     assert merged > 100
 
@@ -69,7 +78,7 @@ def test_a_narrow_beam_finds_different_translations_and_some_of_their_paths() ->
     exact = 0
     for seed in range(20):
         log_probs, links = graphs(seed)
-        found = search(log_probs.float(), links.float(), LAST, 3, 1.0)
+        found = search(*likely(log_probs), links.float(), LAST, 3, 1.0)
         for row, count in enumerate(COUNTS):
             expected = all_translations(log_probs[row], links[row], count)
             assert len({tuple(one.words) for one in found[row]}) == len(found[row]) <= 3
@@ -85,9 +94,9 @@ def test_a_narrow_beam_finds_different_translations_and_some_of_their_paths() ->
 def test_the_empty_translation_is_found_only_alone() -> None:
     log_probs, links = torch.zeros(2, 3, V), torch.full((2, 3, 3), NEVER)
     links[:, 0, 1] = links[:, 1, 2] = links[1, 0, 1] = 0.0
-    found = search(log_probs, links, torch.tensor([2, 1]), 2, 1.0)
+    found = search(*likely(log_probs), links, torch.tensor([2, 1]), 2, 1.0)
     assert [len(one.words) for one in found[0]] == [1, 1]
-    assert found[1] == [Found([], [], 0.0)]
+    assert found[1] == [Found([], [], [], 0.0)]
 
 
 def ranks(hypotheses: list[Hypothesis], options: DagOptions) -> list[float]:

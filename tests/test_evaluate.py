@@ -162,8 +162,9 @@ def files(tmp_path: Path) -> list[str]:
 
 def test_command(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", *files, "--tokenized"]) == 0
-    printed = capsys.readouterr().out.splitlines()
+    *printed, origin = capsys.readouterr().out.splitlines()
     assert [line[:15].strip() for line in printed] == ["BLEU", "chrF2", "TER", "tokenized BLEU"]
+    assert origin == "training data: unknown (give --data)"
     bleu = sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES]).score
     assert printed[0].split() == [
         "BLEU", f"{bleu:.2f}", evaluate(HYPOTHESES, REFERENCES)[0].signature,
@@ -179,14 +180,15 @@ def test_command_json(files: list[str], capsys: pytest.CaptureFixture[str]) -> N
     }
     assert found["sentences"] == 3
     assert found["signatures"]["bleu"] == scores[0].signature
-    assert "tokenized_bleu" not in found
+    assert found["training_data"] == "unknown"
+    assert not {"tokenized_bleu", "distilled", "teacher"} & found.keys()
 
 
 def test_command_rouge_and_sari(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     hypotheses, references = files[1], files[3]
     more = ["--references", references, "--rouge", "--sari", "--sources", hypotheses]
     assert main(["evaluate", *files, *more]) == 0
-    printed = capsys.readouterr().out.splitlines()
+    *printed, _ = capsys.readouterr().out.splitlines()
     labels = ["BLEU", "chrF2", "TER", "ROUGE-1", "ROUGE-2", "ROUGE-L", "SARI", "corpus SARI"]
     assert [line[:15].strip() for line in printed] == labels
     assert all(line[25:].startswith("nrefs:2|") for line in printed)
@@ -198,6 +200,60 @@ def test_command_rouge_and_sari(files: list[str], capsys: pytest.CaptureFixture[
         assert found[score.name] == score.value
         assert found["signatures"][score.name] == score.signature
     assert found["sentences"] == 3
+
+
+def prepared(folder: Path, pair: str, references: list[str]) -> Path:
+    """A folder as `abnet prepare` leaves it, with what `abnet evaluate` reads of it."""
+    (folder / "raw").mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps({"made_from": {"pair": pair}, "steps": {}}))
+    test = folder / "raw" / f"test.{pair.split('-', 1)[1]}"
+    test.write_text("".join(line + "\n" for line in references))
+    return folder
+
+
+def test_a_side_that_is_no_language_changes_no_score(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Among them ROUGE, whose stemmer is English."""
+    (tmp_path / "hyp").write_text("the dogs were running\na man runs\nit rained\n")
+    (tmp_path / "ref").write_text("the dog was running\na man ran\nit rains\n")
+    data = prepared(tmp_path / "data", "document-summary", Path(files[3]).read_text().splitlines())
+    measures = ["--rouge", "--tokenized", "--sari", "--sources", files[3], "--json"]
+    assert main(["evaluate", *files, *measures]) == 0
+    alone = json.loads(capsys.readouterr().out)
+    assert main(["evaluate", *files[:2], "--data", str(data), *measures]) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert "the side 'summary' is not taken for a language: the texts are scored as en" in (
+        captured.err
+    )
+    assert "stem:porter" in found["signatures"]["rouge1"]
+    told = {"training_data", "distilled"}
+    assert {name: found[name] for name in found.keys() - told} == {
+        name: alone[name] for name in alone.keys() - told
+    }
+    assert main(["evaluate", *files[:2], "--data", str(data), *measures, "--language=de"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["rouge1"] < found["rouge1"]
+    assert captured.err == ""
+
+
+@pytest.mark.parametrize(
+    ("side", "language"), [("de", "de"), ("zh-Hant", "zh"), ("pt_BR", "pt"), ("sum", "en")]
+)
+def test_a_side_that_is_a_language_says_how_to_score(
+    side: str, language: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ["你好，die Hunde。", "Größe"]
+    data = prepared(tmp_path / "data", f"xx-{side}", texts)
+    (tmp_path / "hyp").write_text("你好。\nGrößen\n")
+    command = ["evaluate", "--hypotheses", str(tmp_path / "hyp"), "--data", str(data), "--json"]
+    command += ["--rouge", "--tokenized"]
+    assert main(command) == 0
+    captured = capsys.readouterr()
+    assert main([*command, "--language", language]) == 0
+    assert captured.out == capsys.readouterr().out
+    assert ("not taken for a language" in captured.err) == (side == "sum")
 
 
 @pytest.mark.parametrize("alone", [["--sari"], ["--sources", "hyp"]])

@@ -59,6 +59,7 @@ def test_targets_without_room_are_counted_and_left_out() -> None:
     parts = frame_loss(logits.view(-1, VOCABULARY), frames, target, SYMBOLS)
     assert parts.impossible == 2  # three words; two equal ones that need a blank between them
     assert float(parts.loss) == pytest.approx(2 * float(torch.tensor(7.0).log()))
+    assert (parts.sample_size, parts.masked, parts.tokens) == (2, 2, 7)
 
 
 def loss_over_paths(probabilities: Tensor, words: tuple[int, ...]) -> Tensor:

@@ -127,8 +127,8 @@ def test_loss_weighs_targets_by_their_words_and_logs_the_likelihood(
     pairs, symbols = small_pairs(model), model.target_symbols
     parts = training_loss(model, model, pairs, torch.Generator(), training)
     frames = make_frames(model, pairs.source)
-    logits, links = model.dag(frames, model.project(model.encode(pairs.source)))
-    said = scores_at_frames(logits, frames, pairs.target, symbols)
+    states, links = model.dag(frames, model.project(model.encode(pairs.source)))
+    said = scores_at_frames(model.logits(states, slice(None)), frames, pairs.target, symbols)
     scores = fuzzy_alignment(said, links, frames, pairs.target, symbols, 2)
     words = pairs.target.ne(symbols.pad).sum(dim=1) - 1
     likelihood = dag_loss(said, links, frames, pairs.target, symbols).loss

@@ -10,12 +10,20 @@ from pathlib import Path
 import pytest
 import torch
 from nltk.translate import AlignedSent, IBMModel1
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from abnet import lexicon
 from abnet.checkpoint import load_checkpoint, save_checkpoint
 from abnet.cli import main
 from abnet.errors import AbNetError
-from abnet.lexicon import piece_vectors, read_lexicon, translation_table, write_lexicon
+from abnet.lexicon import (
+    check_place,
+    piece_vectors,
+    read_lexicon,
+    translation_table,
+    write_lexicon,
+)
 from abnet.model import AbNet
 from abnet.tokenizer import Tokenizer
 from tests.corpora.making import lines
@@ -180,6 +188,61 @@ def test_arguments_that_cannot_be(
     assert not Path(command[-1]).exists()
 
 
+def test_a_place_that_cannot_be_written_is_told_of_before_the_counting(
+    command: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Tokenizer, "from_pretrained", lambda name: pytest.fail("it goes on"))
+    assert main([*command, "--output", str(tmp_path)]) == 2
+    assert f"to a file, but {tmp_path} is a folder" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file" / "x.safetensors", Path("/proc/abnet/x.safetensors")):
+        assert main([*command, "--output", str(place)]) == 2
+        error = capsys.readouterr().err
+        assert f"The lexicon '{place}' cannot be written" in error
+        assert "name another file" in error
+        assert "What is done is kept" not in error
+
+
+def test_a_place_is_only_tried(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "lexicon.safetensors"
+    check_place(path)
+    assert list(path.parent.iterdir()) == []
+    path.write_text("older")
+    check_place(path)
+    assert path.read_text() == "older"
+
+
+def test_pairs_that_cannot_be_read(
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(5, "Input/output error", "train.de")
+
+    monkeypatch.setattr("abnet.corpora.formats.open_bytes", broken)
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert "The training pairs cannot be read ([Errno 5] Input/output error: 'train.de')" in error
+
+
+def test_text_of_another_language_is_told_of(
+    command: list[str], train: str, toys: Toys, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command) == 0
+    assert "warning" not in capsys.readouterr().err
+    Path(f"{train}.de").write_text(lines(["мир дом"] * len(GERMAN)), encoding="utf-8")
+    assert main(command) == 0
+    error = capsys.readouterr().err
+    assert f"of the source side, de, are unknown to {toys.german}: is it a BERT" in error
+    assert "warning: 16 of 16 pieces (100.0%)" in error
+    assert "target side" not in error
+    Path(f"{train}.en").write_text(lines(["дом", *ENGLISH[1:]]), encoding="utf-8")
+    assert main(command) == 0
+    assert f"of the target side, en, are unknown to {toys.english}" in capsys.readouterr().err
+
+
 def test_a_new_adapter_begins_with_them(command: list[str], toys: Toys, tmp_path: Path) -> None:
     assert main(command) == 0
     config = small_config("abnet_dag", toys, lexical_adapter_dim=8, lexicon=command[-1])
@@ -208,12 +271,21 @@ def test_files_that_do_not_fit(
     assert main(command) == 0
     with pytest.raises(AbNetError, match="`lexical_adapter_dim` must be at most 24 with the lex"):
         read_lexicon(command[-1], german, 25)
-    with pytest.raises(
-        AbNetError, match=r"must be of the vocabulary of .*bert-en', but .*bert-de'"
-    ):
-        read_lexicon(command[-1], Tokenizer.from_pretrained(toys.english), 8)
+    english = Tokenizer.from_pretrained(toys.english)
+    assert read_lexicon(command[-1], german, 8, english).equal(read_lexicon(command[-1], german, 8))
+    for tokenizers, side in (((english, 8), "source"), ((german, 8, german), "target")):
+        with pytest.raises(AbNetError, match=f"must be of the {side} vocabulary of .*, but .*bert"):
+            read_lexicon(command[-1], *tokenizers)
+    older = tmp_path / "older.safetensors"
+    write_lexicon(older, torch.eye(len(german.vocabulary)), german, {})
+    assert read_lexicon(older, german, 8, german).any()
     with pytest.raises(AbNetError, match="is none or damaged"):
         read_lexicon(toys.teacher, german, 8)
+    foreign = tmp_path / "foreign.safetensors"
+    for metadata in (None, {"format": "abnet lexicon 2"}):
+        save_file({"vectors": torch.eye(9)}, foreign, metadata)
+        with pytest.raises(AbNetError, match=r"but .*foreign.safetensors is another safetensors"):
+            read_lexicon(foreign, german, 8)
     garbage = tmp_path / "garbage.safetensors"
     garbage.write_bytes(b"nothing")
     with pytest.raises(AbNetError, match="is none or damaged"):
@@ -229,11 +301,13 @@ def test_an_interrupted_write_leaves_the_older_file(
     write_lexicon(path, torch.eye(len(german.vocabulary)), german, {})
     before = path.read_bytes()
 
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    for error in (OSError(28, "No space left on device"), SafetensorError("No space left")):
 
-    monkeypatch.setattr(lexicon, "save_file", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_lexicon(path, torch.eye(len(german.vocabulary)), german, {})
+        def full(*_: object, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(lexicon, "save_file", full)
+        with pytest.raises(AbNetError, match=r"cannot be written .*No space left.*is untouched"):
+            write_lexicon(path, torch.eye(len(german.vocabulary)), german, {})
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

@@ -16,7 +16,7 @@ from abnet.reranking import Reranker, target_log_probs
 from abnet.translator import Translator
 from tests.batches import batch
 from tests.systems import Toys, small_model
-from tests.tiny import GERMAN
+from tests.tiny import ENGLISH, GERMAN
 
 
 @pytest.fixture
@@ -103,6 +103,33 @@ def test_a_beam_search_gives_its_translations_the_same_probabilities(judge: AbNe
         length = len(one.tokens)
         torch.testing.assert_close(row[:length], one.token_scores, atol=1e-4, rtol=1e-4)
         assert not row[length:].any()
+
+
+@pytest.mark.parametrize("of", [1, 2])
+def test_logits_of_some_words_at_a_time(
+    judge: AbNet, of: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, symbols = source_of(judge), judge.target_symbols
+    target = batch(judge.target_tokenizer, [*ENGLISH, ENGLISH[0][:9]])[:, :12]
+    target = target[torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 7, 6, 5, 4, 3, 2])]
+    model = judge if of == 1 else Ensemble([judge, judge])
+    words = int(symbols.words(target).sum())
+    sizes = []
+    logits = type(model).logits
+
+    def counted(self: AbNet, states: Tensor, part: slice) -> Tensor:
+        found = logits(self, states, part)
+        sizes.append(len(found))
+        return found
+
+    at_once = target_log_probs(model, source, target)
+    monkeypatch.setattr(type(model), "logits", counted)
+    monkeypatch.setattr("abnet.reranking.WORDS_AT_ONCE", 7)
+    in_slices = target_log_probs(model, source, target)
+    torch.testing.assert_close(in_slices, at_once)
+    assert in_slices.ne(0).equal(symbols.words(target))
+    assert sizes == [7] * (words // 7) + [words % 7] * (words % 7 > 0)
+    assert len(sizes) > 10
 
 
 def test_ensembles_translate_and_rerank(model: AbNet, judge: AbNet, toys: Toys) -> None:

@@ -119,6 +119,7 @@ def test_a_saved_model_needs_its_start_no_more(
         ),
         ("transformer_base", "bert_fused", {"transformer_heads": 2}, "`transformer_heads` must be"),
         ("mask_predict", "bert_fused_nat", {"length_classes": 40}, "`length_classes` must be 48"),
+        ("abnet_ctc", "abnet_ctc", {"frames_per_piece": 3}, "`frames_per_piece` must be 2 as in"),
     ],
 )
 def test_another_shape_is_refused(
@@ -126,6 +127,12 @@ def test_another_shape_is_refused(
 ) -> None:
     with pytest.raises(AbNetError, match=message):
         small_model(name, toys, warm_start=starts.get(start, start), **changes)
+
+
+def test_frames_are_of_one_objective(toys: Toys, starts: dict[str, str]) -> None:
+    model = small_model("abnet_dag", toys, warm_start=starts["abnet_ctc"], frames_per_piece=3)
+    assert model.warm_start is not None
+    assert model.warm_start.taken
 
 
 def test_another_vocabulary_is_refused(toys: Toys, starts: dict[str, str]) -> None:

@@ -16,6 +16,7 @@ HELP = "print a model's total and trained parameters by part, without loading we
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """One option a field of the config."""
+    parser.epilog = "docs/parameters.md has the papers' counts beside these, and why some differ."
     texts = field_help()
     parser.add_argument("--arch", choices=sorted(PRESETS), default="abnet", help="preset")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+from abnet.commands.common import say
 from abnet.errors import AbNetError
 
 HELP = "score translations and other texts against raw references"
+LANGUAGE = "en"  # where nothing tells another
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +39,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--language",
         metavar="CODE",
-        help="target language (default: that of --data, or else en)",
+        help=f"target language (default: that of --data, if its target side has a code of two "
+        f"letters such as de or pt-BR, or else {LANGUAGE})",
     )
     parser.add_argument(
         "--lowercase", action="store_true", help="ignore case, as TER, ROUGE and SARI do"
@@ -71,14 +75,14 @@ def run(args: argparse.Namespace) -> int:
     if args.data is None and args.references is None:
         raise AbNetError("`abnet evaluate` must have --references or --data, but has neither.")
     prepared = None if args.data is None else _prepared(args.data)
-    target = "en" if prepared is None else prepared["made_from"]["pair"].split("-", 1)[1]
+    side = LANGUAGE if prepared is None else prepared["made_from"]["pair"].split("-", 1)[1]
     if args.hypotheses is not None:
         hypotheses = read_lines(args.hypotheses)
     else:
         hypotheses = read_generate_output(args.generate_output)
-    files = args.references or [args.data / "raw" / f"test.{target}"]
+    files = args.references or [args.data / "raw" / f"test.{side}"]
     references = [read_lines(file) for file in files]
-    language = args.language or target
+    language = args.language or _language(side)
     scores = evaluate(hypotheses, *references, language=language, lowercase=args.lowercase)
     if args.tokenized:
         scores.append(
@@ -93,7 +97,9 @@ def run(args: argparse.Namespace) -> int:
         values = {score.name: score.value for score in scores}
         signatures = {score.name: score.signature for score in scores}
         about: dict[str, Any] = {"sentences": len(hypotheses), "signatures": signatures}
-        if prepared is not None:
+        if prepared is None:
+            about["training_data"] = "unknown"
+        else:
             origin = told_origin(prepared)
             about |= {"training_data": describe_origin(origin), "distilled": "distilled" in origin}
             if about["distilled"]:
@@ -102,9 +108,23 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for score in scores:
         print(f"{score.label:<15}{score.value:7.2f}   {score.signature}")
-    if prepared is not None:
+    if prepared is None:
+        print("training data: unknown (give --data)")
+    else:
         print(f"training data: {describe_origin(told_origin(prepared))}")
     return 0
+
+
+def _language(side: str) -> str:
+    """The language of a prepared folder's target side, whose name may be any word ("summary")."""
+    code = re.fullmatch(r"([a-z]{2})([-_]\w+)*", side)
+    if code is None:
+        say(
+            f"the side {side!r} is not taken for a language: the texts are scored as {LANGUAGE}. "
+            "If they are in another one, give --language."
+        )
+        return LANGUAGE
+    return code[1]
 
 
 def _prepared(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abnet.commands.common import resumable, say, split_pair
+from abnet.commands.common import say, split_pair
+from abnet.commands.tokenize import UNKNOWN_SHARE_TO_WARN
 from abnet.errors import AbNetError
 
 if TYPE_CHECKING:
@@ -55,19 +56,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Counts, and says of how much."""
     from abnet.backbone import load_backbone
-    from abnet.lexicon import piece_vectors, translation_table, write_lexicon
+    from abnet.lexicon import check_place, piece_vectors, translation_table, write_lexicon
     from abnet.tokenizer import Tokenizer
 
     if args.max_pairs < 1:
         raise AbNetError(f"`--max-pairs` must be at least 1, but is {args.max_pairs} instead.")
+    check_place(args.output)
     source, target = map(Tokenizer.from_pretrained, (args.source_bert, args.target_bert))
     embeddings = load_backbone(args.target_bert, with_head=True, dropout=0.0).word_embeddings
-    with resumable():
+    try:
         pairs = list(_pieces(args, source, target))
-        say(f"counting in {len(pairs):,} pairs")
-        table = translation_table(pairs)
-        vectors = piece_vectors(table, embeddings.detach(), len(source.vocabulary))
-        write_lexicon(args.output, vectors, source, {"pairs": str(len(pairs)), "pair": args.pair})
+    except OSError as error:
+        raise AbNetError(f"The training pairs cannot be read ({error}).") from error
+    say(f"counting in {len(pairs):,} pairs")
+    languages = split_pair(args.pair)
+    _warn_of_unknown(f"source side, {languages[0]},", source, [ids for ids, _ in pairs])
+    _warn_of_unknown(f"target side, {languages[1]},", target, [ids for _, ids in pairs])
+    table = translation_table(pairs)
+    vectors = piece_vectors(table, embeddings.detach(), len(source.vocabulary))
+    about = {"pairs": str(len(pairs)), "pair": args.pair}
+    write_lexicon(args.output, vectors, source, about, target)
     known = int(vectors.any(dim=1).sum())
     print(
         f"{args.output}: {known:,} of {len(vectors):,} source pieces, {len(table.source):,} links"
@@ -87,6 +95,17 @@ def _pieces(
     for chunk in in_chunks(sample.choose(_lines(args)), LINES_AT_ONCE):
         texts, translations = zip(*chunk, strict=True)
         yield from zip(source.encode_batch(texts), target.encode_batch(translations), strict=True)
+
+
+def _warn_of_unknown(what: str, tokenizer: Tokenizer, sentences: list[list[int]]) -> None:
+    """Tells of more than 1 % of pieces that the vocabulary has not."""
+    total = sum(map(len, sentences))
+    unknown = sum(ids.count(tokenizer.symbols.unk) for ids in sentences)
+    if unknown > UNKNOWN_SHARE_TO_WARN * total:
+        say(
+            f"warning: {unknown} of {total} pieces ({unknown / total:.1%}) of the {what} are "
+            f"unknown to {tokenizer.name}: is it a BERT for this language and script?"
+        )
 
 
 def _lines(args: argparse.Namespace) -> Iterator[tuple[str, str]]:

@@ -51,8 +51,6 @@ def _rows() -> Iterator[dict[str, Any]]:
 
     for name, system in SYSTEMS.items():
         config = AbNetConfig.from_preset(name, source_bert="any", target_bert="any")
-        trained = [side for side in ("source", "target") if config.trains(side)]
-        sides = {"source": "encoder", "target": "decoder"}
         yield {
             "name": name,
             "group": system.group,
@@ -60,14 +58,23 @@ def _rows() -> Iterator[dict[str, Any]]:
             "encoder": _side(system, config, "source"),
             "decoder": _side(system, config, "target"),
             "objective": config.objective,
-            "trains": "everything"
-            if len(trained) == 2
-            else " and ".join(["adapters", *(sides[side] for side in trained)]),
+            "trains": _trains(config),
             "options": dict(system.options),
             "paper_bleu": dict(system.bleu),
             "paper_trained_millions": system.trained_millions,
             "script": f"scripts/reproduce/system.sh {name}",
         }
+
+
+def _trains(config: AbNetConfig) -> str:
+    """What trains; "adapters" are all that is new beside the two sides, [LENGTH] among it."""
+    fused = config.encoder in ("bert_fused", "ct_nmt")  # a Transformer that reads a BERT as well
+    if fused and not config.trains("source"):
+        return "everything but the BERT"
+    sides = {"encoder": config.trains("source"), "decoder": config.trains("target")}
+    if all(sides.values()):
+        return "everything"
+    return " and ".join(["adapters", *(side for side, trains in sides.items() if trains)])
 
 
 def _side(system: System, config: AbNetConfig, side: str) -> str:
@@ -76,7 +83,8 @@ def _side(system: System, config: AbNetConfig, side: str) -> str:
     if kind != "bert":
         named = {"transformer": "Transformer", "ct_nmt": "CT-NMT"}
         return named.get(kind, kind.replace("_", "-"))
-    name = "GPT-2" if side == "target" and system.target_bert else "BERT"
+    own = system.both_berts or (system.source_bert if side == "source" else system.target_bert)
+    name = {"gpt2": "GPT-2", "xlm-roberta-base": "XLM-R"}.get(own or "", "BERT")
     if not config.pretrained(side):
         name += "'s shape from random weights"
     if side == "target" and config.cross_attention == "inside":

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from abnet.commands.common import add_decoding_options, checkpoint_files, decoding_options
 from abnet.commands.tokenize import chunks, open_input
 from abnet.errors import AbNetError
 from abnet.text import decode_lines
+
+if TYPE_CHECKING:
+    from abnet.translator import Translator
 
 HELP = "translate raw text with a checkpoint, one line a line"
 BATCHES_A_BUFFER = 16  # lines of so many batches are sorted by length together
@@ -29,6 +34,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("file", nargs="?", default="-", help="raw text; standard input if absent")
     add_decoding_options(parser)
+    parser.add_argument(
+        "--overlong",
+        choices=("truncate", "refuse"),
+        default="truncate",
+        help="of a line with more pieces than the source BERT has positions for: cut the end off, "
+        "with a warning (default), or stop there with an error; what was written before stays",
+    )
     parser.add_argument(
         "--reranker",
         metavar="CHECKPOINT",
@@ -94,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
         name = "standard input" if args.file == "-" else args.file
         try:
             for lines in chunks(decode_lines(stream, name), buffer_size):
+                if args.overlong == "refuse":
+                    _refuse_overlong(lines, name, report.lines + 1, translator)
                 found = translator.translate_n_best(
                     lines, options, batch_size=args.batch_size, report=report
                 )
@@ -106,3 +120,20 @@ def run(args: argparse.Namespace) -> int:
             for message in report.messages(translator):
                 print(f"abnet: warning: {message}", file=sys.stderr)
     return 0
+
+
+def _refuse_overlong(lines: Sequence[str], name: str, first: int, translator: Translator) -> None:
+    """Raises an `AbNetError` that names the first line that would be cut.
+
+    Args:
+        name: what an error calls their source.
+        first: the number of the first of the lines.
+    """
+    tokenizer = translator.source_tokenizer
+    for number, pieces in enumerate(tokenizer.encode_batch(lines), start=first):
+        if len(pieces) > translator.max_pieces:
+            raise AbNetError(
+                f"{name}, line {number}: a line must have at most {translator.max_pieces} pieces "
+                f"of {tokenizer.name}, but has {len(pieces)}. Split it into sentences, or choose "
+                "`--overlong truncate`."
+            )

@@ -143,9 +143,6 @@ class Shards:
         return whole and record.lines == self.lines_of(number)
 
     def missing(self, part: Part = ALL) -> list[int]:
-        """The shards of a part that are not done; the record of a damaged one is taken away."""
+        """The shards of a part that are not done. Their files stay: another call may be at them."""
         numbers = [number for number in self.numbers if (number - part.number) % part.of == 0]
-        missing = [number for number in numbers if not self.is_done(number)]
-        for number in missing:
-            self.record_file(number).unlink(missing_ok=True)
-        return missing
+        return [number for number in numbers if not self.is_done(number)]

@@ -86,7 +86,7 @@ class ShardTranslator:
                 f"The text must stay as it is while it is translated, but {shards.name(number)} "
                 f"has {len(lines)} lines now."
             )
-        if shards.record_file(number).exists():
+        if shards.is_done(number):
             return len(lines)
         report = InputReport(lines=shards.first_line(number) - 1)
         started = time.perf_counter()

@@ -88,6 +88,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     runner = common_runner(args.jobs or size.jobs, size)
     results = args.results or records.RESULTS
     document = args.document or table.README
+    for system in args.systems if args.add else ():
+        for direction in args.directions:
+            before = _before(results, args.size, system, direction)
+            ours = "bfloat16" if is_ours(system) and work.precision else "float32"
+            if before is not None and before.get("precision", ours) != ours:
+                print(
+                    f"{SCRIPT}: error: {system} {direction} has been trained in "
+                    f"{before['precision']} and would be in {ours} on this machine: seeds of both "
+                    "cannot be one result.",
+                    file=sys.stderr,
+                )
+                return 2
     return run_and_show(
         SCRIPT, work, partial(run_all, runner, work, args, results), document, results
     )
@@ -102,24 +114,20 @@ def run_all(runner: Runner, work: Multi30k, args: argparse.Namespace, results: P
     if "abnet_minilm" in args.systems:
         runner.run([[work.pretrain_minilm_head()]])
         runner.run([[work.prepare(d, "abnet_minilm")] for d in args.directions])
-    by_depth: dict[int, list[str]] = {}
-    for system in args.systems:
-        by_depth.setdefault(len(starts_of(system)), []).append(system)
-    for _, systems in sorted(by_depth.items()):
-        runner.run(
+    runner.run(
+        [
             [
-                [
-                    *starts(work, system, direction, seed),
-                    work.train(system, direction, seed),
-                    work.average(system, direction, seed),
-                    work.generate(system, direction, seed),
-                    partial(record, work, system, direction, args, results),
-                ]
-                for system in systems
-                for seed in args.seeds
-                for direction in args.directions
+                *starts(work, system, direction, seed),
+                work.train(system, direction, seed),
+                work.average(system, direction, seed),
+                work.generate(system, direction, seed),
+                partial(record, work, system, direction, args, results),
             ]
-        )
+            for system in sorted(args.systems, key=lambda name: len(starts_of(name)))
+            for seed in args.seeds
+            for direction in args.directions
+        ]
+    )
 
 
 def starts(work: Multi30k, system: str, direction: str, seed: int) -> list[Step]:
@@ -139,9 +147,9 @@ def record(
     Raises:
         StepError: with `--add`, the result that is there is of another recipe.
     """
-    path = results / f"multi30k-{args.size}-{direction}-{system}.json"
+    path = _path(results, args.size, system, direction)
     with WRITING:
-        before = json.loads(path.read_text("utf-8")) if args.add and path.exists() else None
+        before = _before(results, args.size, system, direction) if args.add else None
         done = [s for s in args.seeds if work.generate(system, direction, s).stamp.exists()]
         new = [s for s in done if before is None or s not in before["seeds"]]
         if not new:
@@ -207,6 +215,17 @@ def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) ->
         "dag": {"passes": 1},
     }
     return {**found, **by_objective[objective]}
+
+
+def _path(results: Path, size: str, system: str, direction: str) -> Path:
+    return results / f"multi30k-{size}-{direction}-{system}.json"
+
+
+def _before(results: Path, size: str, system: str, direction: str) -> dict[str, Any] | None:
+    """The result that is there, if there is one."""
+    path = _path(results, size, system, direction)
+    found: dict[str, Any] | None = json.loads(path.read_text("utf-8")) if path.exists() else None
+    return found
 
 
 def _training(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) -> dict[str, Any]:

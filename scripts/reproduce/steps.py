@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -38,7 +39,10 @@ class Step:
 
     @property
     def stamp(self) -> Path:
-        """JSON with the command, its `seconds` and `peak_memory_bytes`, once it has finished."""
+        """JSON with the command, its `seconds` and `peak_memory_bytes`, once it has finished.
+
+        `finished` is when, in seconds since 1970.
+        """
         return self.folder / f"{self.name}.done"
 
     @property
@@ -61,14 +65,17 @@ class Runner:
         self.running: set[int] = set()  # process groups
         self.stopped = False
         self.lock = threading.Lock()
+        self.at_work: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)  # by stamp
 
     def run(self, chains: Sequence[Sequence[Step | Callable[[], object]]]) -> None:
         """Runs chains side by side, and the steps of a chain one after another.
 
-        A function in a chain is called each time, in a thread.
+        A function in a chain is called each time, in a thread. A step that stands in two chains is
+        done once.
 
         Raises:
-            StepError: a step failed, or its stamp is of another command.
+            StepError: a step failed, or its stamp is of another command, or older than that of a
+                step before it.
         """
         with ThreadPoolExecutor(self.jobs) as pool:
             futures = [pool.submit(self._run_chain, chain) for chain in chains]
@@ -80,12 +87,17 @@ class Runner:
                 raise
 
     def _run_chain(self, chain: Sequence[Step | Callable[[], object]]) -> None:
+        last: tuple[float, Path] | None = None
         for step in chain:
             if self.stopped:
                 return
             try:
                 if isinstance(step, Step):
-                    self._run_step(step)
+                    with self.lock:
+                        own = self.at_work[step.stamp]
+                    with own:
+                        self._run_step(step)
+                    last = _later(last, step)
                 else:
                     step()
             except BaseException:
@@ -115,7 +127,12 @@ class Runner:
                 f"{tail}\n{shlex.join(step.command)}\nended with status {status}; all it said is "
                 f"in {step.log}."
             )
-        record = {"command": step.command, "seconds": seconds, "peak_memory_bytes": peak}
+        record = {
+            "command": step.command,
+            "seconds": seconds,
+            "peak_memory_bytes": peak,
+            "finished": time.time(),
+        }
         step.stamp.write_text(json.dumps(record) + "\n", encoding="utf-8")
         say(f"{step.log.with_suffix('')} done in {seconds / 60:.1f} min")
 
@@ -143,6 +160,25 @@ class Runner:
             self.stopped = True
             for group in self.running:
                 os.killpg(group, signal.SIGTERM)
+
+
+def _later(last: tuple[float, Path] | None, step: Step) -> tuple[float, Path] | None:
+    """When the last of a chain's steps has finished, and its stamp.
+
+    Raises:
+        StepError: this one is older, and so made of what is there no more.
+    """
+    if not step.stamp.exists():  # stopped
+        return last
+    finished = json.loads(step.stamp.read_text(encoding="utf-8")).get("finished")
+    if finished is None:
+        return last
+    if last is not None and finished < last[0]:
+        raise StepError(
+            f"{step.stamp} is older than {last[1]}, which came before it; remove it to do the step "
+            "anew (a training's checkpoints, too)."
+        )
+    return finished, step.stamp
 
 
 @contextlib.contextmanager

@@ -130,6 +130,13 @@ def test_a_graph_is_trained_on_for_ngrams(
     assert len(lines(generate(corpus, trained), "H")) == 13
 
 
+def test_a_run_goes_on_with_its_own_frames(
+    corpus: Corpus, graph: Trained, tiny_berts: TinyBerts
+) -> None:
+    with pytest.raises(AbNetError, match="`--frames-per-piece` must be 4 as in the checkpoint"):
+        train(corpus.data_bin, graph.folder, tiny_berts, *DAG, "--frames-per-piece", 3)
+
+
 def test_options_of_others_are_refused(
     corpus: Corpus, one_pass: Trained, graph: Trained, trained: Trained
 ) -> None:
@@ -138,14 +145,17 @@ def test_options_of_others_are_refused(
         (one_pass, ("--nbest", 2), "--nbest` must be left out.*one translation a sentence"),
         (one_pass, ("--beam", 3), "--beam` must be left out.*--ctc-beam"),
         (one_pass, ("--iter-decode-ban-repeats",), "ban-repeats` must be left out: the system is"),
-        (one_pass, ("--ctc-beam", 0), "`beam` must be at least 1, but is 0"),
-        (one_pass, ("--ctc-iterations", 0), "`iterations` must be at least 1, but is 0"),
+        (one_pass, ("--ctc-beam", 0), "`--ctc-beam` must be at least 1, but is 0"),
+        (one_pass, ("--ctc-iterations", 0), "`--ctc-iterations` must be at least 1, but is 0"),
         (trained, ("--ctc-beam", 3), "`--ctc-beam` must be left out: the system is not one of ctc"),
         (graph, ("--ctc-iterations", 2), "`--ctc-iterations` must be left out: the system is"),
         (one_pass, ("--dag-word-reward", 2), "`--dag-word-reward` must be left out: the system is"),
         (trained, ("--dag-lm-weight", 1), "`--dag-lm-weight` must be left out: the system is not"),
-        (graph, ("--dag-lm-weight", 1), "`beam` must be at least 2 with an `lm_weight`"),
-        (graph, ("--nbest", 2), "`n_best` must be from 1 to the `beam` of 1, but is 2 instead"),
+        (graph, ("--dag-lm-weight", 1), "`--dag-beam` must be .* with an `--dag-lm-weight`"),
+        (graph, ("--nbest", 2), "`--nbest` must be from 1 to the `--dag-beam` of 1, but is 2"),
+        (graph, ("--iter-decode-max-iter", 3), "max-iter` must be .* it decodes in one pass"),
+        (one_pass, ("--iter-decode-max-iter", 3), "--ctc-iterations is the number of passes"),
+        (graph, ("--max-len-b", 30), "max-len-b` must be left out.* source gives it its frames"),
         (graph, ("--iter-decode-ban-repeats",), "ban-repeats` must be left out: the system is"),
         (trained, ("--ctc-iterations", 2), "`--ctc-iterations` must be left out: the system is"),
         (trained, ("--ctc-blank-penalty", 1), "`--ctc-blank-penalty` must be left out: the sys"),

@@ -210,6 +210,15 @@ def test_only_seeds_of_one_recipe_are_joined() -> None:
         quality.joined(ONE_SEED, ONE_SEED)
 
 
+def test_a_result_in_another_precision_is_not_added_to(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "multi30k-tiny-de-en-cmlm.json").write_text('{"precision": "bfloat16"}')
+    command = [str(data), "--size", "tiny", "--systems", "cmlm", "--directions", "de-en", "--add"]
+    assert multi30k.main([*command, "--results", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert "has been trained in bfloat16 and would be in float32" in capsys.readouterr().err
+
+
 def test_a_sentence_that_was_not_decoded_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "references", ["one", "two"])
     (tmp_path / "generate-test.txt").write_text("D-0\t-0.1\tone\n")

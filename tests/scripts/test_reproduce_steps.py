@@ -75,6 +75,26 @@ def test_chains_run_side_by_side_and_their_steps_in_order(tmp_path: Path) -> Non
     assert second.stamp.exists()
 
 
+def test_a_step_of_two_chains_is_done_once(tmp_path: Path) -> None:
+    code = f"import time; open({str(tmp_path / 'count')!r}, 'a').write('x'); time.sleep(0.5)"
+    shared = step(tmp_path, "shared", code)
+    ends = [step(tmp_path, name, f"open({str(shared.stamp)!r})") for name in ("one", "two")]
+    runner().run([[shared, end] for end in ends])
+    assert (tmp_path / "count").read_text() == "x"
+    assert all(end.stamp.exists() for end in ends)
+
+
+def test_what_was_made_of_an_older_step_is_an_error(tmp_path: Path) -> None:
+    first, second = step(tmp_path, "first", "pass"), step(tmp_path, "second", "pass")
+    runner().run([[first, second]])
+    runner().run([[first, second]])
+    first.stamp.unlink()
+    with pytest.raises(StepError, match=r"second\.done is older than .*first\.done, which came"):
+        runner().run([[first, second]])
+    second.stamp.unlink()
+    runner().run([[first, second]])
+
+
 def test_a_folder_has_one_user(tmp_path: Path) -> None:
     with sole_user(tmp_path):
         with pytest.raises(StepError, match="another run is at work in"), sole_user(tmp_path):

@@ -360,6 +360,10 @@ def test_a_shard_that_another_call_finished_is_left(
     assert [translator.translate(1), translator.translate(2)] == [10, 4]
     assert shards.read(1) == ["theirs"] * 10
     assert shards.missing() == []
+    shards.text(1).write_text("half")  # its record still stands
+    assert ShardTranslator(work, "cpu").translate(1) == 10
+    assert shards.missing() == []
+    assert shards.read(1) != ["theirs"] * 10
 
 
 def test_a_device_that_cannot_be(run: Run, command: list[str]) -> None:

@@ -53,7 +53,30 @@ def test_a_damaged_shard_is_missing(tmp_path: Path, damage: str) -> None:
         case _:
             shards.save(1, ["one"], [], [], 0)
     assert shards.missing() == [1]
-    assert not shards.record_file(1).exists()
+    shards.save(1, ["three", "four"], [], [], 0)
+    assert shards.missing() == []
+    assert shards.read(1) == ["three", "four"]
+
+
+def test_a_shard_that_another_call_saves_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = Shards(tmp_path, 4, 2)
+    shards.save(1, ["one", "two"], [], [], 0)
+    is_done = Shards.is_done
+
+    def saved_behind_it(self: Shards, number: int) -> bool:
+        done = is_done(self, number)
+        if number == 2:  # the other call's machine is ready just now
+            self.save(2, ["three", "four"], [], [], 0)
+        return done
+
+    monkeypatch.setattr(Shards, "is_done", saved_behind_it)
+    assert shards.missing() == [2]
+    monkeypatch.undo()
+    assert shards.missing() == []
+    assert shards.record(2).lines == 2
+    assert shards.read(2) == ["three", "four"]
 
 
 def test_bad_values() -> None:
