@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from abnet.beam_search import BeamOptions, beam_search
     from abnet.checkpoint import load_checkpoint, save_checkpoint
     from abnet.config import AbNetConfig
+    from abnet.ctc import CtcOptions
+    from abnet.dag import DagOptions
     from abnet.ensemble import Ensemble
     from abnet.errors import AbNetError
     from abnet.mask_predict import DecodingOptions, mask_predict
@@ -21,6 +23,8 @@ __all__ = [
     "AbNetConfig",
     "AbNetError",
     "BeamOptions",
+    "CtcOptions",
+    "DagOptions",
     "DecodingOptions",
     "Ensemble",
     "Reranker",
@@ -36,6 +40,8 @@ _HOMES = {
     "AbNetConfig": "abnet.config",
     "AbNetError": "abnet.errors",
     "BeamOptions": "abnet.beam_search",
+    "CtcOptions": "abnet.ctc",
+    "DagOptions": "abnet.dag",
     "DecodingOptions": "abnet.mask_predict",
     "Ensemble": "abnet.ensemble",
     "Reranker": "abnet.reranking",

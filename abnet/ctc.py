@@ -75,7 +75,7 @@ class CtcOptions:
     """What the blank's logit loses, in nats. A model in doubt says blank, so that its translations
     are too short; find the value on a validation set."""
     length_penalty: float = 1.0
-    """a of the score `log p / L ** a`."""
+    """a of the score `log p / L ** a` that is told; there is no choice to make by it."""
     n_best: int = 1
     """There is one translation a sentence."""
     iterations: int = 1

@@ -49,7 +49,7 @@ class DagOptions:
     """r, what each word adds, in nats. The most probable translation of all is too short; find the
     value on a validation set."""
     length_penalty: float = 1.0
-    """a of the score `(log p + w f) / L ** a`."""
+    """a of the score `(log p + w f) / L ** a` that is told; the choice is by the rank above."""
     n_best: int = 1
     """Translations a sentence, at most `beam`; where there are fewer, the last one is repeated."""
     beam: int = 1

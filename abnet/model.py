@@ -113,7 +113,12 @@ class AbNet(nn.Module):
             for side, backbone in berts.items()
         }
         if model.encoder.lexical is not None and config.lexicon is not None:
-            vectors = read_lexicon(config.lexicon, tokenizers["source"], config.lexical_adapter_dim)
+            vectors = read_lexicon(
+                config.lexicon,
+                tokenizers["source"],
+                config.lexical_adapter_dim,
+                tokenizers["target"],
+            )
             model.encoder.lexical.begin_with(vectors)
         if config.warm_start is not None:
             from abnet.warm_start import take_over  # which reads checkpoints of this class

@@ -27,6 +27,8 @@ class System:
         summary: what it is, in one line.
         options: the fields of `AbNetConfig` in which it differs from the defaults.
         bleu: the paper's BLEU, by corpus and direction; "_bt" with back-translations added.
+        stands_in: the paper's tables and figures that have it, as the scripts are called that make
+            them.
         trained_millions: the paper's count of trained parameters (its Table 1), in millions.
         both_berts: one model for both sides, instead of the two languages' BERTs.
         source_bert, target_bert: a model for a side, instead of the language's BERT.
@@ -38,6 +40,7 @@ class System:
     summary: str
     options: Mapping[str, Any] = field(default_factory=dict)
     bleu: Mapping[str, float] = field(default_factory=dict)
+    stands_in: tuple[str, ...] = ()
     trained_millions: int | None = None
     both_berts: str | None = None
     source_bert: str | None = None
@@ -120,12 +123,14 @@ SYSTEMS: dict[str, System] = {
         "AB-Net in the paper's shape for IWSLT14",
         _IWSLT,
         {"iwslt14.de-en": 36.49},
+        ("table1", "table3a", "table3b", "figure2", "figure3a", "figure3b"),
     ),
     "abnet_wmt_en_de": System(
         "AB-Net",
         "AB-Net in the paper's shape for WMT",
         _WMT,
         {"wmt16_ro_en.ro-en": 35.63, "wmt14.en-de": 28.69, "wmt14.de-en": 33.57},
+        ("table1",),
         67,
     ),
     "abnet_released_iwslt_de_en": System(
@@ -148,18 +153,26 @@ SYSTEMS: dict[str, System] = {
         "decoder adapters in the top 6 layers only",
         {**_IWSLT, "decoder_adapter_layers": 6},
         {"iwslt14.de-en": 34.60},
+        ("table3b",),
     ),
     "abnet_top6": System(
         "AB-Net",
         "adapters in the top 6 layers of both BERTs only",
         {**_IWSLT, "encoder_adapter_layers": 6, "decoder_adapter_layers": 6},
         {"iwslt14.de-en": 33.78},
+        ("table3b",),
     ),
-    "abnet_fb": System("AB-Net", "AB-Net FB: both BERTs train too", {**_IWSLT, "train": "all"}),
+    "abnet_fb": System(
+        "AB-Net",
+        "AB-Net FB: both BERTs train too",
+        {**_IWSLT, "train": "all"},
+        stands_in=("figure3a",),
+    ),
     "abnet_sc": System(
         "AB-Net",
         "AB-Net SC: the same shape from random weights (the paper's does not converge)",
         {**_IWSLT, "train": "all", **_RANDOM_SOURCE, **_RANDOM_TARGET},
+        stands_in=("figure3a",),
     ),
     "abnet_ctc": System(
         "AB-Net",
@@ -189,6 +202,7 @@ SYSTEMS: dict[str, System] = {
         "AB-Net-Enc: source BERT with adapters, Transformer decoder, parallel decoding",
         {**_WMT, "decoder": "transformer"},
         {"iwslt14.de-en": 34.45, "wmt14.en-de": 28.08},
+        ("table1", "table3b"),
         78,
     ),
     "abnet_enc_ar": System(
@@ -201,6 +215,7 @@ SYSTEMS: dict[str, System] = {
             "wmt16_ro_en_bt.ro-en": 39.21,
             "iwslt14.en-de": 29.96,
         },
+        ("table2",),
     ),
     "abnet_causal": System(
         "one-sided",
@@ -231,6 +246,7 @@ SYSTEMS: dict[str, System] = {
             "wmt14.en-de": 28.04,
             "wmt14.de-en": 32.69,
         },
+        ("table1", "table3a"),
         74,
     ),
     "transformer_big": System(
@@ -238,6 +254,7 @@ SYSTEMS: dict[str, System] = {
         "Transformer-Big on the BERTs' vocabularies, autoregressive",
         {**_SCRATCH, **_AUTOREGRESSIVE, **_BIG, "transformer_dropout": 0.3},
         {"wmt14.en-de": 28.91, "wmt14.en-fr": 42.23, "wmt16_ro_en_bt.ro-en": 36.46},
+        ("table2",),
     ),
     "mask_predict": System(
         "from scratch",
@@ -249,6 +266,7 @@ SYSTEMS: dict[str, System] = {
             "wmt14.en-de": 27.03,
             "wmt14.de-en": 30.53,
         },
+        ("table1", "table3a"),
         75,
     ),
     "bert_fused": System(
@@ -257,6 +275,7 @@ SYSTEMS: dict[str, System] = {
         "autoregressive",
         {**_FUSED, **_AUTOREGRESSIVE},
         {"wmt14.en-de": 30.75, "wmt14.en-fr": 43.78, "wmt16_ro_en_bt.ro-en": 39.10},
+        ("table2",),
         starts_from="transformer_base",
     ),
     "bert_fused_nat": System(
@@ -269,6 +288,7 @@ SYSTEMS: dict[str, System] = {
             "wmt14.en-de": 27.73,
             "wmt14.de-en": 32.10,
         },
+        ("table1",),
         90,
         starts_from="mask_predict",
     ),
@@ -278,6 +298,7 @@ SYSTEMS: dict[str, System] = {
         "target BERT, autoregressive",
         {**_SCRATCH, **_AUTOREGRESSIVE, "soft_label_weight": 0.5},
         {"wmt14.en-de": 27.53},
+        ("table2",),
         soft_teacher="abnet_fb",
     ),
     "ct_nmt": System(
@@ -286,6 +307,7 @@ SYSTEMS: dict[str, System] = {
         "and rate-scheduled learning, autoregressive",
         _CT_NMT,
         {"wmt14.en-de": 30.10, "wmt14.en-fr": 42.30},
+        ("table2",),
     ),
     "bert2bert": System(
         "warm-started",

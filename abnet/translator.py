@@ -166,6 +166,9 @@ class Translator:
         length_beam: int | None = None,
         beam: int | None = None,
         length_penalty: float | None = None,
+        blank_penalty: float | None = None,
+        word_reward: float | None = None,
+        lm_weight: float | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> list[str]:
         """The best translation of each line.
@@ -174,15 +177,25 @@ class Translator:
             lines: raw text.
             iterations: decoder passes at most, of a parallel system (10).
             length_beam: length candidates a sentence, of a parallel system (4).
-            beam: hypotheses a sentence, of an autoregressive system (5).
+            beam: hypotheses a sentence, of an autoregressive system (5) or in one pass (1).
             length_penalty: see `DecodingOptions` and `BeamOptions` (1).
+            blank_penalty: see `CtcOptions` (0).
+            word_reward, lm_weight: see `DagOptions` (1 and 0).
             batch_size: sentences decoded at once; fewer where they are long.
 
         Raises:
             AbNetError: an argument is outside of what it allows, or of the other kind of system.
         """
-        given = {"iterations": iterations, "length_beam": length_beam, "beam": beam}
-        options = options_for(self.model.config, {**given, "length_penalty": length_penalty})
+        given = {
+            "iterations": iterations,
+            "length_beam": length_beam,
+            "beam": beam,
+            "length_penalty": length_penalty,
+            "blank_penalty": blank_penalty,
+            "word_reward": word_reward,
+            "lm_weight": lm_weight,
+        }
+        options = options_for(self.model.config, given)
         found = self.translate_n_best(lines, options, batch_size=batch_size)
         return [translations[0].text for translations in found]
 

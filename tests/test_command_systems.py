@@ -38,13 +38,16 @@ def test_every_system_is_listed_with_what_it_is_made_of(
     assert rows["bert_fused"]["trains"] == "everything but the BERT"
     assert rows["abnet_wmt_en_de"]["paper_trained_millions"] == 67
     assert rows["mask_predict"]["paper_bleu"]["iwslt14.de-en"] == 31.71
+    assert rows["mask_predict"]["paper_tables"] == ["table1", "table3a"]
     assert all(row["script"].endswith(f"system.sh {name}") for name, row in rows.items())
 
 
 def test_the_list_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["systems"]) == 0
     printed = capsys.readouterr().out
-    assert "paper: iwslt14.de-en 36.49" in printed
+    assert "paper: iwslt14.de-en 36.49; table1, table3a, table3b, " in printed
+    assert "paper: iwslt14.de-en 34.45, wmt14.en-de 28.08; 78M trained; table1, " in printed
+    assert "paper: figure3a" in printed
     assert all(f"  {name} " in printed for name in SYSTEMS)
 
 

@@ -63,7 +63,7 @@ def check_arguments(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None
         case "generate":
             parse(["fairseq-generate", "data-bin", *arguments[1:]], monkeypatch)
         case "reproduce" if script.stem == "system":
-            paper.build_parser().parse_args(["system", *arguments])
+            paper.build_parser("system").parse_intermixed_args(arguments)
             assert arguments[0] in SYSTEMS
         case "reproduce":
             multi30k.build_parser().parse_args(arguments)

@@ -10,12 +10,14 @@ import torch
 import abnet
 from abnet.checkpoint import save_checkpoint
 from abnet.config import AbNetConfig
+from abnet.dag import DagOptions
 from abnet.errors import AbNetError
 from abnet.mask_predict import DecodingOptions, mask_predict
 from abnet.model import AbNet
 from abnet.translator import EMPTY, InputReport, Translator, _batches
 from tests.batches import batch
 from tests.conftest import TinyBerts
+from tests.systems import Toys, lively_model
 from tests.tiny import GERMAN
 
 
@@ -57,6 +59,21 @@ def test_options_reach_the_decoder(translator: Translator) -> None:
     options = DecodingOptions(iterations=1, length_beam=1, length_penalty=0.5)
     assert best == [found[0].text for found in translator.translate_n_best(GERMAN, options)]
     assert best != translator.translate(GERMAN, iterations=4, length_beam=4)
+
+
+def test_options_of_one_pass_are_told_by_name(toys: Toys) -> None:
+    for name, given, options in (
+        (
+            "abnet_dag",
+            {"beam": 4, "lm_weight": 2.0, "word_reward": 0.5},
+            DagOptions(0.5, beam=4, lm_weight=2.0),
+        ),
+        ("abnet_ctc", {"blank_penalty": 3.0}, abnet.CtcOptions(blank_penalty=3.0)),
+    ):
+        one_pass = Translator(lively_model(name, toys), "cpu")
+        found = one_pass.translate(GERMAN, **given)
+        assert found == [one[0].text for one in one_pass.translate_n_best(GERMAN, options)]
+        assert found != one_pass.translate(GERMAN)
 
 
 def test_empty_lines_come_out_empty(translator: Translator) -> None:

@@ -77,7 +77,7 @@ def add_decoding_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--iterations",
         type=int,
-        help=f"{parallel}decoder passes at most (default: 10); one-pass systems trained with "
+        help=f"{parallel}decoder passes at most (default: 10); systems of CTC trained with "
         "--reveal-frames: passes (default: 1)",
     )
     parser.add_argument(
@@ -121,7 +121,7 @@ def add_decoding_options(parser: argparse._ActionsContainer) -> None:
         "--blank-penalty",
         type=float,
         metavar="P",
-        help="one-pass systems: take P from the blank's logit; more makes longer (default: 0)",
+        help="systems of CTC: take P from the blank's logit; more makes longer (default: 0)",
     )
     parser.add_argument(
         "--word-reward",
@@ -137,7 +137,9 @@ def add_decoding_options(parser: argparse._ActionsContainer) -> None:
         "of a translation to what it is chosen by (default: 0)",
     )
     parser.add_argument(
-        "--length-penalty", type=float, help="1, the default: by mean log-probability"
+        "--length-penalty",
+        type=float,
+        help="1, the default: by mean log-probability; in one pass only of the score that is told",
     )
     parser.add_argument("--batch-size", type=int, default=32, help="lines decoded at once")
     parser.add_argument("--source-bert", help="where the source BERT is now, if it has moved")

@@ -36,11 +36,12 @@ def run(args: argparse.Namespace) -> int:
             f"  {'':<28}{row['encoder']} > {row['decoder']}, {row['objective']}; "
             f"trains: {row['trains']}"
         )
-        told = [f"{corpus} {bleu:g}" for corpus, bleu in row["paper_bleu"].items()]
+        told = [", ".join(f"{corpus} {bleu:g}" for corpus, bleu in row["paper_bleu"].items())]
         if row["paper_trained_millions"]:
             told.append(f"{row['paper_trained_millions']}M trained")
-        if told:
-            print(f"  {'':<28}paper: {', '.join(told)}")
+        told.append(", ".join(row["paper_tables"]))
+        if any(told):
+            print(f"  {'':<28}paper: {'; '.join(filter(None, told))}")
         print(f"  {'':<28}{row['script']}")
     return 0
 
@@ -60,6 +61,7 @@ def _rows() -> Iterator[dict[str, Any]]:
             "objective": config.objective,
             "trains": _trains(config),
             "options": dict(system.options),
+            "paper_tables": list(system.stands_in),
             "paper_bleu": dict(system.bleu),
             "paper_trained_millions": system.trained_millions,
             "script": f"scripts/reproduce/system.sh {name}",

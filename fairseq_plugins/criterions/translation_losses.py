@@ -1,4 +1,4 @@
-"""The losses of the three objectives as fairseq criterions."""
+"""The losses of all objectives as fairseq criterions."""
 
 from __future__ import annotations
 

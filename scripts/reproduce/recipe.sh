@@ -5,7 +5,8 @@
 #   scripts/reproduce/recipe.sh DIR [OPTION...]
 #
 #   scripts/reproduce/recipe.sh DIR --help      lists the options
-#   scripts/reproduce/recipe.sh DIR             adapters, symbols and objective; hours on 2 cores
+#   scripts/reproduce/recipe.sh DIR             the groups that short trainings can tell apart; hours
+#                                               on 2 cores
 #   scripts/reproduce/recipe.sh DIR --size gpu --groups all --seeds 1,2
 #
 # DIR is that of scripts/reproduce/multi30k.sh, with which it shares its BERTs and data.

@@ -35,6 +35,12 @@ def test_rows_name_systems_and_corpora_that_there_are() -> None:
             check_script(f"scripts/{kind}/{corpus}.sh")
 
 
+def test_systems_say_which_tables_they_stand_in() -> None:
+    for name, system in SYSTEMS.items():
+        has_it = (what for what, rows in TABLES.items() if any(row.system == name for row in rows))
+        assert system.stands_in == tuple(has_it)
+
+
 def test_the_same_training_is_done_once() -> None:
     trainings = {(row.system, row.corpus, row.pair, row.options) for row in ROWS}
     assert len({row.name for row in ROWS}) == len(trainings)
