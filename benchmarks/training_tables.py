@@ -19,7 +19,8 @@ def training_table(records: Sequence[Row], dataset: str) -> str:
     """Each way to train beside the released code's, and beside full fine-tuning.
 
     Fine-tuning is as the released code would do it, and with the row's own measures where that was
-    measured, too. Absolute times are those of GPUs only.
+    measured, too. Steps are compared with those on the same batches only. Absolute times are those
+    of GPUs only.
     """
     rows = [row for row in _of(records, dataset) if row["processes"] == 1]
     if not rows:
@@ -30,15 +31,15 @@ def training_table(records: Sequence[Row], dataset: str) -> str:
         "size": lambda row: str(row["size"]),
         "threads": _threads,
         "system": lambda row: NAMES.get(row["system"], row["system"]),
-        "measures": lambda row: ", ".join(row["measures"]) or "none, as released",
+        "measures": _measures,
         "target tokens/s, times the baseline's": lambda row: _ratio(
             row, _beside(rows, row, BASELINE), "target_tokens_per_s", 1, ".2f"
         ),
         "step, % of full fine-tuning's with no measure": lambda row: _ratio(
-            row, _beside(rows, row, FINE_TUNING), "step_s", 100, ".0f"
+            row, _on_the_same(row, _beside(rows, row, FINE_TUNING)), "step_s", 100, ".0f"
         ),
         "step, % of fine-tuning with the same measures": lambda row: _ratio(
-            row, _fine_tuned_alike(rows, row), "step_s", 100, ".0f"
+            row, _on_the_same(row, _fine_tuned_alike(rows, row)), "step_s", 100, ".0f"
         ),
         "peak memory, % of full fine-tuning's with no measure": lambda row: _ratio(
             row, _beside(rows, row, FINE_TUNING), "peak_memory_bytes", 100, ".0f"
@@ -54,6 +55,9 @@ def training_table(records: Sequence[Row], dataset: str) -> str:
         "Adam": lambda row: str(row["kernels"]["adam"]),
         "target tokens a batch": lambda row: f"{row['batch_tokens']:.0f}",
     }
+    if any("waiting_share" in row for row in rows):
+        columns["waiting for batches, %"] = lambda row: _share(row, "waiting_share")
+        columns["target padding, %"] = lambda row: _share(row, "padding_share")
     if any(row["device_kind"] == "cuda" for row in rows):
         columns["step, ms"] = lambda row: _on_gpu(row, "step_s", 1000, ".1f")
         columns["target tokens/s"] = lambda row: _on_gpu(row, "target_tokens_per_s", 1, ".0f")
@@ -73,6 +77,7 @@ def scaling_table(records: Sequence[Row], dataset: str) -> str:
         return f"No training speed on {dataset} yet.\n"
     alone.sort(key=lambda row: (*_order(row), row["row"]))
     rows = [{**row, "of": processes} for row in alone for processes in PROCESSES]
+    several = [row for row in of_data if row["processes"] > 1]
     columns: dict[str, Callable[[Row], str]] = {
         "device": lambda row: str(row["device"]),
         "size": lambda row: str(row["size"]),
@@ -84,9 +89,20 @@ def scaling_table(records: Sequence[Row], dataset: str) -> str:
             f"{sent_bytes(row['gradient_bytes'], row['of']) / 1e6:.1f}"
         ),
         "step, times that of one process, at 10 Gbit/s (computed)": _computed,
-        "the same (measured here)": lambda row: _measured(of_data, row),
+        "the same (measured here)": lambda row: _measured(several, row),
     }
+    if any("reduced_bytes" in row for row in several):
+        columns["passed to all-reduce a step, MB (measured here)"] = lambda row: _reduced(
+            _together(several, row)
+        )
     return markdown_table(columns, rows)
+
+
+def _measures(row: Row) -> str:
+    """Those that are on, and what else is left out of what every row has."""
+    named = ", ".join(row["measures"]) or "none, as released"
+    without = ", ".join(row.get("without", []))
+    return f"{named}; without {without}" if without else named
 
 
 def _of(records: Sequence[Row], dataset: str) -> list[Row]:
@@ -113,6 +129,13 @@ def _fine_tuned_alike(rows: Sequence[Row], row: Row) -> Row | None:
     return next(filter(alike, tuned), None)
 
 
+def _on_the_same(row: Row, peer: Row | None) -> Row | None:
+    """The peer, if it had the batches of the row."""
+    if peer is None or peer["batch_tokens"] != row["batch_tokens"]:
+        return None
+    return peer
+
+
 def _computed(row: Row) -> str:
     seconds = step_seconds(row["step_s"], row["gradient_bytes"], row["of"], LINK)
     return f"{seconds / row['step_s']:.2f}"
@@ -121,8 +144,18 @@ def _computed(row: Row) -> str:
 def _measured(rows: Sequence[Row], row: Row) -> str:
     if row["of"] == 1:
         return "1.00"
-    several = [r for r in rows if r["processes"] == row["of"]]
-    return _ratio(_beside(several, row, row["row"]), row, "step_s", 1, ".2f")
+    return _ratio(_together(rows, row), row, "step_s", 1, ".2f")
+
+
+def _together(rows: Sequence[Row], row: Row) -> Row | None:
+    """The same row in as many processes as are asked for, measured beside it."""
+    return _beside([r for r in rows if r["processes"] == row["of"]], row, row["row"])
+
+
+def _reduced(row: Row | None) -> str:
+    if row is None or "reduced_bytes" not in row:
+        return NOT_MEASURED
+    return f"{row['reduced_bytes'] / 1e6:.1f}"
 
 
 def _ratio(row: Row | None, peer: Row | None, name: str, factor: float, form: str) -> str:
@@ -133,6 +166,10 @@ def _ratio(row: Row | None, peer: Row | None, name: str, factor: float, form: st
 
 def _megabytes(row: Row, name: str) -> str:
     return f"{row[name] / 1e6:.0f}" if name in row else NOT_MEASURED
+
+
+def _share(row: Row, name: str) -> str:
+    return f"{100 * row[name]:.1f}" if name in row else NOT_MEASURED
 
 
 def _threads(row: Row) -> str:

@@ -1,11 +1,12 @@
-"""Steps of several processes on a CPU that sum their gradients, as in data-parallel training."""
+"""Steps of several processes that sum their gradients, as in data-parallel training."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,16 +16,32 @@ from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
 from abnet.bench.engine import Materials
-from abnet.bench.learner import Learner, Way, make_model
+from abnet.bench.learner import Learner, make_model
 from abnet.bench.sizes import Size
 from abnet.bench.training_batches import collate
+from abnet.bench.ways import Way
 from abnet.tokenizer import Tokenizer
+
+
+class Together(NamedTuple):
+    """What was measured of several processes, in the first of them.
+
+    Attributes:
+        seconds: of every step in every round.
+        reduced_bytes: what a step passed to `torch.distributed.all_reduce`.
+        kernels: see `Learner.kernels`.
+    """
+
+    seconds: list[list[float]]
+    reduced_bytes: int
+    kernels: dict[str, str]
 
 
 class _Task(NamedTuple):
     """What a process is told."""
 
     processes: int
+    device_kind: str
     threads: int
     size: Size
     berts: tuple[str, str]
@@ -42,11 +59,11 @@ def measure_processes(
     encoded: tuple[Sequence[list[int]], Sequence[list[int]]],
     chosen: list[list[int]],
     repeats: int,
-) -> list[list[float]]:
-    """Seconds of every step in every round, where each process has a batch of its own size.
+) -> Together:
+    """Trains in processes that each draw masks of their own for the same batches.
 
     Args:
-        processes: how many, each with the threads of the materials.
+        processes: how many, each with the threads of the materials or, through NCCL, a GPU.
         materials: of the systems.
         way: to train.
         encoded: ids of the two sides.
@@ -56,28 +73,31 @@ def measure_processes(
     source, target = (tokenizer.name for tokenizer in materials.tokenizers)
     with tempfile.TemporaryDirectory(prefix="abnet-processes-") as folder:
         task = _Task(
-            processes, materials.threads, materials.size, (source, target), way, encoded, chosen,
-            repeats, folder,
+            processes, materials.device.type, materials.threads, materials.size, (source, target),
+            way, encoded, chosen, repeats, folder,
         )  # fmt: skip
         start: Any = spawn
         start(_work, args=(task,), nprocs=processes)
-        found: list[list[float]] = json.loads((Path(folder) / "seconds.json").read_text())
-    return found
+        return Together(**json.loads((Path(folder) / "found.json").read_text()))
 
 
 def _work(rank: int, task: _Task) -> None:
-    """One process; the first one notes its times."""
+    """One process; the first one notes what it finds."""
     torch.set_num_threads(task.threads)
     torch.manual_seed(1)
+    device = torch.device("cpu")
+    if task.device_kind == "cuda":
+        device = torch.device("cuda", rank)
+        torch.cuda.set_device(device)
     dist.init_process_group(
-        "gloo", init_method=f"file://{task.folder}/meeting", rank=rank, world_size=task.processes
-    )
+        "gloo" if device.type == "cpu" else "nccl",
+        init_method=f"file://{task.folder}/meeting", rank=rank, world_size=task.processes,
+        device_id=None if device.type == "cpu" else device,
+    )  # fmt: skip
     try:
         tokenizers = tuple(Tokenizer.from_pretrained(name) for name in task.berts)
-        device = torch.device("cpu")
         materials = Materials(task.size, tokenizers, device, task.folder, task.threads)  # type: ignore[arg-type]
-        model = make_model(materials, task.way.system, bf16="bf16" in task.way.measures)
-        learner = Learner(model, task.way, sum_gradients)
+        learner = Learner(make_model(materials, task.way), task.way, sum_gradients)
         batches = [
             collate(lines, task.encoded, materials.tokenizers, device) for lines in task.chosen
         ]
@@ -85,15 +105,43 @@ def _work(rank: int, task: _Task) -> None:
         for number in range(task.repeats + 1):
             seconds.append([])
             for at, batch in enumerate(batches):
-                dist.barrier()
-                start = time.perf_counter()
+                start = _meet(device)
                 learner.step(batch, seed=at * task.processes + rank)
-                dist.barrier()
-                seconds[number].append(time.perf_counter() - start)
+                seconds[number].append(_meet(device) - start)
+        with counted_bytes() as counted:
+            kernels = learner.kernels(batches[0], seed=rank)
         if rank == 0:
-            (Path(task.folder) / "seconds.json").write_text(json.dumps(seconds[1:]))
+            found = Together(seconds[1:], sum(counted), kernels)
+            (Path(task.folder) / "found.json").write_text(json.dumps(found._asdict()))
     finally:
         dist.destroy_process_group()
+
+
+def _meet(device: torch.device) -> float:
+    """The time when all processes and their devices have done what they were told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    dist.barrier()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)  # the barrier itself is work of the device
+    return time.perf_counter()
+
+
+@contextlib.contextmanager
+def counted_bytes() -> Iterator[list[int]]:
+    """The bytes of each tensor that is passed to `torch.distributed.all_reduce` inside a `with`."""
+    counted: list[int] = []
+    reduce = dist.all_reduce
+
+    def count(tensor: Tensor, *args: Any, **options: Any) -> Any:
+        counted.append(tensor.nbytes)
+        return reduce(tensor, *args, **options)
+
+    dist.all_reduce = count
+    try:
+        yield counted
+    finally:
+        dist.all_reduce = reduce
 
 
 def sum_gradients(gradients: Sequence[Tensor]) -> None:

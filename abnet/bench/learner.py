@@ -4,84 +4,40 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from abnet.bench.compiled_layers import compile_layers
 from abnet.bench.engine import Materials, module_bytes
+from abnet.bench.halved import halve_frozen
+from abnet.bench.kernels import kernels_of
+from abnet.bench.liger import liger_loss, load_liger
 from abnet.bench.released import masked_loss, released_loss
 from abnet.bench.training_batches import TrainingBatch
+from abnet.bench.ways import Way
 from abnet.config import AbNetConfig
-from abnet.doctor import apex_kernels, computes_in_bfloat16
+from abnet.doctor import apex_kernels
 from abnet.errors import AbNetError
 from abnet.loss import LossParts
 from abnet.masking import MaskedTarget, batch_generator, mask_targets
 from abnet.model import AbNet
 from abnet.objective import training_loss
 
-MEASURES = {
-    "masked": "logits and loss of the masked positions only",
-    "chunks": "one pass over the logits for all sums, in chunks of words",
-    "sdpa": "fused attention, or what is faster",
-    "adam": "fused AdamW",
-    "bf16": "weights and computation in bfloat16, beside trained weights in 32 bits",
-}
-"""What makes a step cheaper, and can be switched off."""
+OF_MODELS = frozenset({"bf16", "compile", "half"})
+"""The measures that a model is made with."""
 
 Reduce = Callable[[Sequence[Tensor]], None]
 
 
-@dataclass(frozen=True)
-class Way:
-    """One system as it is trained: a row of the table.
-
-    Attributes:
-        name: of the row, unique.
-        system: "abnet" or "abnet_fb" (everything trains).
-        measures: those of `MEASURES` that are on.
-        apex: take apex's fused Adam in place of torch's.
-    """
-
-    name: str
-    system: str
-    measures: frozenset[str]
-    apex: bool = False
-
-
-def ways(device: torch.device) -> list[Way]:
-    """The baseline, ours, each measure alone and left out, and full fine-tuning, both ways.
-
-    On a CPU that is no faster with bfloat16, all measures are all but that one. "chunks" need
-    "masked".
-    """
-    is_slow = device.type == "cpu" and not computes_in_bfloat16()
-    every = frozenset(MEASURES) - ({"bf16"} if is_slow else set())
-    found = [
-        Way("abnet-baseline", "abnet", frozenset()),
-        Way("abnet-all", "abnet", every),
-        Way("abnet_fb-baseline", "abnet_fb", frozenset()),
-        Way("abnet_fb-all", "abnet_fb", every),
-    ]
-    for name in sorted(every):
-        if name != "chunks":
-            found.append(Way(f"abnet-only-{name}", "abnet", frozenset({name})))
-        without = every - ({name, "chunks"} if name == "masked" else {name})
-        found.append(Way(f"abnet-without-{name}", "abnet", without))
-    if device.type == "cuda" and apex_kernels():
-        found.append(Way("abnet-all-apex", "abnet", every, apex=True))
-    return found
-
-
-def make_model(materials: Materials, system: str, bf16: bool, dropout: float = 0.1) -> AbNet:
-    """A model of the size with random weights, ready to train.
+def make_model(materials: Materials, way: Way, dropout: float = 0.1) -> AbNet:
+    """A model of the size with random weights and the shape of the paper's WMT model.
 
     Args:
         materials: of the run.
-        system: of `abnet.systems`; both have the shape of the paper's WMT model.
-        bf16: whether all weights are bfloat16.
+        way: that it is to be trained in; of its measures those in `OF_MODELS` count.
         dropout: everywhere.
     """
     source, target = materials.tokenizers
@@ -97,22 +53,27 @@ def make_model(materials: Materials, system: str, bf16: bool, dropout: float = 0
         adapter_dropout=dropout,
     )
     model = AbNet.from_pretrained(config).train()
-    if system == "abnet":  # a BERT with random weights is frozen for nothing but its speed
+    if way.system == "abnet":  # a BERT with random weights is frozen for nothing but its speed
         for backbone in (model.encoder.bert_backbone, model.decoder.backbone):
             backbone.requires_grad_(False)
-    return model.to(materials.device, torch.bfloat16 if bf16 else torch.float32)
+    model.to(materials.device, torch.bfloat16 if "bf16" in way.measures else torch.float32)
+    if "half" in way.measures:
+        halve_frozen(model)
+    if "compile" in way.measures:
+        compile_layers(model)
+    return model
 
 
 class Learner:
     """Trains a model step by step.
 
     Args:
-        model: in training mode.
+        model: in training mode, made for the way.
         way: which measures are on.
         reduce: sums gradients over processes; `None` for one process.
 
     Raises:
-        AbNetError: apex is asked for, but is not there.
+        AbNetError: apex or liger-kernel is asked for, but is not there.
     """
 
     def __init__(self, model: AbNet, way: Way, reduce: Reduce | None = None) -> None:
@@ -120,10 +81,13 @@ class Learner:
         self.way = way
         self.reduce = reduce
         self.trained = [p for p in model.parameters() if p.requires_grad]
+        self.frozen = [p for p in model.parameters() if not p.requires_grad]
         self.masters = self.trained
         if "bf16" in way.measures:  # what fairseq's `--bf16` keeps
             self.masters = [nn.Parameter(p.detach().float().clone()) for p in self.trained]
         self.optimizer = _optimizer(self.masters, way)
+        if "liger" in way.measures:
+            self.fused_loss = load_liger(model.config.label_smoothing)
 
     def step(self, batch: TrainingBatch, seed: int) -> LossParts:
         """One update; the masks depend on the seed alone."""
@@ -141,8 +105,8 @@ class Learner:
         return parts
 
     def gradients(self, batch: TrainingBatch, seed: int) -> LossParts:
-        """Loss and its gradients."""
-        with self._attention():
+        """Loss and its gradients, of what trains."""
+        with self._attention(), self._gradients_of_more():
             parts = self._loss(batch, seed)
             torch.autograd.backward(parts.loss / parts.sample_size)
         return parts
@@ -151,6 +115,9 @@ class Learner:
         if "chunks" in self.way.measures:
             generator = batch_generator(batch.pairs.target.device, seed)
             return training_loss(self.model, self.model, batch.pairs, generator, True)
+        if "liger" in self.way.measures:
+            masked = self.mask(batch, seed)
+            return liger_loss(self.model, batch.pairs, masked, self.fused_loss)
         compute = masked_loss if "masked" in self.way.measures else released_loss
         return compute(self.model, batch.pairs, batch.masked(self, seed))
 
@@ -173,6 +140,25 @@ class Learner:
         with sdpa_kernel(SDPBackend.MATH):
             yield
 
+    @contextlib.contextmanager
+    def _gradients_of_more(self) -> Iterator[None]:
+        """Without "frozen" or "cut" there are gradients that nothing takes; they end here."""
+        thawed = self.frozen if "frozen" in self.way.without else []
+        hooks = []
+        if "cut" in self.way.without:
+            for backbone in (self.model.encoder.bert_backbone, self.model.decoder.backbone):
+                hooks.append(backbone.embeddings.register_forward_hook(_follow))
+        for parameter in thawed:
+            parameter.requires_grad_(True)
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+            for parameter in thawed:
+                parameter.requires_grad_(False)
+                parameter.grad = None
+
     def resident_bytes(self) -> int:
         """Weights, their copies in 32 bits, and the optimizer's state; no gradients."""
         copies = 0 if self.masters is self.trained else sum(p.nbytes for p in self.masters)
@@ -189,18 +175,15 @@ class Learner:
         saved = trained if self.way.measures else sum(p.numel() for p in self.model.parameters())
         return 4 * (saved + 2 * trained)
 
-    def kernels(self) -> dict[str, str]:
-        """Which kernels a step takes; apex is named where it is installed."""
-        adam = "torch, fused" if "adam" in self.way.measures else "torch, one tensor at a time"
-        is_fused = "sdpa" in self.way.measures and not (
-            "bf16" in self.way.measures and self.trained[0].device.type == "cpu"
-        )
-        return {
-            "adam": "apex, fused" if self.way.apex else adam,
-            "layer norm": "torch",  # a BERT's; fairseq's own models alone take apex's
-            "attention": "torch, fused" if is_fused else "torch, unfused",
-            "apex": ", ".join(apex_kernels()) or "not there",
-        }
+    def kernels(self, batch: TrainingBatch, seed: int) -> dict[str, str]:
+        """Which kernels a step ran, which is done to see; apex is named where it is installed."""
+        ran = kernels_of(lambda: self.step(batch, seed))
+        return {**ran, "apex": ", ".join(apex_kernels()) or "not there"}
+
+
+def _follow(module: nn.Module, inputs: Any, output: Tensor) -> None:
+    """From here on there is a backward pass."""
+    output.requires_grad_(True)
 
 
 def _optimizer(parameters: list[nn.Parameter], way: Way) -> Any:

@@ -30,7 +30,9 @@ def released_loss(model: AbNet, pairs: Pairs, masked: MaskedTarget) -> LossParts
     share = model.config.label_smoothing
     loss = (1 - share) * nll + share / log_probs.size(1) * smooth
     uncounted = torch.zeros_like(masked.chosen[0, 0], dtype=torch.long)
-    return _all(model, output.length_logits, pairs, masked, WordLoss(loss, nll.detach(), uncounted))
+    return with_length(
+        model, output.length_logits, pairs, masked, WordLoss(loss, nll.detach(), uncounted)
+    )
 
 
 def masked_loss(model: AbNet, pairs: Pairs, masked: MaskedTarget) -> LossParts:
@@ -42,13 +44,13 @@ def masked_loss(model: AbNet, pairs: Pairs, masked: MaskedTarget) -> LossParts:
     with torch.no_grad():
         nll = F.cross_entropy(logits, gold, reduction="sum")
         right = logits.argmax(dim=1).eq(gold).sum()
-    return _all(model, output.length_logits, pairs, masked, WordLoss(loss, nll, right))
+    return with_length(model, output.length_logits, pairs, masked, WordLoss(loss, nll, right))
 
 
-def _all(
+def with_length(
     model: AbNet, lengths: Tensor | None, pairs: Pairs, masked: MaskedTarget, words: WordLoss
 ) -> LossParts:
-    """With the length's loss."""
+    """The loss of the words with that of the length."""
     return sequence_loss(
         words, lengths, pairs.target, masked.chosen, model.target_symbols.words(pairs.target),
         model.config,

@@ -12,11 +12,13 @@ import torch
 
 from abnet.bench.data_parallel import measure_processes
 from abnet.bench.engine import Materials
-from abnet.bench.learner import Learner, Way, make_model
+from abnet.bench.learner import OF_MODELS, Learner, make_model
+from abnet.bench.loading import measure_waiting, shuffle_lines
 from abnet.bench.machine import Growth, device_name
 from abnet.bench.scaling import gradient_bytes
 from abnet.bench.timing import turns
 from abnet.bench.training_batches import TrainingBatch, choose_lines, collate
+from abnet.bench.ways import EXTRAS, Way
 from abnet.errors import AbNetError
 from abnet.model import AbNet
 
@@ -31,7 +33,7 @@ class TrainingPlan:
     Attributes:
         tokens: positions of either side of a batch, as fairseq's `--max-tokens`.
         threads: of a CPU.
-        processes: data-parallel ones; more than 1 on a CPU only.
+        processes: data-parallel ones, on GPUs each with one.
         repeats: rounds that are timed, after one that is not.
         count: batches a round.
 
@@ -62,6 +64,7 @@ class _Cell:
 
     way: Way
     learner: Learner
+    batches: list[TrainingBatch]
     peak: int | None
     seconds: list[list[float]] = field(default_factory=list)  # [round][batch]
 
@@ -80,7 +83,7 @@ class TrainingBench:
         say: takes what a reader should know.
 
     Raises:
-        AbNetError: several processes are asked for on a GPU, or `tokens` are too few.
+        AbNetError: more processes are asked for than there are GPUs, or `tokens` are too few.
     """
 
     def __init__(
@@ -95,9 +98,11 @@ class TrainingBench:
         write: Callable[[str, dict[str, Any]], None],
         say: Callable[[str], None] = print,
     ) -> None:
-        if materials.device.type != "cpu" and set(plan.processes) != {1}:
+        most = max(plan.processes)
+        if materials.device.type == "cuda" and most > max(torch.cuda.device_count(), 1):
             raise AbNetError(
-                "`--processes` must be 1 on a GPU: train with scripts/train/distributed.sh there."
+                f"`--processes` must be at most {torch.cuda.device_count()}, the GPUs there are, "
+                f"but is {most} instead."
             )
         self.ways = list(ways)
         self.materials = materials
@@ -121,6 +126,7 @@ class TrainingBench:
             )
         self.encoded = ([pair[0] for pair in fit], [pair[1] for pair in fit])
         self.chosen = choose_lines(self.encoded, plan.tokens, plan.count)
+        self.shuffled = shuffle_lines(self.encoded, plan.tokens, plan.count)
         self.written = 0
 
     def run(self) -> int:
@@ -143,37 +149,66 @@ class TrainingBench:
         self._wait()
         loading = (time.perf_counter() - loading) / len(batches)
         if 1 in self.plan.processes:
-            cells = [self._warm_up(way, batches) for way in self.ways]
+            shuffled = [self._collate(lines) for lines in self.shuffled]
+            found = [
+                self._attempt(way, batches if self._lines(way) is self.chosen else shuffled)
+                for way in self.ways
+            ]
+            cells = [cell for cell in found if cell is not None]
             for cell in turns(cells, self.plan.repeats):
-                cell.seconds.append([self._time(cell.learner, batch) for batch in batches])
+                cell.seconds.append([self._time(cell.learner, batch) for batch in cell.batches])
             for cell in cells:
-                fields = self._fields(cell.way, cell.learner, batches, cell.seconds)
-                if cell.peak is not None:
-                    fields["peak_memory_bytes"] = cell.peak
-                if self.device.type == "cuda":
-                    fields["device_idle_share"] = self._idle_share(cell, batches)
-                self._write({**fields, "loading_s": loading})
+                self._write({**self._fields_of(cell), "loading_s": loading})
         for processes in self.plan.processes:
             for way in self.ways:
                 if processes > 1 and way.name in PROCESSES_OF:
                     self._measure_processes(way, batches, processes)
 
+    def _attempt(self, way: Way, batches: list[TrainingBatch]) -> _Cell | None:
+        """The way warmed up; `None` if it has what this machine has not, which is said."""
+        try:
+            return self._warm_up(way, batches)
+        except Exception as error:  # whatever is wrong with a compiler or a kernel of others
+            if not way.measures & EXTRAS.keys():
+                raise
+            first = (str(error).splitlines() or [""])[0]
+            self.say(f"skipped: {way.name}: {type(error).__name__}: {first}")
+            return None
+
+    def _fields_of(self, cell: _Cell) -> dict[str, Any]:
+        """What a result of one process says."""
+        way, learner, batches = cell.way, cell.learner, cell.batches
+        kernels = learner.kernels(batches[0], seed=0)
+        fields = self._fields(way, learner, batches, cell.seconds, kernels)
+        if cell.peak is not None:
+            fields["peak_memory_bytes"] = cell.peak
+        if self.device.type == "cuda":
+            fields["device_idle_share"] = self._idle_share(cell)
+        waiting = measure_waiting(
+            lambda batch: learner.step(batch, seed=0), batches, self._lines(way), self.encoded,
+            self.materials.tokenizers, self.plan.repeats,
+        )  # fmt: skip
+        return {**fields, "waiting_share": waiting.share, "loaded_step_s": waiting.step_s}
+
     def _measure_processes(self, way: Way, batches: list[TrainingBatch], processes: int) -> None:
-        seconds = measure_processes(
+        found = measure_processes(
             processes, self.materials, way, self.encoded, self.chosen, self.plan.repeats
         )
         learner = Learner(self._model(way), way)
-        self._write(self._fields(way, learner, batches, seconds, processes))
+        fields = self._fields(way, learner, batches, found.seconds, found.kernels, processes)
+        self._write({**fields, "reduced_bytes": found.reduced_bytes})
+
+    def _lines(self, way: Way) -> list[list[int]]:
+        """Of each of its batches."""
+        return self.shuffled if "buckets" in way.without else self.chosen
 
     def _collate(self, lines: list[int]) -> TrainingBatch:
         return collate(lines, self.encoded, self.materials.tokenizers, self.device)
 
     def _model(self, way: Way) -> AbNet:
         """Ways that need the same weights share a model; it trains on, whoever's turn it is."""
-        bf16 = "bf16" in way.measures
-        return self.materials.shared(
-            f"training {way.system} {bf16}", lambda: make_model(self.materials, way.system, bf16)
-        )
+        name = f"training {way.system} {sorted(way.measures & OF_MODELS)}"
+        return self.materials.shared(name, lambda: make_model(self.materials, way))
 
     def _warm_up(self, way: Way, batches: list[TrainingBatch]) -> _Cell:
         """A round that does not count, and what memory it takes."""
@@ -183,7 +218,8 @@ class TrainingBench:
             for number, batch in enumerate(batches):
                 learner.step(batch, seed=number)
         grown = growth.most
-        return _Cell(way, learner, None if grown is None else learner.resident_bytes() + grown)
+        peak = None if grown is None else learner.resident_bytes() + grown
+        return _Cell(way, learner, batches, peak)
 
     def _time(self, learner: Learner, batch: TrainingBatch) -> float:
         """Seconds of a step."""
@@ -197,10 +233,10 @@ class TrainingBench:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def _idle_share(self, cell: _Cell, batches: list[TrainingBatch]) -> float:
+    def _idle_share(self, cell: _Cell) -> float:
         """The share of a round's time in which the GPU has nothing to do."""
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-            for batch in batches:
+            for batch in cell.batches:
                 cell.learner.step(batch, seed=0)
             self._wait()
         busy = float(sum(event.self_device_time_total for event in profile.key_averages())) / 1e6
@@ -212,18 +248,21 @@ class TrainingBench:
         learner: Learner,
         batches: list[TrainingBatch],
         seconds: list[list[float]],
+        kernels: dict[str, str],
         processes: int = 1,
     ) -> dict[str, Any]:
         """What a result says, but for memory."""
         trained = sum(p.numel() for p in learner.trained)
         tokens = sum(batch.tokens for batch in batches)
+        positions = sum(batch.pairs.target.numel() for batch in batches)
         return {
             "kind": "training",
             "row": way.name,
             "system": way.system,
             "engine": "abnet",
             "measures": sorted(way.measures),
-            "kernels": learner.kernels(),
+            "without": sorted(way.without),
+            "kernels": kernels,
             "device": device_name(self.device),
             "device_kind": self.device.type,
             "threads": self.materials.threads,
@@ -232,6 +271,7 @@ class TrainingBench:
             "repeats": len(seconds),
             "batches": len(batches),
             "batch_tokens": statistics.mean(batch.tokens for batch in batches),
+            "padding_share": 1 - tokens / positions,
             "batch_sentences": statistics.mean(batch.sentences for batch in batches),
             "step_s": statistics.median(time for times in seconds for time in times),
             "target_tokens_per_s": processes * tokens / statistics.median(map(sum, seconds)),
@@ -246,11 +286,14 @@ class TrainingBench:
             f"training-{fields['device_kind']}-{self.stamps['size']}-{self.input}-{fields['row']}"
         )
         if fields["device_kind"] == "cpu":
-            name += f"-t{fields['threads']}-p{fields['processes']}"
+            name += f"-t{fields['threads']}"
+        if fields["device_kind"] == "cpu" or fields["processes"] > 1:
+            name += f"-p{fields['processes']}"
         self.write(name, {**fields, **self.stamps})
         self.written += 1
+        ran = "; ".join(f"{topic} {called}" for topic, called in fields["kernels"].items())
         self.say(
             f"{fields['row']}, {fields['threads']} threads, {fields['processes']} processes: "
             f"{1000 * fields['step_s']:.1f} ms a step, "
-            f"{fields['target_tokens_per_s']:.0f} target tokens/s"
+            f"{fields['target_tokens_per_s']:.0f} target tokens/s ({ran})"
         )

@@ -30,7 +30,7 @@ weights, which would write on and on, are left out, so that only a model of --ct
 beside it. Each cell is one JSON file in --results, written as soon as it is measured, and again
 with its floor at the end. Systems take turns in every round. The status is 1 if a cell failed,
 which stops no other. With --training they train instead: as the released code does, as ours does,
-with each measure alone and left out, and with both BERTs trained.
+with each measure alone and left out, with more of them on a GPU, and with both BERTs trained.
 """
 
 
@@ -81,7 +81,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--processes",
         default="1",
-        help="with --training on a CPU: data-parallel ones, for example 1,2 (default: %(default)s)",
+        help="with --training: data-parallel ones, each with a GPU if they train on one, for "
+        "example 1,2 (default: %(default)s)",
     )
     parser.add_argument(
         "--ctranslate2", type=Path, metavar="FOLDER", help="a model of CTranslate2 to time, too"
@@ -228,8 +229,8 @@ def _training(
     say: Callable[[str], None],
 ) -> int:
     """Times training; see `TrainingBench`."""
-    from abnet.bench.learner import ways
     from abnet.bench.training import TrainingBench, TrainingPlan
+    from abnet.bench.ways import ways
 
     usual = 1024 if materials.device.type == "cpu" else 8192
     training = TrainingPlan(

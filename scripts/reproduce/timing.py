@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from fairseq import checkpoint_utils, options, tasks, utils
@@ -72,7 +72,14 @@ def spread(source: Path, count: int) -> list[int]:
     return [order[(2 * number + 1) * len(order) // (2 * count)] for number in range(count)]
 
 
-def measure(timed: dict[str, Timed], rounds: int) -> dict[str, list[float]]:
+class Decoder(Protocol):
+    """What translates some sentences one by one."""
+
+    def decode(self) -> list[Any]:
+        """The translations, on the host."""
+
+
+def measure(timed: Mapping[str, Decoder], rounds: int) -> dict[str, list[float]]:
     """Seconds of every round, by system; a round before them does not count."""
     found: dict[str, list[float]] = {system: [] for system in timed}
     for one in timed.values():

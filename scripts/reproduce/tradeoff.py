@@ -15,10 +15,19 @@ import torch
 from abnet.bench.engine import RECORDINGS
 from benchmarks import quality, records
 from scripts.reproduce.common import common_runner, joiner, run_and_show
+from scripts.reproduce.ctranslate import Converted, conversion, read_pieces
 from scripts.reproduce.recipes import BEAM, ROOT, Multi30k, Variant, is_ours
 from scripts.reproduce.sizes import SIZES, words
 from scripts.reproduce.steps import Step, StepError, say
-from scripts.reproduce.timing import Timed, add_options, command_of, measure, spread, timing
+from scripts.reproduce.timing import (
+    Decoder,
+    Timed,
+    add_options,
+    command_of,
+    measure,
+    spread,
+    timing,
+)
 
 SCRIPT = "scripts/reproduce/tradeoff.sh"
 SPLIT = "valid"
@@ -36,18 +45,36 @@ class Point(NamedTuple):
         label: what tells it from the system's other points.
         options: of `fairseq-generate`.
         on_gpu: whether it is for GPUs or for CPUs only; `None` for both.
+        converted: the precision of its weights in CTranslate2; `None` in fairseq.
     """
 
     system: str
     label: str
     options: str
     on_gpu: bool | None = None
+    converted: str | None = None
+
+    @property
+    def beam(self) -> int:
+        """Hypotheses a sentence, of the Transformer."""
+        return int(words(self.options)[1])
 
 
 COMPARED_WITH = Point("transformer", f"beam {BEAM}", f"--beam {BEAM}")
 POINTS = [
     COMPARED_WITH,
     Point("transformer", "beam 1", "--beam 1"),
+    *(
+        Point(
+            "transformer",
+            f"beam {beam}, CTranslate2, {precision}",
+            f"--beam {beam}",
+            on_gpu,
+            precision,
+        )
+        for precision, on_gpu in (("float32", None), ("int8", False), ("float16", True))
+        for beam in (BEAM, 1)
+    ),
     Point("abnet", "10 passes", ALL_PASSES),
     *(
         Point("abnet", f"{n} pass{'es' * (n > 1)}", f"{ALL_PASSES} --iter-decode-max-iter {n}")
@@ -147,18 +174,22 @@ def run_all(work: Multi30k, args: argparse.Namespace, results: Path) -> None:
     common_runner(args.jobs or work.size.jobs, work.size).run([[step] for step in steps.values()])
     torch.set_num_threads(args.threads)
     chosen = spread(work.source(args.direction, SPLIT), args.sentences)
-    timed = {name(point): Timed(step.command[1:], chosen) for point, step in steps.items()}
+    timed: dict[str, Decoder] = {}
+    for point, step in steps.items():
+        if point.converted is None:
+            timed[name(point)] = Timed(step.command[1:], chosen)
+        else:
+            timed[name(point)] = _converted(work, args, point, step, chosen)
     for point in points:
         if COMPILED in point.options:
             for _ in range(RECORDINGS):
                 timed[name(point)].decode()
     seconds = measure(timed, args.rounds)
-    for place, (point, step) in enumerate(steps.items()):
+    for place, point in enumerate(points):
         own, other = seconds[name(point)], seconds[name(COMPARED_WITH)]
         join = str if is_ours(point.system) else joiner(work.bert(args.direction.split("-")[1]))
-        scores = quality.score_runs(
-            [step.folder], work.references(args.direction, SPLIT), join, SPLIT
-        )
+        outputs = work.run(point.system, args.direction, args.seed) / "tradeoff" / name(point)
+        scores = quality.score_runs([outputs], work.references(args.direction, SPLIT), join, SPLIT)
         found = {
             "kind": "tradeoff",
             "system": point.system,
@@ -186,8 +217,22 @@ def points_on(on_gpu: bool) -> list[Point]:
     return [point for point in POINTS if point.on_gpu in (None, on_gpu)]
 
 
+def _converted(
+    work: Multi30k, args: argparse.Namespace, point: Point, step: Step, chosen: Sequence[int]
+) -> Converted:
+    """What CTranslate2 makes of the chosen sentences, once the whole split is written down."""
+    lines = read_pieces(work, args.direction, SPLIT)
+    how = (str(point.converted), lines, point.beam, args.threads, work.size.on_gpu)
+    made = Converted(step.folder / step.name, *how)
+    made.write(step.folder / "tradeoff" / name(point) / f"generate-{SPLIT}.txt")
+    made.lines = [lines[place] for place in chosen]
+    return made
+
+
 def decoding(work: Multi30k, point: Point, direction: str, seed: int) -> Step:
-    """The split decoded as a point says, into a folder of its own."""
+    """The split decoded as a point says, into a folder of its own; for CTranslate2 a conversion."""
+    if point.converted is not None:
+        return conversion(work, direction, seed, point.converted)
     step = work.generate(point.system, direction, seed, Variant(), SPLIT)
     folder = step.folder / "tradeoff" / name(point)
     command = list(step.command)

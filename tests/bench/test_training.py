@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from abnet.bench import data_parallel
+from abnet.bench import compiled_layers, data_parallel
 from abnet.bench.engine import Materials
-from abnet.bench.learner import Learner, Way, make_model, ways
+from abnet.bench.learner import Learner, make_model
+from abnet.bench.loading import measure_waiting, shuffle_lines
 from abnet.bench.scaling import gradient_bytes, sent_bytes, step_seconds
 from abnet.bench.training import TrainingBench, TrainingPlan
 from abnet.bench.training_batches import TrainingBatch, choose_lines, collate
+from abnet.bench.ways import ALWAYS, EXTRAS, Way, ways
 from abnet.cli import main
 from abnet.errors import AbNetError
 from benchmarks import records
@@ -34,7 +41,7 @@ def batch(materials: Materials, cpu: torch.device) -> TrainingBatch:
 
 def learner(materials: Materials, way: Way) -> Learner:
     torch.manual_seed(5)
-    return Learner(make_model(materials, way.system, "bf16" in way.measures, dropout=0.0), way)
+    return Learner(make_model(materials, way, dropout=0.0), way)
 
 
 def gradients(
@@ -47,18 +54,49 @@ def gradients(
     return float(parts.loss.detach()), found
 
 
+@pytest.fixture
+def liger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands for liger-kernel, which needs a GPU: what its loss is documented to compute."""
+
+    class LigerFusedLinearCrossEntropyLoss(nn.CrossEntropyLoss):
+        def forward(self, *given: Any) -> Tensor:
+            weight, states, gold, bias = given
+            return super().forward(F.linear(states, weight, bias).float(), gold)
+
+    package, module = ModuleType("liger_kernel"), ModuleType("liger_kernel.transformers")
+    module.LigerFusedLinearCrossEntropyLoss = LigerFusedLinearCrossEntropyLoss  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "liger_kernel", package)
+    monkeypatch.setitem(sys.modules, "liger_kernel.transformers", module)
+
+
+@pytest.fixture
+def compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of torch's compiler but the making of kernels."""
+    torch.compiler.reset()
+    monkeypatch.setattr(compiled_layers, "BACKEND", "aot_eager")
+
+
+def ways_of(system: str) -> list[Way]:
+    """All that differ in their gradients' making; what is more than measures in 32 bits, too."""
+    found = [way for way in WAYS.values() if way.system == system]
+    found = [way for way in found if (way.measures or way.without) and way.without != {"buckets"}]
+    more = [way for way in found if way.without or way.measures & EXTRAS.keys()]
+    found += [replace(way, measures=way.measures - {"bf16"}) for way in more]
+    return list({(way.measures, way.without): way for way in found}.values())
+
+
+@pytest.mark.usefixtures("liger", "compiler")
 @pytest.mark.parametrize("system", ["abnet", "abnet_fb"])
 def test_gradients_with_every_measure_are_those_without(
     system: str, materials: Materials, batch: TrainingBatch
 ) -> None:
-    """Within 1e-5 of the largest gradient; with bfloat16, within 5 % of the norm of all."""
+    """Within 1e-5 of the largest gradient; with weights in bfloat16, 5 % of the norm of all."""
     plain, expected = gradients(materials, WAYS[f"{system}-baseline"], batch)
     assert expected
-    others = [way for way in WAYS.values() if way.system == system and way.measures]
-    for way in {way.measures: way for way in others}.values():
+    for way in ways_of(system):
         loss, found = gradients(materials, way, batch)
         assert found.keys() == expected.keys(), way.name
-        if "bf16" in way.measures:
+        if way.measures & {"bf16", "half"}:
             assert loss == pytest.approx(plain, rel=0.01), way.name
             ours, theirs = (torch.cat([g.flatten() for g in one.values()])
                             for one in ({n: found[n] for n in expected}, expected))  # fmt: skip
@@ -73,7 +111,9 @@ def test_gradients_with_every_measure_are_those_without(
 
 
 def test_only_adapters_and_lengths_train_but_with_full_fine_tuning(materials: Materials) -> None:
-    ours, full = (make_model(materials, system, False) for system in ("abnet", "abnet_fb"))
+    ours, full = (
+        make_model(materials, WAYS[f"{system}-baseline"]) for system in ("abnet", "abnet_fb")
+    )
     frozen = {name.split(".")[1] for name, p in ours.named_parameters() if not p.requires_grad}
     trained = {name.split(".")[1] for name, p in ours.named_parameters() if p.requires_grad}
     assert (frozen, trained) == ({"backbone"}, {"adapters", "length"})
@@ -101,30 +141,99 @@ def test_steps_train_and_both_optimizers_start_alike(
         assert one.resident_bytes() >= 2 * every + 12 * trained
 
 
-def test_kernels_say_what_ran(materials: Materials, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert learner(materials, WAYS["abnet-baseline"]).kernels() == {
-        "adam": "torch, one tensor at a time", "layer norm": "torch",
-        "attention": "torch, unfused", "apex": "not there",
+@pytest.mark.parametrize(
+    ("name", "has_gradient", "is_followed"),
+    [("abnet-all", False, False), ("abnet-without-cut", False, True),
+     ("abnet-without-frozen", True, True)],
+)  # fmt: skip
+def test_what_every_way_has_can_be_left_out(
+    name: str, has_gradient: bool, is_followed: bool, materials: Materials, batch: TrainingBatch
+) -> None:
+    """In the decoder, whose first adapter stands behind the first layer."""
+    one = learner(materials, WAYS[name])
+    [lowest, *_] = one.model.decoder.backbone.layers
+    weight = next(lowest.parameters())
+    seen = []
+
+    def look(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        seen.append((weight.requires_grad, output.requires_grad))
+
+    lowest.register_forward_hook(look)
+    one.gradients(batch, seed=3)
+    assert seen == [(has_gradient, is_followed)]
+    assert not any(p.requires_grad for p in one.frozen)
+    assert all(p.grad is None for p in one.frozen)
+    assert not one.model.decoder.backbone.embeddings._forward_hooks
+
+
+def test_frozen_weights_take_half_the_memory(materials: Materials) -> None:
+    half, whole = (learner(materials, WAYS[f"abnet-{name}"]) for name in ("with-half", "baseline"))
+    assert {p.dtype for p in half.trained} == {torch.float32}
+    halved = sum(p.numel() for p in half.frozen if p.dtype == torch.bfloat16)
+    assert halved > 0.9 * sum(p.numel() for p in half.frozen)
+    assert whole.resident_bytes() - half.resident_bytes() == 2 * halved
+
+
+def test_kernels_are_those_that_a_step_ran(
+    materials: Materials, batch: TrainingBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert learner(materials, WAYS["abnet-baseline"]).kernels(batch, seed=1) == {
+        "attention": "math", "layer norm": "torch", "adam": "torch, one tensor at a time",
+        "apex": "not there",
     }  # fmt: skip
     monkeypatch.setattr("abnet.bench.learner.apex_kernels", lambda: ["Adam", "layer norm"])
-    kernels = learner(materials, WAYS["abnet-without-bf16"]).kernels()
-    assert kernels == {
-        "adam": "torch, fused", "layer norm": "torch",
-        "attention": "torch, fused", "apex": "Adam, layer norm",
+    assert learner(materials, WAYS["abnet-without-bf16"]).kernels(batch, seed=1) == {
+        "attention": "flash for CPUs", "layer norm": "torch", "adam": "torch, fused",
+        "apex": "Adam, layer norm",
     }  # fmt: skip
-    kernels = learner(materials, WAYS["abnet-all"]).kernels()
-    assert kernels["attention"] == "torch, unfused"  # in bfloat16 on a CPU
+    kernels = learner(materials, WAYS["abnet-all"]).kernels(batch, seed=1)
+    assert kernels["attention"] == "math"  # in bfloat16 on a CPU
+
+
+def test_what_is_not_there_is_said(materials: Materials, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("abnet.bench.ways.apex_kernels", lambda: ["Adam"])
     (apex,) = (way for way in ways(torch.device("cuda")) if way.apex)
     with pytest.raises(AbNetError, match="apex is not there to train with: No module named 'apex"):
         learner(materials, apex)
+    monkeypatch.setitem(sys.modules, "liger_kernel", None)
+    with pytest.raises(AbNetError, match="liger-kernel is not there to train with: "):
+        learner(materials, WAYS["abnet-with-liger"])
+
+
+def test_rows_with_more_than_a_machine_has_are_left_out(
+    materials: Materials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compiler that fails, too; what fails without any extra stops the benchmark."""
+
+    def fail(model: object) -> None:
+        raise RuntimeError("no compiler\nfor this")
+
+    monkeypatch.setitem(sys.modules, "liger_kernel", None)
+    monkeypatch.setattr("abnet.bench.learner.compile_layers", fail)
+    chosen = [WAYS[f"abnet-with-{name}"] for name in ("compile", "liger")]
+    said: list[str] = []
+    plan = TrainingPlan(200, repeats=1, count=1)
+    bench = TrainingBench(
+        chosen, materials, "x", GERMAN, ENGLISH, plan, {}, lambda name, row: None, said.append
+    )
+    assert bench.run() == 0
+    assert said[0] == "skipped: abnet-with-compile: RuntimeError: no compiler"
+    assert said[1].startswith("skipped: abnet-with-liger: AbNetError: liger-kernel is not there")
+    monkeypatch.setattr("abnet.bench.learner.training_loss", None)
+    bench.ways = [WAYS["abnet-all"]]
+    with pytest.raises(TypeError, match="'NoneType' object is not callable"):
+        bench.run()
 
 
 @pytest.mark.parametrize("is_fast", [True, False])
 def test_bfloat16_is_a_measure_on_a_cpu_that_multiplies_in_it(
     is_fast: bool, cpu: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("abnet.bench.learner.computes_in_bfloat16", lambda: is_fast)
-    assert any("bf16" in way.measures for way in ways(cpu)) == is_fast
+    monkeypatch.setattr("abnet.bench.ways.computes_in_bfloat16", lambda: is_fast)
+    found = ways(cpu)
+    assert any("bf16" in way.measures for way in found) == is_fast
+    assert not any(way.measures & EXTRAS.keys() for way in found)
+    assert [way.without for way in found if way.without] == [{name} for name in ALWAYS]
 
 
 def test_batches_are_full_and_of_like_length() -> None:
@@ -134,6 +243,45 @@ def test_batches_are_full_and_of_like_length() -> None:
     assert choose_lines((source, target), tokens=1000, count=1) == [[2, 0, 4, 3, 1, 5]]
     with pytest.raises(AbNetError, match="`--tokens` must be at least 10, the longest"):
         choose_lines((source, target), tokens=9, count=2)
+
+
+def test_shuffled_batches_are_as_full_and_of_any_length() -> None:
+    source = [[1] * length for length in (2, 9, 3, 4, 3, 8)]
+    target = [[1] * length for length in (3, 8, 2, 3, 3, 30)]
+    batches = shuffle_lines((source, target), tokens=20, count=50)
+    sizes = [10 if 1 in batch else max(4, *(len(source[at]) + 1 for at in batch))
+             for batch in batches]  # fmt: skip
+    assert all(size * len(batch) <= 20 for size, batch in zip(sizes, batches, strict=True))
+    assert {at for batch in batches for at in batch} == {0, 1, 2, 3, 4}
+    assert any(1 in batch and len(batch) == 2 for batch in batches)  # beside a short one
+    assert batches == shuffle_lines((source, target), tokens=20, count=50)
+    assert len({tuple(batch) for batch in batches}) > 10
+
+
+def test_waiting_is_what_a_step_lacks_of_its_time(
+    materials: Materials, batch: TrainingBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker makes the same batches; a step takes 3 s here, and a batch 1 s to come."""
+    clock = iter(range(1000))
+    monkeypatch.setattr("abnet.bench.loading._now", lambda device: float(next(clock)))
+    trained: list[TrainingBatch] = []
+
+    def step(made: TrainingBatch) -> None:
+        trained.append(made)
+        next(clock), next(clock)
+
+    lines = [list(range(8)), [2, 3]]
+    given = encoded(materials)
+    batches = [batch, collate(lines[1], given, materials.tokenizers, torch.device("cpu"))]
+    batches[0]._masked[5] = None  # type: ignore[assignment]
+    waiting = measure_waiting(step, batches, lines, given, materials.tokenizers, rounds=2)
+    assert waiting == (0.25, 4.0)
+    assert len(trained) == 6
+    for at, made in enumerate(trained):
+        ready = batches[at % 2]
+        assert made.pairs.source.equal(ready.pairs.source)
+        assert made.pairs.target.equal(ready.pairs.target)
+        assert (made.tokens, made._masked) == (ready.tokens, ready._masked)
 
 
 def test_a_batch_has_ends_and_padding(materials: Materials, cpu: torch.device) -> None:
@@ -177,9 +325,13 @@ def command(tmp_path: Path) -> list[str]:
 
 
 def test_rows_are_written_for_one_process_and_for_two(
-    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("abnet.bench.learner.computes_in_bfloat16", lambda: False)
+    """An all-reduce carries the trained weights' gradients and nothing else."""
+    monkeypatch.setattr("abnet.bench.ways.computes_in_bfloat16", lambda: False)
     assert main([*command, "--rows", "abnet-baseline,abnet-all", "--processes", "1,2"]) == 0
     rows = records.read_all(tmp_path / "results")
     found = {(row["row"], row["processes"]): row for row in rows}
@@ -187,6 +339,12 @@ def test_rows_are_written_for_one_process_and_for_two(
     assert found["abnet-baseline", 1]["measures"] == []
     assert found["abnet-all", 1]["measures"] == ["adam", "chunks", "masked", "sdpa"]
     assert len({row["run"] for row in rows}) == 1
+    together = found["abnet-all", 2]
+    assert together["reduced_bytes"] == 4 * together["trained_parameters"]
+    assert together["kernels"]["adam"] == "torch, fused"
+    assert found["abnet-baseline", 1]["kernels"]["attention"] == "math"
+    said = capsys.readouterr().out
+    assert "(attention math; layer norm torch; adam torch, one tensor at a time; apex not" in said
     for row in rows:
         assert row["gradient_bytes"] == 4 * row["trained_parameters"]
         assert row["trained_parameters"] < row["total_parameters"]
@@ -194,6 +352,8 @@ def test_rows_are_written_for_one_process_and_for_two(
         assert row["target_tokens_per_s"] == pytest.approx(per_step)  # of one batch, once
         if row["processes"] == 1:
             assert row["peak_memory_bytes"] >= 4 * row["total_parameters"]
+            assert 0 < row["waiting_share"] < 1
+            assert row["loaded_step_s"] > 0
 
 
 @pytest.mark.parametrize(
@@ -214,13 +374,19 @@ def test_errors_say_what_to_do(
     assert message in capsys.readouterr().err
 
 
-def test_what_cannot_be_measured_is_refused(materials: Materials) -> None:
+def test_what_cannot_be_measured_is_refused(
+    materials: Materials, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def bench(materials: Materials, lines: list[str], processes: int) -> TrainingBench:
         plan = TrainingPlan(200, processes=(1, processes))
         return TrainingBench([], materials, "x", lines, lines, plan, {}, lambda name, row: None)
 
     on_gpu = replace(materials, device=torch.device("cuda"))
-    with pytest.raises(AbNetError, match="`--processes` must be 1 on a GPU: train with scripts"):
-        bench(on_gpu, GERMAN, 2)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(
+        AbNetError, match="`--processes` must be at most 2, the GPUs there are, but"
+    ):
+        bench(on_gpu, GERMAN, 4)
+    assert bench(on_gpu, GERMAN, 2).plan.processes == (1, 2)
     with pytest.raises(AbNetError, match="must have pairs of 1 to 56 pieces a side, but none of"):
         bench(materials, [""], 1)

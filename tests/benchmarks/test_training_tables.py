@@ -71,6 +71,27 @@ def test_fine_tuning_with_the_same_measures_has_the_same_adam_too() -> None:
     assert [cells(line)[7] for line in lines[2:]] == ["50", "-", "100"]
 
 
+def test_what_a_row_lacks_is_named_and_other_batches_have_no_steps_to_compare() -> None:
+    buckets = {"row": "abnet-without-buckets", "without": ["buckets"], "batch_tokens": 800.0}
+    tuned = training(row="abnet_fb-all", system="abnet_fb", step_s=1.0)
+    rows = [
+        training(waiting_share=0.0125, padding_share=0.04),
+        training(**BASELINE),
+        training(**FINE_TUNING),
+        training(**buckets, padding_share=0.4, target_tokens_per_s=900.0),
+        training(row="abnet-without-cut", without=["cut"], step_s=0.6),
+        tuned,
+    ]
+    lines = training_table(rows, "multi30k").splitlines()
+    assert cells(lines[0])[-2:] == ["waiting for batches, %", "target padding, %"]
+    table = {(row[3], row[4]): row for row in map(cells, lines[2:])}
+    named = "adam, chunks, masked, sdpa"
+    assert table["AB-Net", named][-2:] == ["1.2", "4.0"]
+    assert table["AB-Net", f"{named}; without cut"][5:8] == ["3.00", "30", "60"]
+    without = table["AB-Net", f"{named}; without buckets"]
+    assert (without[5:8], without[-2:]) == (["1.50", "-", "-"], ["-", "40.0"])
+
+
 def test_gpus_have_times() -> None:
     row = training(device_kind="cuda", device="H100", device_idle_share=0.125)
     lines = training_table([row], "multi30k").splitlines()
@@ -89,6 +110,13 @@ def test_processes_send_what_follows_from_the_trained_parameters() -> None:
         ["abnet-all", "8", "10.0", "17.5", "1.03", "-"],
     ]
     assert table[7] == ["abnet_fb-baseline", "8", "48.0", "84.0", "1.03", "-"]
+
+
+def test_what_was_passed_to_all_reduce_stands_beside_what_should_be() -> None:
+    rows = [training(), training(processes=2, step_s=0.6, reduced_bytes=10_000_000)]
+    lines = scaling_table(rows, "multi30k").splitlines()
+    assert cells(lines[0])[-1] == "passed to all-reduce a step, MB (measured here)"
+    assert [cells(line)[-1] for line in lines[2:]] == ["-", "10.0", "-", "-"]
 
 
 def test_other_inputs_stay_out() -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from abnet.errors import AbNetError
+from abnet.evaluate import read_generate_output
 from abnet.tokenizer import Tokenizer
 from benchmarks import quality
 from scripts.reproduce import average_fairseq, latency, multi30k, timing, tradeoff
@@ -122,12 +123,22 @@ def test_the_whole_road(
     document.write_text("<!-- tradeoff: multi30k -->\n<!-- end of tradeoff -->\n")
     int8 = Point("abnet", "2 passes, int8", "--iter-decode-max-iter 2 --iter-decode-dtype int8")
     untrained = Point("abnet_ctc", "plain", "")
-    monkeypatch.setattr(tradeoff, "POINTS", [tradeoff.COMPARED_WITH, int8, untrained])
+    exact = Point("transformer", "CTranslate2", "--beam 5", converted="float32")
+    points = [tradeoff.COMPARED_WITH, exact, int8, untrained]
+    monkeypatch.setattr(tradeoff, "POINTS", points)
     assert tradeoff.main([*few, *places]) == 0
     lines = document.read_text().splitlines()
     assert "| Transformer | beam 5 (`--beam 5`) |" in lines[4]
     assert lines[4].endswith(" 1.00 |")
-    assert "| AB-Net | 2 passes, int8 (`--iter-decode-max-iter 2 " in lines[5]
+    assert "| Transformer | CTranslate2 (`--beam 5`) |" in lines[5]
+    folder = out / "de-en" / "transformer" / "1" / "tradeoff"
+    theirs, converted = (
+        read_generate_output(folder / name / "generate-valid.txt")
+        for name in (tradeoff.name(tradeoff.COMPARED_WITH), tradeoff.name(exact))
+    )
+    assert len(theirs) == len(converted) == 12
+    assert sum(map(str.__eq__, theirs, converted)) > 9  # but for ties of rounding
+    assert "| AB-Net | 2 passes, int8 (`--iter-decode-max-iter 2 " in lines[6]
     record = json.loads((results / "tradeoff-tiny-de-en-abnet-2-passes-int8.json").read_text())
     assert (record["split"], record["sentences"]) == ("valid", 2)
     point = out / "de-en" / "abnet" / "1" / "tradeoff" / tradeoff.name(int8)
