@@ -15,13 +15,22 @@ from abnet.backbone.families import TiedHead
 SMALLEST = 128  # inputs or outputs of a layer; below, there is nothing to gain
 
 
+def packs(dtype: torch.dtype) -> bool:
+    """Whether oneDNN can have matrices of a type as it wants them, on this processor."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    return dtype == torch.float32 or (
+        dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
+
+
 class PackedLinear(nn.Module):
     """A linear layer that computes what torch's own does, on some processors in half the time.
 
     On a CPU torch takes MKL for 32 bits, which does not use all that AMD's processors have.
 
     Args:
-        weight: (out_features, in_features), in 32 bits or bfloat16, on the CPU.
+        weight: (out_features, in_features), of a type that `packs`, on the CPU.
         bias: (out_features,) or `None`.
     """
 

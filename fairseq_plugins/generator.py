@@ -49,8 +49,8 @@ BEAM_OPTIONS = COMMON_OPTIONS | {"beam", "max_len_a", "max_len_b", "unnormalized
 ADVICE = {  # why an option has no meaning, or what has it
     "iter_decode_eos_penalty": "it is for models that insert and delete words",
     "iter_decode_with_external_reranker": "a reranker chooses among the lengths of Mask-Predict",
-    "print_alignment": "there is no attention that would be an alignment",
-    "replace_unk": "there is no attention that would be an alignment",
+    "print_alignment": "it has no attention that would be an alignment",
+    "replace_unk": "it has no attention that would be an alignment",
     "unnormalized": "--lenpen 0 is the plain sum of log-probabilities",
 }
 PARALLEL_ADVICE = {

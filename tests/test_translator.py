@@ -68,7 +68,7 @@ def test_options_of_one_pass_are_told_by_name(toys: Toys) -> None:
             {"beam": 4, "lm_weight": 2.0, "word_reward": 0.5},
             DagOptions(0.5, beam=4, lm_weight=2.0),
         ),
-        ("abnet_ctc", {"blank_penalty": 3.0}, abnet.CtcOptions(blank_penalty=3.0)),
+        ("abnet_ctc", {"blank_penalty": -5.0}, abnet.CtcOptions(blank_penalty=-5.0)),
     ):
         one_pass = Translator(lively_model(name, toys), "cpu")
         found = one_pass.translate(GERMAN, **given)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from abnet.bench.engine import (
+    Engine,
     Materials,
     Output,
     Row,
@@ -61,7 +62,7 @@ def rows(device: torch.device, checkpoint: str | None = None) -> list[Row]:
     ways = [(precision, False) for precision in precisions]
     if device.type == "cuda":
         ways.append(("bfloat16", True))  # the last, since it takes minutes before it is fast
-    return [
+    found = [
         Row(
             name=f"{name}-{precision}{'-compiled' * compiled}",
             system=system,
@@ -76,6 +77,23 @@ def rows(device: torch.device, checkpoint: str | None = None) -> list[Row]:
         for name, system, options, decoding in table
         if (checkpoint is None or system == "abnet") and (not compiled or name in COMPILED)
     ]
+    if device.type == "cuda":
+        at = next(at for at, row in enumerate(found) if row.name == "abnet-10-bfloat16")
+        found.insert(at + 1, _with_every_logit(found[at]))
+    return found
+
+
+def _with_every_logit(row: Row) -> Row:
+    """The same row with the logits of all positions, to compare the largest batches."""
+
+    def build(materials: Materials) -> Engine:
+        engine = row.build(materials)
+        assert isinstance(engine, ParallelEngine)
+        engine.watched = EveryLogit
+        return engine
+
+    name, decoding = f"{row.name}-every-logit", f"{row.decoding}, all logits at once"
+    return replace(row, name=name, decoding=decoding, build=build)
 
 
 def _mask_predict(passes: int) -> tuple[DecodingOptions, str]:
@@ -215,6 +233,24 @@ class Watched:
             self.shapes.append(Shape(sentences, copies, rows, length, source, predicted))
 
 
+class EveryLogit(Watched):
+    """The same, but with the log-probabilities of all positions and words at once in each pass.
+
+    The released code and fairseq's CMLM decode so; the tokens are the same.
+    """
+
+    def states(self, target: Tensor, memory: Memory, positions: Tensor) -> Tensor:
+        """(N, V) in 32 bits, of which `logits` gives parts."""
+        everywhere = torch.arange(target.numel(), device=target.device)
+        states = super().states(target, memory, everywhere)
+        every = self.model.logits(states, slice(None)).float().log_softmax(dim=1)
+        return every.index_select(0, positions)
+
+    def logits(self, states: Tensor, part: slice) -> Tensor:
+        """Log-probabilities, ready."""
+        return states[part]
+
+
 class ParallelEngine:
     """AB-Net or AB-Net-Enc with Mask-Predict, or in one pass.
 
@@ -228,6 +264,7 @@ class ParallelEngine:
         self.model = model
         self.device = device
         self.options = options
+        self.watched: type[Watched] = Watched
         self.weight_bytes = module_bytes(model)
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
@@ -237,7 +274,7 @@ class ParallelEngine:
 
     def decode(self, encoded: list[list[int]], length: int | None) -> Output:
         """Translates a batch; see `Engine.decode`."""
-        return self._decode(encoded, Watched(self.model, length))
+        return self._decode(encoded, self.watched(self.model, length))
 
     def _decode(self, encoded: list[list[int]], watched: Watched) -> Output:
         source = self.translator.collate(encoded)
@@ -259,7 +296,7 @@ class ParallelEngine:
         """Decodes, and counts what was done, padding included."""
         if type(self.model.encoder) is not Encoder:
             return None  # reads another model besides
-        watched = Watched(self.model, length)
+        watched = self.watched(self.model, length)
         watched.noting = True
         self._decode(encoded, watched)
         parts = parts_of(self.model)

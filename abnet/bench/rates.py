@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from abnet.bench.work import Product, weights_read
-from abnet.doctor import computes_in_bfloat16
-from abnet.linear import Int8Linear, PackedLinear
+from abnet.linear import Int8Linear, PackedLinear, packs
 
 ENOUGH = 0.004  # seconds of work that make a measurement
 TRIES = 3  # of which the fastest counts
@@ -138,7 +137,7 @@ def _multipliers(
         return [lambda: torch.bmm(c, d)]
     a, b = (torch.ones(size, dtype=dtype, device=device) for size in sizes)
     ways: list[Callable[[], Tensor]] = [lambda: torch.mm(a, b)]
-    if device.type == "cpu" and (dtype != torch.bfloat16 or computes_in_bfloat16()):
+    if device.type == "cpu" and packs(dtype):
         layer = PackedLinear(b.t(), None)
         ways.append(lambda: layer(a))
     return ways

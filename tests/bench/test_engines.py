@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from abnet.bench.materials import make_tokenizers
 from abnet.bench.sizes import SIZES
 from abnet.errors import AbNetError
 from abnet.linear import SMALLEST, PackedLinear
+from abnet.model import AbNet
 from tests.bench.making import LINES
 from tests.tiny import ENGLISH, GERMAN
 
@@ -77,6 +79,32 @@ def test_a_gpu_has_compiled_rows_behind_the_others(
     assert len(calls) == 10  # its model is another
 
 
+def test_all_logits_at_once_give_the_same_tokens(
+    materials: Materials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = {row.name: row for row in ours.rows(torch.device("cuda"))}
+    few, every = (rows[f"abnet-10-bfloat16{more}"] for more in ("", "-every-logit"))
+    assert every.decoding == "10 passes, length beam 4, all logits at once"
+    engines: list[Any] = [row.build(materials) for row in (few, every)]
+    shared, made = engines[0].model, []
+    assert engines[1].model is shared
+
+    def logits(states: torch.Tensor, part: slice) -> torch.Tensor:
+        logits = AbNet.logits(shared, states, part)
+        made.append(len(logits))
+        return logits
+
+    monkeypatch.setattr(shared, "logits", logits)
+    found, sizes = [], []
+    for engine in engines:
+        made.clear()
+        output = engine.decode(engine.encode(LINES), 9)
+        found.append([sentence.tolist() for sentence in output.sentences])
+        sizes.append(sum(made))
+    assert found[0] == found[1]
+    assert sizes[1] > 1.3 * sizes[0]
+
+
 def test_our_rows_share_a_model_and_do_all_their_passes(
     materials: Materials, cpu: torch.device
 ) -> None:
@@ -124,7 +152,8 @@ def test_the_given_lengths_are_those_decoded(materials: Materials, cpu: torch.de
 
 
 def test_gpus_get_half_precision(materials: Materials) -> None:
-    rows = [row for row in ours.rows(torch.device("cuda")) if not row.compiled]
+    on_gpu = ours.rows(torch.device("cuda"))
+    rows = [row for row in on_gpu if not row.compiled and "every-logit" not in row.name]
     assert [row.dtype for row in rows] == [torch.bfloat16] * len(PASSES) + [torch.float32] * len(
         PASSES
     )

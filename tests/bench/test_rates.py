@@ -103,6 +103,6 @@ def test_the_faster_of_torchs_products_and_ours_counts() -> None:
 def test_bfloat16_is_packed_only_where_the_processor_multiplies_in_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("abnet.bench.rates.computes_in_bfloat16", lambda: False)
+    monkeypatch.setattr("abnet.bench.rates.packs", lambda dtype: False)
     (multiply,) = _multipliers(Product(2, 16, 24), torch.bfloat16, torch.device("cpu"))
     assert torch.equal(multiply(), torch.full((2, 24), 16.0, dtype=torch.bfloat16))

@@ -213,14 +213,29 @@ def test_points_are_decoded_in_folders_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = Multi30k(tmp_path / "raw", tmp_path / "out", SIZES["cpu"])
-    steps = [decoding(work, point, "de-en", 3) for point in POINTS]
-    assert len({step.folder for step in steps}) == len(POINTS)
-    for point, step in zip(POINTS, steps, strict=True):
+    points = [point for point in POINTS if point.converted is None]
+    steps = [decoding(work, point, "de-en", 3) for point in points]
+    assert len({step.folder for step in steps}) == len(points)
+    for point, step in zip(points, steps, strict=True):
         args = parse(step.command, monkeypatch)
         assert step.folder.parent.parent == work.run(point.system, "de-en", 3)
         assert (args.results_path, args.gen_subset) == (str(step.folder), "valid")
         assert args.path == work.average(point.system, "de-en", 3).command[-1]
         assert step.command[-len(point.options.split()) :] == tuple(point.options.split())
+
+
+def test_a_transformer_is_converted_once_for_all_its_beams(tmp_path: Path) -> None:
+    work = Multi30k(tmp_path / "raw", tmp_path / "out", SIZES["cpu"])
+    points = [point for point in POINTS if point.converted is not None]
+    steps = {decoding(work, point, "de-en", 3) for point in points}
+    assert {point.beam for point in points} == {1, 5}
+    assert len(steps) == len({point.converted for point in points}) == len(points) // 2
+    for step in steps:
+        command = " ".join(step.command)
+        assert f"--model_path {work.checkpoint('transformer', 'de-en', 3)} " in command
+        assert f"--output_dir {step.folder / step.name} " in command
+        precision = step.name.removeprefix("ctranslate2-")
+        assert (f"--quantization {precision}" in command) == (precision != "float32")
 
 
 def test_averaging_takes_the_checkpoints_that_training_keeps(
