@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from abnet.bench.engine import (
-    Engine,
     Materials,
     Output,
     Row,
@@ -84,16 +83,14 @@ def rows(device: torch.device, checkpoint: str | None = None) -> list[Row]:
 
 
 def _with_every_logit(row: Row) -> Row:
-    """The same row with the logits of all positions, to compare the largest batches."""
-
-    def build(materials: Materials) -> Engine:
-        engine = row.build(materials)
-        assert isinstance(engine, ParallelEngine)
-        engine.watched = EveryLogit
-        return engine
-
-    name, decoding = f"{row.name}-every-logit", f"{row.decoding}, all logits at once"
-    return replace(row, name=name, decoding=decoding, build=build)
+    """Ten passes in bfloat16 with the logits of all positions, to compare the largest batches."""
+    options, _ = _mask_predict(10)
+    return replace(
+        row,
+        name=f"{row.name}-every-logit",
+        decoding=f"{row.decoding}, all logits at once",
+        build=partial(_build, row.system, row.precision, options, False, every_logit=True),
+    )
 
 
 def _mask_predict(passes: int) -> tuple[DecodingOptions, str]:
@@ -110,14 +107,19 @@ def _pruned(passes: int) -> tuple[DecodingOptions, str]:
 
 
 def _build(
-    system: str, precision: str, options: ParallelOptions, compiled: bool, materials: Materials
+    system: str,
+    precision: str,
+    options: ParallelOptions,
+    compiled: bool,
+    materials: Materials,
+    every_logit: bool = False,
 ) -> ParallelEngine:
     """An engine; rows of one system and precision, compiled or not, share the model."""
     model = materials.shared(
         f"{system} {precision} {compiled}",
         lambda: _make_model(materials, system, precision, compiled),
     )
-    return ParallelEngine(model, materials.device, options)
+    return ParallelEngine(model, materials.device, options, every_logit)
 
 
 def _make_model(materials: Materials, system: str, precision: str, compiled: bool) -> AbNet:
@@ -259,12 +261,14 @@ class ParallelEngine:
 
     in_torch = True
 
-    def __init__(self, model: AbNet, device: torch.device, options: ParallelOptions) -> None:
+    def __init__(
+        self, model: AbNet, device: torch.device, options: ParallelOptions, every_logit: bool
+    ) -> None:
         self.translator = Translator(model, device)  # for its way from text to ids
         self.model = model
         self.device = device
         self.options = options
-        self.watched: type[Watched] = Watched
+        self.watched = EveryLogit if every_logit else Watched
         self.weight_bytes = module_bytes(model)
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:

@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from abnet.evaluate import tokenized_bleu
 from abnet.systems import SYSTEMS
 from abnet.text import read_lines
@@ -134,6 +136,11 @@ class Paper:
         checkpoint = self.run(self.teacher(row)) / AVERAGE
         command = ("abnet", "distill", str(checkpoint), "--train", str(raw / "train"))
         command += ("--pair", row.pair, "--output", str(output), "--teacher-name", TEACHER)
+        if self.toy is not None:
+            command += ("--no-filter",)  # the teacher has learned nothing
+        elif torch.cuda.device_count() > 1:
+            gpus = range(torch.cuda.device_count())
+            command += ("--devices", ",".join(f"cuda:{number}" for number in gpus))
         usual = (CASED_BERTS.get(language, OTHER_BERT) for language in row.pair.split("-"))
         for flag, bert in zip(("--source-bert", "--target-bert"), usual, strict=True):
             berts += () if flag in berts else (flag, bert)
@@ -222,7 +229,7 @@ class Paper:
             "tokenized_signature": tokenized.signature,
         }
         if row.latency_ms is not None:
-            found["seconds_a_sentence"] = _seconds_a_sentence(run / "one-by-one")
+            found["seconds_a_sentence"] = _seconds_a_sentence(run / "one-by-one.log")
         return {
             "kind": "quality",
             "system": row.system,
@@ -270,17 +277,17 @@ def run_rows(paper: Paper, rows: Sequence[Row], runner: Runner, save: Callable[.
     )
 
 
-def _seconds_a_sentence(folder: Path) -> float:
-    """What `fairseq-generate` says of the time in a folder of its output.
+def _seconds_a_sentence(log: Path) -> float:
+    """What `fairseq-generate` says of the time, when it last ran.
 
     Raises:
         StepError: it says nothing.
     """
-    log = folder / "generate-test.txt"
-    told = _TRANSLATED.search(log.read_text("utf-8"))
-    if told is None:
+    told = _TRANSLATED.findall(log.read_text("utf-8"))
+    if not told:
         raise StepError(f"{log} must tell how long the translation took, but does not.")
-    return float(told[2]) / int(told[1].replace(",", ""))
+    sentences, seconds = told[-1]
+    return float(seconds) / int(sentences.replace(",", ""))
 
 
 def show(paper: Paper, what: str, rows: Sequence[Row]) -> str:

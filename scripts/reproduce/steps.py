@@ -88,7 +88,7 @@ class Runner:
 
     def _run_chain(self, chain: Sequence[Step | Callable[[], object]]) -> None:
         last: tuple[float, Path] | None = None
-        for step in chain:
+        for step in dict.fromkeys(chain):  # one that stands in it twice comes first
             if self.stopped:
                 return
             try:

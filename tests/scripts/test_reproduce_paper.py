@@ -233,6 +233,12 @@ def test_an_english_gpt_does_not_write_german(
     assert prepare.command[-2:] == ("--target-bert", "my/german-gpt2")
 
 
+def test_all_gpus_distil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    command = Paper(tmp_path, None).prepare(of_system("mask_predict", "wmt14", "en-de"))[3].command
+    assert command[command.index("--devices") + 1] == "cuda:0,cuda:1,cuda:2"
+
+
 def test_every_pair_can_be_distilled(tmp_path: Path) -> None:
     row = of_system("mask_predict", "wmt14", "en-fr", source_bert="roberta-base")
     command = Paper(tmp_path, None).prepare(row)[-1].command
@@ -301,12 +307,12 @@ def test_learning_curves_stand_side_by_side() -> None:
 
 
 def test_the_time_of_a_sentence_is_read(tmp_path: Path) -> None:
-    log = tmp_path / "generate-test.txt"
-    log.write_text("Translated 3,003 sentences (90,000 tokens) in 300.3s (10.00 sentences/s, 1)\n")
-    assert paper._seconds_a_sentence(tmp_path) == pytest.approx(0.1)
+    log, told = tmp_path / "one-by-one.log", "INFO:Translated {} sentences (9 tokens) in {}s (3.0"
+    log.write_text(f"{told.format('2', '1.0')}\nD-0\n{told.format('3,003', '300.3')}\n")
+    assert paper._seconds_a_sentence(log) == pytest.approx(0.1)
     log.write_text("D-0\t1\tnothing\n")
     with pytest.raises(StepError, match="must tell how long"):
-        paper._seconds_a_sentence(tmp_path)
+        paper._seconds_a_sentence(log)
 
 
 @pytest.mark.long

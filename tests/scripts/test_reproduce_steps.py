@@ -93,6 +93,7 @@ def test_what_was_made_of_an_older_step_is_an_error(tmp_path: Path) -> None:
         runner().run([[first, second]])
     second.stamp.unlink()
     runner().run([[first, second]])
+    runner().run([[first, second, first]])
 
 
 def test_a_folder_has_one_user(tmp_path: Path) -> None:
