@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -152,19 +153,22 @@ def _best_paths(
     By dynamic programming (as Shao et al., Findings of EMNLP 2022, who divide by lengths instead);
     see `search` for the arguments.
     """
-    tokens, scores = words[..., 0], said[..., 0]
-    gain = (scores + word_reward).scatter(1, last[:, None], 0.0)
     arrivals = links.transpose(1, 2).contiguous()
-    best = torch.zeros_like(scores)
-    moves = torch.zeros_like(tokens)
-    for frame in range(1, scores.size(1)):
-        value, move = (best[:, :frame] + arrivals[:, frame, :frame]).max(dim=1)
-        best[:, frame] = value + gain[:, frame]
-        moves[:, frame] = move
-    totals = best.gather(1, last[:, None])[:, 0].tolist()
-    parts = (part.tolist() for part in (moves, last, tokens, scores))
+    # Frame by frame, these are far too small for an accelerator, or for torch's calls on a CPU.
+    parts = (words[..., 0], said[..., 0], arrivals, last)
+    tokens, scores, from_frames, ends = (part.cpu().numpy() for part in parts)
+    rows = np.arange(len(scores))
+    gain = scores + np.float32(word_reward)
+    gain[rows, ends] = 0.0
+    best = np.zeros_like(scores)
+    moves = np.zeros_like(tokens)
+    for frame in range(1, scores.shape[1]):
+        reached = best[:, :frame] + from_frames[:, frame, :frame]
+        moves[:, frame] = move = reached.argmax(axis=1)
+        best[:, frame] = reached[rows, move] + gain[:, frame]
+    lists = (part.tolist() for part in (best[rows, ends], moves, ends, tokens, scores))
     found = []
-    for total, back, place, names, values in zip(totals, *parts, strict=True):
+    for total, back, place, names, values in zip(*lists, strict=True):
         path = []
         while (place := back[place]) > 0:
             path.append(place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from benchmarks.markdown import NOT_MEASURED, markdown_table
@@ -65,6 +66,42 @@ def speed_table(records: Sequence[Row], dataset: str) -> str:
     return markdown_table(columns, rows)
 
 
+def alone_table(records: Sequence[Row], device_kind: str) -> str:
+    """Our times of a sentence alone in that of CTranslate2's Transformer with beam 5, least first.
+
+    Either side has the weights and the number of threads that suit it best, ours on each input.
+    """
+    rows = [
+        row
+        for row in records
+        if row["kind"] == "speed" and row["device_kind"] == device_kind
+        if row["batch"] == 1 and not row["largest"]
+    ]
+    sides: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        sides[_any_threads(row)].append(row)
+    inputs = sorted({row["input"] for row in rows}, reverse=True)
+    best: dict[tuple[str, ...], Row] = {}
+    for row in rows:
+        peer = _peer(sides[_any_threads(row)], "ctranslate2")
+        if row["engine"] != "abnet" or peer is None:
+            continue
+        key = (row["device"], row["size"], row["system"], row["decoding"])
+        ways = best.setdefault(key, {**row, "alone": {}})["alone"]
+        way = (row["median_s"] / peer["median_s"], row["precision"], row["threads"])
+        ways[row["input"]] = min(way, ways.get(row["input"], way))
+    if not best:
+        return f"No sentence translated alone on {device_kind} beside CTranslate2 yet.\n"
+    columns: dict[str, Callable[[Row], str]] = {
+        "device": lambda row: str(row["device"]),
+        "size": lambda row: str(row["size"]),
+        "system": lambda row: NAMES.get(row["system"], row["system"]),
+        "decoding": lambda row: str(row["decoding"]),
+        **{name: partial(_alone, name=name) for name in inputs},
+    }
+    return markdown_table(columns, sorted(best.values(), key=_order_alone))
+
+
 def tradeoff_table(records: Sequence[Row], dataset: str) -> str:
     """BLEU and speed of the ways to decode, each batch a sentence alone."""
     rows = [r for r in records if r["kind"] == "tradeoff" and r["dataset"] == dataset]
@@ -100,6 +137,19 @@ def _any_threads(row: Row) -> tuple[Any, ...]:
 def _order(row: Row) -> tuple[Any, ...]:
     place = (row["largest"], row["batch"] if not row["largest"] else 0)
     return row["device"], row["size"], row["run"], row["threads"], *place
+
+
+def _order_alone(row: Row) -> tuple[Any, ...]:
+    return row["device"], row["size"], sum(ratio for ratio, _, _ in row["alone"].values())
+
+
+def _alone(row: Row, name: str) -> str:
+    """The ratio on an input, and with what it is reached."""
+    if name not in row["alone"]:
+        return NOT_MEASURED
+    ratio, precision, threads = row["alone"][name]
+    on_cpu = row["device_kind"] == "cpu"
+    return f"{ratio:.2f} ({precision}{f', {threads} threads' * (on_cpu and threads > 1)})"
 
 
 def _peer(side: Sequence[Row], engine: str) -> Row | None:

@@ -5,7 +5,7 @@
     python -m benchmarks.table --check                      # exit 1 if one is out of date
 
 A table stands between `<!-- KIND: DATASET -->` and `<!-- end of KIND -->`; the kinds are those of
-`TABLES`.
+`TABLES`. Of `alone` it is a kind of device.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.markdown import NOT_MEASURED, markdown_table
 from benchmarks.recipe_tables import decoding_table, recipe_table
 from benchmarks.records import RESULTS, read_all
-from benchmarks.speed_tables import speed_table, tradeoff_table
+from benchmarks.speed_tables import alone_table, speed_table, tradeoff_table
 from benchmarks.training_tables import scaling_table, training_table
 
 README = Path(__file__).parents[1] / "README.md"
@@ -138,6 +138,7 @@ TABLES: dict[str, Callable[[Sequence[dict[str, Any]], str], str]] = {
     "recipe": recipe_table,
     "decoding": decoding_table,
     "speed": speed_table,
+    "alone": alone_table,
     "tradeoff": tradeoff_table,
     "training": training_table,
     "scaling": scaling_table,

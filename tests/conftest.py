@@ -17,6 +17,11 @@ from tests.systems import Toys, lively_model
 from tests.tiny import ENGLISH, GERMAN, make_bert
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests first: else one of them may be all that is left to do, on one core of two."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 class TinyBerts(NamedTuple):
     """Folders of two random BERTs of different widths and vocabularies."""
 

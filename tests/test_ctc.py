@@ -199,6 +199,7 @@ def test_there_are_never_more_frames_than_positions(toys: Toys) -> None:
     assert int(counts.max()) == model.max_target_positions < int(9 * pieces.max())
 
 
+@pytest.mark.slow
 def test_it_learns_to_translate(toys: Toys) -> None:
     model = small_model("abnet_ctc", toys, train="all")
     pairs = small_pairs(model)

@@ -225,6 +225,7 @@ def test_padding_changes_nothing(toys: Toys) -> None:
         assert single.score == pytest.approx(hypothesis.score, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_it_learns_to_translate(toys: Toys) -> None:
     model = small_model("abnet_dag", toys, train="all")
     pairs = small_pairs(model)

@@ -141,6 +141,7 @@ def test_loss_weighs_targets_by_their_words_and_logs_the_likelihood(
     assert parts.sample_size == words.sum()
 
 
+@pytest.mark.slow
 def test_a_graph_goes_on_from_likelihood_to_ngrams(toys: Toys) -> None:
     """It learns, and gives up likelihood for them, in as many updates as likelihood alone."""
     found = {}

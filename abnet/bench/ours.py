@@ -36,7 +36,7 @@ from abnet.tokenizer import Tokenizer
 from abnet.translator import Translator
 
 ParallelOptions = DecodingOptions | CtcOptions | DagOptions
-PRUNE_AFTER = 2  # passes
+PRUNE_AFTER = 1  # pass
 COMPILED = ("abnet-1", "abnet-4", "abnet-10", "abnet_ctc-1")  # with few shapes, on a GPU
 
 

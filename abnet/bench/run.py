@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 import traceback
@@ -63,6 +64,9 @@ class _Cell:
 class Bench:
     """Measures rows side by side.
 
+    Rows of one batch size take turns, with each number of threads: where a machine is faster at
+    some times than at others, all of them have their share of both.
+
     A cell is written as soon as its rounds are done, and again when its floor is known. One that
     fails is said, with its traceback on the standard error, and the others go on.
 
@@ -117,13 +121,11 @@ class Bench:
 
     def run(self) -> int:
         """Measures all cells, then their floors, and returns how many results were written."""
-        threads = self.plan.threads if self.device.type == "cpu" else self.plan.threads[:1]
-        groups = [(count, batch) for count in threads for batch in self.plan.batches]
+        batches = self.plan.batches
         before = torch.get_num_threads()
         try:
-            for number, (count, batch) in enumerate(groups):
-                self._set_threads(count)
-                self._measure_group(batch, self._share(len(groups) - number + 1))
+            for number, batch in enumerate(batches):
+                self._measure_group(batch, self._share(len(batches) - number + 1))
             self._find_floors(self._share(1))
         finally:
             torch.set_num_threads(before)
@@ -144,16 +146,18 @@ class Bench:
         self.materials.threads = count
 
     def _measure_group(self, size: int | str, until: float | None) -> None:
-        """All rows at one batch size and number of threads, in turn.
+        """All rows at one batch size, with each number of threads, in turn.
 
         Args:
             size: lines a batch.
             until: time at which to be done, as `time.monotonic` has it.
         """
+        threads = self.plan.threads if self.device.type == "cpu" else self.plan.threads[:1]
         cells: list[_Cell] = []
-        for row in self.rows:
+        for count, row in itertools.product(threads, self.rows):
             if row.name in self.missing:
                 continue
+            self._set_threads(count)
             called = f"{row.name}, batch {size}, {self._threads()}"
             if row.compiled and size == LARGEST:
                 self.say(f"skipped: {called}: every size of the search would be compiled")
@@ -166,6 +170,7 @@ class Bench:
         for cell in turns(cells, self.plan.repeats):
             if cell.failed:
                 continue
+            self._set_threads(cell.threads)
             rounds = self._attempt(cell.row, cell.called, partial(self._add_round, cell))
             cell.failed = rounds is None
             if rounds == self.plan.repeats:

@@ -100,13 +100,19 @@ def test_systems_take_turns_and_every_cell_is_written(
 ) -> None:
     monkeypatch.setattr("abnet.bench.rates.ENOUGH", 1e-5)
     log: list[str] = []
+    threads: list[int] = []
+
+    def note() -> None:
+        threads.append(torch.get_num_threads())
+
     plan = Plan(batches=(2,), threads=(1, 2), repeats=3, count=2)
     before = torch.get_num_threads()
-    results, _ = bench([row("a", log), row("b", log)], materials, plan)
+    results, _ = bench([row("a", log, note), row("b", log, note)], materials, plan)
     assert torch.get_num_threads() == before
-    warm = list("aaabbb")  # the longest one first, then all
-    turns = list("aabbbbaaaabb")
-    assert log == 2 * (warm + turns)
+    warm = ["a1"] * 3 + ["b1"] * 3 + ["a2"] * 3 + ["b2"] * 3  # the longest one first, then all
+    turns = "a1 b1 a2 b2 b1 a2 b2 a1 a2 b2 a1 b1".split()
+    twice = [one for one in turns for _ in range(2)]
+    assert [f"{name}{count}" for name, count in zip(log, threads, strict=True)] == warm + twice
     assert sorted(results) == [
         f"speed-cpu-tiny-x-{name}-b2-t{threads}" for name in "ab" for threads in (1, 2)
     ]

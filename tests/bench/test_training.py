@@ -85,6 +85,7 @@ def ways_of(system: str) -> list[Way]:
     return list({(way.measures, way.without): way for way in found}.values())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("liger", "compiler")
 @pytest.mark.parametrize("system", ["abnet", "abnet_fb"])
 def test_gradients_with_every_measure_are_those_without(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks import records
-from benchmarks.speed_tables import speed_table, tradeoff_table
+from benchmarks.speed_tables import alone_table, speed_table, tradeoff_table
 
 
 def speed(**changes: Any) -> dict[str, Any]:
@@ -66,6 +66,31 @@ def test_gpus_have_times_and_the_largest_batches_are_compared_by_throughput() ->
     assert first[2:4] == ["-", "512 (largest)"]
     assert first[7] == "1.50"
     assert first[-3:] == ["1000.0", "500.0", "600.0"]
+
+
+def test_a_sentence_alone_is_timed_in_what_ctranslate2_takes_at_its_best() -> None:
+    dag = {"system": "abnet_dag", "decoding": "1 pass, best path", "input": "newstest2013"}
+    there = {"input": "newstest2013", "run": "r2"}
+    rows = [
+        speed(**CTRANSLATE2, median_s=0.2, threads=2),
+        speed(**CTRANSLATE2, median_s=0.1, precision="int8", sentences_per_s=9.0),
+        speed(**FAIRSEQ, median_s=0.01),
+        speed(median_s=0.25),
+        speed(median_s=0.22, threads=2, precision="int8"),
+        speed(median_s=0.01, batch=8),  # more than one sentence
+        speed(median_s=0.01, run="r0"),  # nothing to compare with
+        speed(**{**CTRANSLATE2, **there}, median_s=0.5),
+        speed(**there, median_s=0.6),
+        speed(**{**dag, **there}, median_s=0.4),
+        speed(device="H100", device_kind="cuda", median_s=0.01),
+    ]
+    lines = [cells(line) for line in alone_table(rows, "cpu").splitlines()]
+    assert lines[0][2:] == ["system", "decoding", "newstest2013", "multi30k"]
+    assert [line[2:] for line in lines[2:]] == [
+        ["AB-Net with a graph of words", "1 pass, best path", "0.80 (float32)", "-"],
+        ["AB-Net", "10 passes, length beam 4", "1.20 (float32)", "2.20 (int8, 2 threads)"],
+    ]
+    assert alone_table(rows, "cuda").startswith("No sentence translated alone on cuda beside")
 
 
 def test_a_tradeoff_is_speed_in_times_the_transformers() -> None:

@@ -37,6 +37,7 @@ def translated(checkpoints: list[str]) -> list[str]:
     return [translations[0].text for translations in found]
 
 
+@pytest.mark.slow
 def test_an_ensemble_distills(
     run: Run, pair_of_checkpoints: list[str], train: str, output: Folder
 ) -> None:
