@@ -107,11 +107,11 @@ def small_pairs(model: AbNet) -> Pairs:
 
 
 def learn(model: AbNet, pairs: Pairs) -> None:
-    """700 updates on one batch, at a rate that falls to zero."""
+    """1,000 updates on one batch, at a rate that falls to zero."""
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    rate = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=700)
+    rate = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=1000)
     generator = torch.Generator().manual_seed(1)
-    for _ in range(700):
+    for _ in range(1000):
         parts = training_loss(model, model.train(), pairs, generator, training=True)
         optimizer.zero_grad()
         (parts.loss / parts.sample_size).backward()

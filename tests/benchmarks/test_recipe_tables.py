@@ -71,6 +71,7 @@ def test_without_results_and_of_no_known_kind() -> None:
     assert "No search on x yet." in text
     assert "No decoding on x yet." in text
     with pytest.raises(
-        ValueError, match=r"one of \['decoding', .*, 'training', 'words'\], but is 'y' instead"
+        ValueError,
+        match=r"one of \['alone', 'decoding', .*, 'training', 'words'\], but is 'y' instead",
     ):
         table.renew("<!-- y: x -->\n<!-- end of y -->", [])
