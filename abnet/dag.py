@@ -153,17 +153,16 @@ def _best_paths(
     By dynamic programming (as Shao et al., Findings of EMNLP 2022, who divide by lengths instead);
     see `search` for the arguments.
     """
-    arrivals = links.transpose(1, 2).contiguous()
     # Frame by frame, these are far too small for an accelerator, or for torch's calls on a CPU.
-    parts = (words[..., 0], said[..., 0], arrivals, last)
-    tokens, scores, from_frames, ends = (part.cpu().numpy() for part in parts)
+    parts = (words[..., 0], said[..., 0], links.transpose(1, 2).contiguous(), last)
+    tokens, scores, arrivals, ends = (part.cpu().numpy() for part in parts)
     rows = np.arange(len(scores))
     gain = scores + np.float32(word_reward)
     gain[rows, ends] = 0.0
     best = np.zeros_like(scores)
     moves = np.zeros_like(tokens)
     for frame in range(1, scores.shape[1]):
-        reached = best[:, :frame] + from_frames[:, frame, :frame]
+        reached = best[:, :frame] + arrivals[:, frame, :frame]
         moves[:, frame] = move = reached.argmax(axis=1)
         best[:, frame] = reached[rows, move] + gain[:, frame]
     lists = (part.tolist() for part in (best[rows, ends], moves, ends, tokens, scores))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -140,7 +141,8 @@ def _order(row: Row) -> tuple[Any, ...]:
 
 
 def _order_alone(row: Row) -> tuple[Any, ...]:
-    return row["device"], row["size"], sum(ratio for ratio, _, _ in row["alone"].values())
+    ratios = (ratio for ratio, _, _ in row["alone"].values())
+    return row["device"], row["size"], statistics.mean(ratios)
 
 
 def _alone(row: Row, name: str) -> str:

@@ -99,6 +99,12 @@ POINTS = [
         "margin 0.2 after 2",
         f"{ALL_PASSES} --iter-decode-prune-after 2 --iter-decode-prune-margin 0.2",
     ),
+    Point(
+        "abnet",
+        "4 passes, 1 candidate after 1",
+        f"{ALL_PASSES} --iter-decode-max-iter 4 --iter-decode-prune-after 1 "
+        "--iter-decode-prune-keep 1",
+    ),
     Point("abnet", "int8", f"{ALL_PASSES} {INT8}", on_gpu=False),
     Point(
         "abnet",
