@@ -22,6 +22,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    """Random weights of a test do not depend on the tests before it."""
+    torch.manual_seed(1)
+
+
 class TinyBerts(NamedTuple):
     """Folders of two random BERTs of different widths and vocabularies."""
 

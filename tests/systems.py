@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 
 from abnet.config import AbNetConfig
+from abnet.hypothesis import Hypothesis
 from abnet.model import AbNet
 from abnet.objective import Pairs, training_loss
 from abnet.systems import SYSTEMS
+from abnet.tokenizer import SymbolIds
 from tests.batches import batch
 from tests.tiny import ENGLISH, GERMAN
 
@@ -106,15 +109,30 @@ def small_pairs(model: AbNet) -> Pairs:
     )
 
 
-def learn(model: AbNet, pairs: Pairs) -> None:
-    """1,000 updates on one batch, at a rate that falls to zero."""
+def are_targets(found: Sequence[Sequence[Hypothesis]], pairs: Pairs, symbols: SymbolIds) -> bool:
+    """Whether the best translation of each source is its target."""
+    rows = [[id for id in row if id not in (symbols.pad, symbols.sep)]
+            for row in pairs.target.tolist()]  # fmt: skip
+    return [hypotheses[0].tokens.tolist() for hypotheses in found] == rows
+
+
+def learn(model: AbNet, pairs: Pairs, has_learned: Callable[[], bool]) -> bool:
+    """At most 1,000 updates on one batch, at a rate that falls to zero; returns `has_learned()`.
+
+    It is asked every 100 updates, in evaluation mode, and ends them.
+    """
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     rate = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=1000)
     generator = torch.Generator().manual_seed(1)
-    for _ in range(1000):
+    for update in range(1, 1001):
         parts = training_loss(model, model.train(), pairs, generator, training=True)
         optimizer.zero_grad()
         (parts.loss / parts.sample_size).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         rate.step()
+        if update % 100 == 0:
+            model.eval()
+            if has_learned():
+                return True
+    return False

@@ -117,7 +117,8 @@ def test_our_rows_share_a_model_and_do_all_their_passes(
         assert set(output.lengths) <= {7, 8, 9, 10} or name in ("abnet_ctc-1", "abnet_dag-1")
         texts = engine.join(output)
         assert len(texts) == len(LINES)
-        assert all("[" not in text.replace("[unused", "") for text in texts)
+        words = " ".join(texts).replace("[UNK]", "").replace("[unused", "")  # may be predicted
+        assert "[" not in words
 
 
 def test_int8_rows_do_the_same_work_with_smaller_weights(tmp_path: Path, cpu: torch.device) -> None:

@@ -19,6 +19,12 @@ CORPORA = {
     "wmt16_ro_en": ("ro-en", "abnet_wmt_en_de", 8 * 4096),
     "multi30k": ("de-en", "abnet_iwslt_de_en", 4096),
 }
+PYTHON = """#!/bin/sh
+case "$2" in
+*read_checkpoint*) echo "${{OBJECTIVE:-mask_predict}}" ;;
+*) exec {python} "$@" ;;
+esac
+"""
 STAND_IN = """#!{python}
 import json, sys
 with open({log!r}, "a") as log:
@@ -28,7 +34,10 @@ with open({log!r}, "a") as log:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of the scripts whose .venv has programs that only note how they were called."""
+    """A copy of the scripts whose .venv has programs that only note how they were called.
+
+    Every checkpoint has the objective that the environment names.
+    """
     root = tmp_path / "checkout"
     shutil.copytree(ROOT / "scripts", root / "scripts")
     programs = root / ".venv" / "bin"
@@ -37,7 +46,7 @@ def checkout(tmp_path: Path) -> Path:
         (programs / name).write_text(
             STAND_IN.format(python=sys.executable, log=str(root / "log"), name=name)
         )
-    (programs / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (programs / "python").write_text(PYTHON.format(python=sys.executable))
     for program in programs.iterdir():
         program.chmod(0o755)
     return root
@@ -103,6 +112,22 @@ def test_scoring(corpus: str, checkout: Path, monkeypatch: pytest.MonkeyPatch) -
     assert scored.generate_output == f"{generated.results_path}/generate-test.txt"
     assert (scored.language, scored.tokenized) == (target, True)
     assert scored.lowercase == (corpus == "iwslt14")
+
+
+@pytest.mark.parametrize(
+    ("objective", "decoding"), [("autoregressive", ["--beam", "5"]), ("ctc", []), ("dag", [])]
+)
+def test_each_objective_is_decoded_in_its_own_way(
+    objective: str, decoding: list[str], checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OBJECTIVE", objective)
+    prepare(checkout, "multi30k.de-en")
+    (checkout / "checkpoints" / "multi30k.de-en").mkdir(parents=True)
+    done = run(checkout, "scripts/generate/multi30k.sh", "de-en")
+    assert done.returncode == 0, done.stderr
+    command = calls(checkout)[1]
+    place = command.index("--max-tokens") + 2
+    assert command[place : command.index("--results-path")] == decoding
 
 
 @pytest.mark.parametrize("kind", ["train", "generate"])
