@@ -15,11 +15,12 @@ from abnet.errors import AbNetError
 from abnet.evaluate import read_generate_output
 from abnet.tokenizer import Tokenizer
 from benchmarks import quality
-from scripts.reproduce import average_fairseq, latency, multi30k, timing, tradeoff
+from scripts.reproduce import average_fairseq, common, latency, multi30k, timing, tradeoff
 from scripts.reproduce.recipes import Multi30k
 from scripts.reproduce.sizes import SIZES
 from scripts.reproduce.steps import Runner, Step
 from scripts.reproduce.tradeoff import Point
+from tests.scripts.stand_in import StandIn
 
 SUBJECTS = [("der Mann", "the man"), ("eine Frau", "a woman"), ("ein Hund", "a dog")]
 VERBS = [("sieht", "sees"), ("malt", "paints"), ("sucht", "looks for"), ("trägt", "carries")]
@@ -103,14 +104,6 @@ def test_the_whole_road(
     assert multi30k.main(command) == 0  # everything has its stamp
     assert " ..." not in capfd.readouterr().err
 
-    more = [*command, "--systems", "cmlm", "--seeds", "2", "--add"]
-    for _ in range(2):  # what is there is not added again
-        assert multi30k.main(more) == 0, capfd.readouterr().err
-        both = json.loads((results / "multi30k-tiny-de-en-cmlm.json").read_text())
-        assert both["seeds"] == [1, 2]
-        assert both["bleu_by_seed"][0] == cmlm["bleu"]
-        assert both["command"].endswith("--systems cmlm --seeds 1,2")
-
     places = ["--out", str(out), "--results", str(results), "--document", str(document)]
     few = ["--size", "tiny", "--sentences", "2", "--rounds", "1"]
     assert latency.main([*few, "--compared-with", "cmlm", *places]) == 0
@@ -147,6 +140,29 @@ def test_the_whole_road(
     raw = (out / "data-de-en" / "raw" / "valid.en").read_text().splitlines()
     pieces = Tokenizer.from_pretrained(str(out / "bert-en")).encode(raw[3])
     assert sample["target"][0, : len(pieces)].tolist() == pieces
+
+
+def test_seeds_are_added_once(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(common, "Runner", StandIn)
+    document = tmp_path / "page.md"
+    document.write_text("<!-- results: multi30k -->\n<!-- end of results -->\n")
+    command = [str(data), "--size", "tiny", "--directions", "de-en", "--systems", "abnet"]
+    command += ["--out", str(tmp_path / "out"), "--results", str(tmp_path)]
+    command += ["--document", str(document)]
+    path = tmp_path / "multi30k-tiny-de-en-abnet.json"
+    assert multi30k.main([*command, "--seeds", "12"]) == 0, capfd.readouterr().err
+    assert json.loads(path.read_text())["bleu_by_seed"] == [100.0]  # of 12 sentences
+    for _ in range(2):  # what is there is not added again
+        assert multi30k.main([*command, "--seeds", "4", "--add"]) == 0, capfd.readouterr().err
+        both = json.loads(path.read_text())
+        assert both["seeds"] == [4, 12]
+        less, most = both["bleu_by_seed"]
+        assert less < most == 100.0
+        assert both["bleu"] == pytest.approx((less + most) / 2, abs=0.01)
+        assert both["train_seconds"] == 80  # 10 a seed's number
+        assert both["command"].endswith("--systems abnet --seeds 4,12")
 
 
 def test_missing_text_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

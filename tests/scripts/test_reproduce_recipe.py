@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks import quality
-from scripts.reproduce import recipe
+from scripts.reproduce import common, recipe
 from scripts.reproduce.factors import GRAPH, GROUPS, TUNED, Trial, baselines, factors
 from scripts.reproduce.recipes import Multi30k
 from scripts.reproduce.sizes import SIZES, Size
+from scripts.reproduce.steps import Runner
 from tests.commands import check_script, parse
+from tests.scripts.stand_in import StandIn
 from tests.scripts.test_reproduce_multi30k import data  # noqa: F401 - a fixture
 
 
@@ -121,8 +123,15 @@ def test_the_script_and_its_errors(
     assert "lacks valid.en" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_the_whole_search(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+@pytest.mark.parametrize("runner", [StandIn, pytest.param(Runner, marks=pytest.mark.long)])
+def test_the_whole_search(
+    runner: type[Runner],
+    data: Path,  # noqa: F811
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(common, "Runner", runner)
     results, document = tmp_path / "results", tmp_path / "page.md"
     document.write_text("<!-- recipe: multi30k -->\n<!-- end of recipe -->\n")
     command = [str(data), "--size", "tiny", "--groups", "symbols"]
@@ -138,4 +147,7 @@ def test_the_whole_search(data: Path, tmp_path: Path, capfd: pytest.CaptureFixtu
     assert left_out["valid_nll_loss"] > 0
     assert left_out["pretrain_updates"] == [4, 4]
     assert left_out["split"] == "valid"
+    assert left_out["updates"] == 2
+    lines = (tmp_path / "out").rglob("valid.txt")
+    assert sorted(len(path.read_text().splitlines()) for path in lines) == [12, 12]
     assert document.read_text().count("| tiny |") == 2
