@@ -20,7 +20,7 @@ PARAMETERS = "num. shared model params: 1,000 (num. trained: 300)\n"
 
 
 class StandIn(Runner):
-    """Leaves what the commands would: each seed translates one sentence more as its reference."""
+    """Leaves what the commands would; the run of seed n translates n sentences rightly."""
 
     def _spawn(self, command: Sequence[str], output: int) -> tuple[int, int]:
         words = list(command)
@@ -46,7 +46,7 @@ class StandIn(Runner):
             folder, split = Path(after["--results-path"]), after["--gen-subset"]
             (target,) = (Path(words[-1]) / "raw").glob(f"{split}.en")
             references = target.read_text("utf-8").splitlines()
-            right = int(folder.name)  # its seed
+            right = int(folder.name)
             lines = [
                 f"D-{at}\t-0.1\t{line if at < right else 'no'}"
                 for at, line in enumerate(references)

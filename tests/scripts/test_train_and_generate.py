@@ -21,7 +21,7 @@ CORPORA = {
 }
 PYTHON = """#!/bin/sh
 case "$2" in
-*read_checkpoint*) echo "${{OBJECTIVE:-mask_predict}}" ;;
+*read_checkpoint*) echo "${{OBJECTIVE:-conditional_masked_lm}}" ;;
 *) exec {python} "$@" ;;
 esac
 """
