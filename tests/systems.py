@@ -12,7 +12,6 @@ from abnet.hypothesis import Hypothesis
 from abnet.model import AbNet
 from abnet.objective import Pairs, training_loss
 from abnet.systems import SYSTEMS
-from abnet.tokenizer import SymbolIds
 from tests.batches import batch
 from tests.tiny import ENGLISH, GERMAN
 
@@ -109,18 +108,15 @@ def small_pairs(model: AbNet) -> Pairs:
     )
 
 
-def are_targets(found: Sequence[Sequence[Hypothesis]], pairs: Pairs, symbols: SymbolIds) -> bool:
-    """Whether the best translation of each source is its target."""
-    rows = [[id for id in row if id not in (symbols.pad, symbols.sep)]
-            for row in pairs.target.tolist()]  # fmt: skip
-    return [hypotheses[0].tokens.tolist() for hypotheses in found] == rows
+def learn(
+    model: AbNet, pairs: Pairs, *decodings: Callable[[], Sequence[Sequence[Hypothesis]]]
+) -> bool:
+    """At most 1,000 updates on one batch, at a rate that falls to zero.
 
-
-def learn(model: AbNet, pairs: Pairs, has_learned: Callable[[], bool]) -> bool:
-    """At most 1,000 updates on one batch, at a rate that falls to zero; returns `has_learned()`.
-
-    It is asked every 100 updates, in evaluation mode, and ends them.
+    Returns whether all decodings came to give the targets; every 100 updates they are tried.
     """
+    ends = (model.target_symbols.pad, model.target_symbols.sep)
+    targets = [[id for id in row if id not in ends] for row in pairs.target.tolist()]
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     rate = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=1000)
     generator = torch.Generator().manual_seed(1)
@@ -133,6 +129,7 @@ def learn(model: AbNet, pairs: Pairs, has_learned: Callable[[], bool]) -> bool:
         rate.step()
         if update % 100 == 0:
             model.eval()
-            if has_learned():
+            found = [[best.tokens.tolist() for best, *_ in decode()] for decode in decodings]
+            if all(translations == targets for translations in found):
                 return True
     return False
