@@ -7,8 +7,9 @@ objective_of() {
 print(read_checkpoint(sys.argv[1]).config.objective)' "$1"
 }
 
-# Averages the last ten checkpoints of a run (or what there is of them), decodes the test set and scores it; options given after
-# the pair go to fairseq-generate, those in score_options to abnet evaluate:
+# Averages the last ten checkpoints of a run (or what there is of them), decodes the test set and
+# scores it; options given after the pair go to fairseq-generate, those in score_options to abnet
+# evaluate:
 # generate CORPUS PAIR OPTION...
 score_options=()
 generate() {
@@ -21,8 +22,9 @@ generate() {
     fi
     shift 2
     abnet average "$run" --last "${LAST:-10}" --or-fewer --output "$run/checkpoint_average.pt"
-    local decoding=(--iter-decode-max-iter 10 --iter-decode-with-beam 4)
-    case "$(objective_of "$run/checkpoint_average.pt")" in
+    local objective decoding=(--iter-decode-max-iter 10 --iter-decode-with-beam 4)
+    objective="$(objective_of "$run/checkpoint_average.pt")"
+    case "$objective" in
         autoregressive) decoding=(--beam 5) ;;
         ctc | dag) decoding=() ;;
     esac

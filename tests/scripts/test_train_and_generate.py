@@ -21,7 +21,9 @@ CORPORA = {
 }
 PYTHON = """#!/bin/sh
 case "$2" in
-*read_checkpoint*) echo "${{OBJECTIVE:-conditional_masked_lm}}" ;;
+*read_checkpoint*)
+    if [ "$OBJECTIVE" = unreadable ]; then echo "not a checkpoint" >&2; exit 1; fi
+    echo "${{OBJECTIVE:-conditional_masked_lm}}" ;;
 *) exec {python} "$@" ;;
 esac
 """
@@ -128,6 +130,18 @@ def test_each_objective_is_decoded_in_its_own_way(
     command = calls(checkout)[1]
     place = command.index("--max-tokens") + 2
     assert command[place : command.index("--results-path")] == decoding
+
+
+def test_what_cannot_be_read_is_not_decoded(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OBJECTIVE", "unreadable")
+    prepare(checkout, "multi30k.de-en")
+    (checkout / "checkpoints" / "multi30k.de-en").mkdir(parents=True)
+    done = run(checkout, "scripts/generate/multi30k.sh", "de-en")
+    assert done.returncode == 1
+    assert "not a checkpoint" in done.stderr
+    assert [name for name, *_ in calls(checkout)] == ["abnet"]  # averaged, and no more
 
 
 @pytest.mark.parametrize("kind", ["train", "generate"])
