@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from abnet.beam_search import BeamOptions, beam_search
     from abnet.checkpoint import load_checkpoint, save_checkpoint
     from abnet.config import AbNetConfig
-    from abnet.ctc import CtcOptions
-    from abnet.dag import DagOptions
-    from abnet.ensemble import Ensemble
+    from abnet.decoding.beam_search import BeamOptions, beam_search
+    from abnet.decoding.ensemble import Ensemble
+    from abnet.decoding.mask_predict import DecodingOptions, mask_predict
+    from abnet.decoding.reranking import Reranker
     from abnet.errors import AbNetError
-    from abnet.mask_predict import DecodingOptions, mask_predict
     from abnet.model import AbNet
-    from abnet.reranking import Reranker
+    from abnet.one_pass.ctc import CtcOptions
+    from abnet.one_pass.dag import DagOptions
     from abnet.translator import Translator
 
 __version__ = "0.1.0"
@@ -39,16 +39,16 @@ _HOMES = {
     "AbNet": "abnet.model",
     "AbNetConfig": "abnet.config",
     "AbNetError": "abnet.errors",
-    "BeamOptions": "abnet.beam_search",
-    "CtcOptions": "abnet.ctc",
-    "DagOptions": "abnet.dag",
-    "DecodingOptions": "abnet.mask_predict",
-    "Ensemble": "abnet.ensemble",
-    "Reranker": "abnet.reranking",
+    "BeamOptions": "abnet.decoding.beam_search",
+    "CtcOptions": "abnet.one_pass.ctc",
+    "DagOptions": "abnet.one_pass.dag",
+    "DecodingOptions": "abnet.decoding.mask_predict",
+    "Ensemble": "abnet.decoding.ensemble",
+    "Reranker": "abnet.decoding.reranking",
     "Translator": "abnet.translator",
-    "beam_search": "abnet.beam_search",
+    "beam_search": "abnet.decoding.beam_search",
     "load_checkpoint": "abnet.checkpoint",
-    "mask_predict": "abnet.mask_predict",
+    "mask_predict": "abnet.decoding.mask_predict",
     "save_checkpoint": "abnet.checkpoint",
 }
 
@@ -60,3 +60,7 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -24,7 +24,7 @@ from abnet.encoder import Encoder
 from abnet.errors import AbNetError
 from abnet.length import LengthPredictor
 from abnet.lexical import LexicalAdapter
-from abnet.links import Links
+from abnet.one_pass.links import Links
 from abnet.spread import SourceSpread
 from abnet.tokenizer import SymbolIds
 

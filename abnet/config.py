@@ -137,8 +137,8 @@ class AbNetConfig:
     more than one pass (Saharia et al., EMNLP 2020)."""
     fuzzy_ngrams: int = 0
     """A graph: 0 trains it by likelihood; n by the precision of the n-grams that are expected of it
-    (`abnet.fuzzy_alignment`; 2 in Ma et al. 2023), for what has been trained by likelihood before
-    (`warm_start`)."""
+    (`abnet.one_pass.fuzzy_alignment`; 2 in Ma et al. 2023), for what has been trained by
+    likelihood before (`warm_start`)."""
     fuzzy_likelihood_weight: float = 0.0
     """With `fuzzy_ngrams`: the weight of the likelihood, in nats a word, that stays beside them."""
     train_head: str = "none"

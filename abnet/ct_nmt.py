@@ -2,7 +2,7 @@
 
 Its three parts: a dynamic switch mixes the word embeddings with the source BERT's last states
 before the first layer; asymptotic distillation draws the encoder's last states to the BERT's;
-rate-scheduled learning lets the BERT train for a while (`abnet.rate_schedule`).
+rate-scheduled learning lets the BERT train for a while (`abnet.training.rate_schedule`).
 
 As in the paper both sides read the BERT's word pieces. It departs from it in two things. The two
 widths may differ, and then one linear layer brings the BERT's states to the Transformer's; equal

@@ -17,10 +17,10 @@ from abnet.backbone import Backbone, attention_bias, causal_bias
 from abnet.bert_fused import FusedCrossAttention, FusedKeysValues
 from abnet.encoder import EncoderOutput, prepend_symbol
 from abnet.errors import AbNetError
-from abnet.links import Links
+from abnet.one_pass.links import Links
 from abnet.spread import SourceSpread
 from abnet.tokenizer import SymbolIds
-from abnet.word_loss import WordLoss, rows_at_once, word_loss, word_loss_of_states
+from abnet.training.word_loss import WordLoss, rows_at_once, word_loss, word_loss_of_states
 
 
 class Memory(NamedTuple):
@@ -122,7 +122,8 @@ class Decoder(nn.Module):
         self.spread = spread
         self.blank = blank
         self.links = links
-        self.fast: Callable[[Tensor, Memory], Tensor] | None = None  # see `abnet.compiling`
+        # What `abnet.decoding.compiling` puts in place of the layers:
+        self.fast: Callable[[Tensor, Memory], Tensor] | None = None
 
     @property
     def max_positions(self) -> int:

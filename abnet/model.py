@@ -17,10 +17,10 @@ from abnet.identity import BertIdentity
 from abnet.length import LengthBeam, length_beam
 from abnet.lexicon import read_lexicon
 from abnet.tokenizer import Tokenizer
-from abnet.word_loss import WordLoss
+from abnet.training.word_loss import WordLoss
 
 if TYPE_CHECKING:
-    from abnet.soft_labels import Teacher
+    from abnet.training.soft_labels import Teacher
     from abnet.warm_start import WarmStart
 
 
@@ -32,7 +32,7 @@ class AbNetOutput(NamedTuple):
         length_logits: (B, classes); `None` for an autoregressive system.
         distance: of the encoder's states to a teacher's; see `EncoderOutput`.
         words: the loss at the chosen positions, where it was asked for in place of logits.
-        links: (B, T, T), for the objective "dag"; see `abnet.links.Links`.
+        links: (B, T, T), for the objective "dag"; see `abnet.one_pass.links.Links`.
     """
 
     word_logits: Tensor
@@ -125,7 +125,7 @@ class AbNet(nn.Module):
 
             model.warm_start = take_over(model, config.warm_start)
         if config.soft_teacher is not None:
-            from abnet.soft_labels import load_teacher  # which reads them, too
+            from abnet.training.soft_labels import load_teacher  # which reads them, too
 
             model.soft_teacher = load_teacher(model, config.soft_teacher)
         return model

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import torch
 
-from abnet.compiling import compile_decoder
-from abnet.decoding import Options, decode, options_for
-from abnet.ensemble import Ensemble, load_system
+from abnet.decoding.compiling import compile_decoder
+from abnet.decoding.decode import Options, decode, options_for
+from abnet.decoding.ensemble import Ensemble, load_system
+from abnet.decoding.hypothesis import Hypothesis
+from abnet.decoding.layout import pack_weights
+from abnet.decoding.precision import set_precision
+from abnet.decoding.reranking import Reranker
 from abnet.errors import AbNetError
-from abnet.hypothesis import Hypothesis
-from abnet.layout import pack_weights
 from abnet.model import AbNet
-from abnet.precision import set_precision
-from abnet.reranking import Reranker
 from abnet.tokenizer import Tokenizer
 
 BATCH_SIZE = 32

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sacrebleu.metrics import BLEU
 
 from abnet.checkpoint import SAFE_GLOBALS
-from abnet.evaluate import Score, evaluate, read_generate_output
+from abnet.scoring.evaluate import Score, evaluate, read_generate_output
 from abnet.text import read_lines
 
 LAST = "checkpoint_last.pt"

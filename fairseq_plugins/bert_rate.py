@@ -12,7 +12,7 @@ from fairseq.optim import FairseqOptimizer
 
 from abnet.config import AbNetConfig
 from abnet.model import AbNet
-from abnet.rate_schedule import scaled_rate, slanted_triangle
+from abnet.training.rate_schedule import scaled_rate, slanted_triangle
 
 BERT_GROUP = "bert"
 

@@ -14,16 +14,16 @@ import torch.nn.functional as F
 from fairseq.dataclass.configs import GenerationConfig
 from torch import Tensor, nn
 
-from abnet.beam_search import BeamOptions
-from abnet.ctc import CtcOptions
-from abnet.dag import DagOptions
-from abnet.decoding import Options, decode
-from abnet.ensemble import Ensemble
+from abnet.decoding.beam_search import BeamOptions
+from abnet.decoding.decode import Options, decode
+from abnet.decoding.ensemble import Ensemble
+from abnet.decoding.hypothesis import Hypothesis
+from abnet.decoding.mask_predict import DecodingOptions
+from abnet.decoding.reranking import Reranker
 from abnet.errors import AbNetError
-from abnet.hypothesis import Hypothesis
-from abnet.mask_predict import DecodingOptions
 from abnet.model import AbNet
-from abnet.reranking import Reranker
+from abnet.one_pass.ctc import CtcOptions
+from abnet.one_pass.dag import DagOptions
 from abnet.tokenizer import SymbolIds
 
 logger = logging.getLogger(__name__)

@@ -7,10 +7,10 @@ from typing import Optional
 from fairseq.tasks.translation import TranslationConfig
 from omegaconf import II, DictConfig
 
-from abnet.ctc import CtcOptions
-from abnet.dag import DagOptions
+from abnet.decoding.mask_predict import DecodingOptions
 from abnet.errors import AbNetError
-from abnet.mask_predict import DecodingOptions
+from abnet.one_pass.ctc import CtcOptions
+from abnet.one_pass.dag import DagOptions
 
 OWN_OPTIONS = (  # `iter_decode_*` of the task that are fields of `DecodingOptions`
     "length_weight",

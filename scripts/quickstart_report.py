@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from abnet import Translator
-from abnet.evaluate import evaluate, read_generate_output
+from abnet.scoring.evaluate import evaluate, read_generate_output
 from abnet.text import read_lines
 
 SHOWN = 10

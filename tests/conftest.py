@@ -12,7 +12,7 @@ from abnet.checkpoint import save_checkpoint
 from abnet.config import AbNetConfig
 from abnet.model import AbNet
 from scripts.reproduce.toy import make_gpt
-from tests.pretraining import WORDS
+from tests.short_pretraining import WORDS
 from tests.systems import Toys, lively_model
 from tests.tiny import ENGLISH, GERMAN, make_bert
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 
 from abnet.config import AbNetConfig
-from abnet.hypothesis import Hypothesis
+from abnet.decoding.hypothesis import Hypothesis
 from abnet.model import AbNet
-from abnet.objective import Pairs, training_loss
 from abnet.systems import SYSTEMS
+from abnet.training.objective import Pairs, training_loss
 from tests.batches import batch
 from tests.tiny import ENGLISH, GERMAN
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from abnet.attention import FUSED_FROM, training_attention
-from abnet.objective import training_loss
+from abnet.training.objective import training_loss
 from tests.systems import Toys, small_model, small_pairs
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from abnet.objective import training_loss
+from abnet.training.objective import training_loss
 from tests.systems import Toys, small_model, small_pairs
 
 NOT_SPREAD = {"spread_source": False}

@@ -10,8 +10,8 @@ import pytest
 from safetensors.torch import load_file
 
 from abnet.cli import main
-from abnet.pretrain import PretrainingOptions, PretrainingReport, pretrain
-from tests.pretraining import options
+from abnet.pretraining.pretrain import PretrainingOptions, PretrainingReport, pretrain
+from tests.short_pretraining import options
 
 COMMAND = (
     "--layers 1 --hidden 16 --heads 2 --ffn 32 --vocab-size 120 --max-positions 24 "
@@ -46,7 +46,7 @@ def test_command_passes_its_options_on(
         calls.append(given)
         return PretrainingReport({}, 1, 1, 0, 1, 1, 1, 1.0, 0.5, {})
 
-    monkeypatch.setattr("abnet.pretrain.pretrain", record)
+    monkeypatch.setattr("abnet.pretraining.pretrain.pretrain", record)
     files = ["--text", str(text), "b", "--output", str(tmp_path)]
     given = "--minutes 2.5 --lr 1e-4 --dropout 0 --masking decoder --no-cls --bf16 --seed 3".split()
     assert main(["pretrain", *files, *given, "--lowercase", "--save-minutes", "9"]) == 0

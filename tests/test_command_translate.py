@@ -14,10 +14,10 @@ import torch
 
 from abnet.checkpoint import save_checkpoint
 from abnet.cli import main
-from abnet.ensemble import Ensemble
-from abnet.mask_predict import DecodingOptions
+from abnet.decoding.ensemble import Ensemble
+from abnet.decoding.mask_predict import DecodingOptions
+from abnet.decoding.reranking import Reranker
 from abnet.model import AbNet
-from abnet.reranking import Reranker
 from abnet.translator import InputReport, Translator
 from tests.systems import Toys, small_model
 from tests.tiny import GERMAN

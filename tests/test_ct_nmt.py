@@ -10,7 +10,7 @@ from abnet.ct_nmt import DynamicSwitch, SwitchedEncoder, squared_distance
 from abnet.describe import describe
 from abnet.encoder import Encoder
 from abnet.model import AbNet
-from abnet.objective import training_loss
+from abnet.training.objective import training_loss
 from tests.systems import Toys, lively_model, small_config, small_model, small_pairs
 
 

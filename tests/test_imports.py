@@ -28,3 +28,22 @@ def test_every_module_imports_with_fairseq_hidden() -> None:
     )
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) > 20
+
+
+PUBLIC_NAMES = """
+import inspect
+import abnet
+assert set(abnet.__all__) <= set(dir(abnet))  # before anything is loaded
+from abnet import beam_search, mask_predict
+for name in abnet.__all__:
+    for public in (getattr(abnet, name), getattr(abnet, name)):  # a module is there from the second
+        assert inspect.isclass(public) or inspect.isfunction(public), (name, public)
+assert callable(mask_predict) and callable(beam_search)
+"""
+
+
+def test_no_module_hides_a_public_name() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", PUBLIC_NAMES], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr

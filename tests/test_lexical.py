@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from abnet.checkpoint import load_checkpoint, save_checkpoint
+from abnet.decoding.mask_predict import DecodingOptions, mask_predict
 from abnet.errors import AbNetError
-from abnet.mask_predict import DecodingOptions, mask_predict
-from abnet.objective import training_loss
+from abnet.training.objective import training_loss
 from tests.systems import Toys, lively_model, small_config, small_model, small_pairs
 
 

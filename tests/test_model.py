@@ -8,10 +8,10 @@ import torch
 
 from abnet.config import AbNetConfig
 from abnet.errors import AbNetError
-from abnet.loss import sequence_loss
-from abnet.masking import batch_generator, mask_targets
 from abnet.model import AbNet
-from abnet.word_loss import word_loss
+from abnet.training.loss import sequence_loss
+from abnet.training.masking import batch_generator, mask_targets
+from abnet.training.word_loss import word_loss
 from tests.batches import batch
 from tests.conftest import TinyBerts
 from tests.tiny import ENGLISH, GERMAN, make_bert, vocabulary

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from abnet.decoding.mask_predict import DecodingOptions, mask_predict
 from abnet.errors import AbNetError
-from abnet.mask_predict import DecodingOptions, mask_predict
 from abnet.spread import SourceSpread
 from tests.systems import Toys, lively_model, small_config, small_model, small_pairs
 

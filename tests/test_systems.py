@@ -5,16 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from abnet.beam_search import BeamOptions
 from abnet.checkpoint import load_checkpoint, save_checkpoint
 from abnet.config import AbNetConfig
 from abnet.decoder import DecoderState
-from abnet.decoding import decode, options_for
+from abnet.decoding.beam_search import BeamOptions
+from abnet.decoding.decode import decode, options_for
 from abnet.errors import AbNetError
-from abnet.masking import shift_targets
 from abnet.model import AbNet
-from abnet.objective import training_loss
 from abnet.systems import SYSTEMS
+from abnet.training.masking import shift_targets
+from abnet.training.objective import training_loss
 from abnet.translator import Translator
 from tests.systems import Toys, small_config, small_model, small_pairs
 from tests.tiny import ENGLISH, GERMAN, make_bert

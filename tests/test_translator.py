@@ -10,10 +10,10 @@ import torch
 import abnet
 from abnet.checkpoint import save_checkpoint
 from abnet.config import AbNetConfig
-from abnet.dag import DagOptions
+from abnet.decoding.mask_predict import DecodingOptions, mask_predict
 from abnet.errors import AbNetError
-from abnet.mask_predict import DecodingOptions, mask_predict
 from abnet.model import AbNet
+from abnet.one_pass.dag import DagOptions
 from abnet.translator import EMPTY, InputReport, Translator, _batches
 from tests.batches import batch
 from tests.conftest import TinyBerts

@@ -11,7 +11,7 @@ from torch import nn
 
 from abnet.bench.sizes import Size
 from abnet.bench.work import Product
-from abnet.linear import Int8Linear, PackedLinear
+from abnet.decoding.linear import Int8Linear, PackedLinear
 from abnet.tokenizer import Tokenizer
 
 Made = TypeVar("Made")

@@ -21,10 +21,10 @@ from abnet.bench.ways import Way
 from abnet.config import AbNetConfig
 from abnet.doctor import apex_kernels
 from abnet.errors import AbNetError
-from abnet.loss import LossParts
-from abnet.masking import MaskedTarget, batch_generator, mask_targets
 from abnet.model import AbNet
-from abnet.objective import training_loss
+from abnet.training.loss import LossParts
+from abnet.training.masking import MaskedTarget, batch_generator, mask_targets
+from abnet.training.objective import training_loss
 
 OF_MODELS = frozenset({"bf16", "compile", "half"})
 """The measures that a model is made with."""

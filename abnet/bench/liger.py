@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from abnet.attention import training_attention
 from abnet.bench.released import with_length
 from abnet.errors import AbNetError
-from abnet.loss import LossParts
-from abnet.masking import MaskedTarget
 from abnet.model import AbNet
-from abnet.objective import Pairs
-from abnet.word_loss import WordLoss
+from abnet.training.loss import LossParts
+from abnet.training.masking import MaskedTarget
+from abnet.training.objective import Pairs
+from abnet.training.word_loss import WordLoss
 
 FusedLoss = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 """Weight (V, H), states (N, H), gold (N,) and bias (V,) to a sum."""

@@ -13,8 +13,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from abnet.bench.training_batches import TrainingBatch, collate
-from abnet.objective import Pairs
 from abnet.tokenizer import Tokenizer
+from abnet.training.objective import Pairs
 
 Encoded = tuple[Sequence[list[int]], Sequence[list[int]]]
 

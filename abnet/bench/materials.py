@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from abnet.bench.sizes import Size
-from abnet.pretrain import BertShape
-from abnet.pretrain_corpus import learn_tokenizer
+from abnet.pretraining.corpus import learn_tokenizer
+from abnet.pretraining.pretrain import BertShape
 from abnet.tokenizer import Tokenizer
 
 

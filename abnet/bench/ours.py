@@ -20,18 +20,18 @@ from abnet.bench.engine import (
 )
 from abnet.bench.work import Parts, Product, gather, linears
 from abnet.checkpoint import load_checkpoint
-from abnet.compiling import compile_decoder
 from abnet.config import AbNetConfig
-from abnet.ctc import CtcOptions, ctc_decode
-from abnet.dag import DagOptions, dag_decode
 from abnet.decoder import Memory
+from abnet.decoding.compiling import compile_decoder
+from abnet.decoding.layout import pack_weights
+from abnet.decoding.mask_predict import DecodingOptions, mask_predict
+from abnet.decoding.precision import set_precision
 from abnet.doctor import computes_in_bfloat16
 from abnet.encoder import Encoder, EncoderOutput
-from abnet.layout import pack_weights
 from abnet.length import LengthBeam
-from abnet.mask_predict import DecodingOptions, mask_predict
 from abnet.model import AbNet
-from abnet.precision import set_precision
+from abnet.one_pass.ctc import CtcOptions, ctc_decode
+from abnet.one_pass.dag import DagOptions, dag_decode
 from abnet.tokenizer import Tokenizer
 from abnet.translator import Translator
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from abnet.bench.work import Product, weights_read
-from abnet.linear import Int8Linear, PackedLinear, packs
+from abnet.decoding.linear import Int8Linear, PackedLinear, packs
 
 ENOUGH = 0.004  # seconds of work that make a measurement
 TRIES = 3  # of which the fastest counts

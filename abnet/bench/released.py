@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from abnet.loss import LossParts, sequence_loss
-from abnet.masking import MaskedTarget
 from abnet.model import AbNet
-from abnet.objective import Pairs
-from abnet.word_loss import WordLoss
+from abnet.training.loss import LossParts, sequence_loss
+from abnet.training.masking import MaskedTarget
+from abnet.training.objective import Pairs
+from abnet.training.word_loss import WordLoss
 
 
 def released_loss(model: AbNet, pairs: Pairs, masked: MaskedTarget) -> LossParts:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from abnet.errors import AbNetError
-from abnet.masking import MaskedTarget
-from abnet.objective import Pairs
 from abnet.tokenizer import Tokenizer
+from abnet.training.masking import MaskedTarget
+from abnet.training.objective import Pairs
 
 if TYPE_CHECKING:
     from abnet.bench.learner import Learner

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from abnet.linear import Int8Linear, PackedLinear
+from abnet.decoding.linear import Int8Linear, PackedLinear
 
 Linear = tuple[int, int]  # width in, width out
 

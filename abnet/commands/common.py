@@ -14,7 +14,7 @@ from abnet.errors import AbNetError
 
 if TYPE_CHECKING:
     from abnet.config import AbNetConfig
-    from abnet.decoding import Options
+    from abnet.decoding.decode import Options
     from abnet.translated.filtering import PairFilter
     from abnet.translated.translating import Running, Teacher
 
@@ -48,7 +48,7 @@ def split_pair(text: str) -> tuple[str, str]:
     return source, target
 
 
-DECODING = (  # options that are fields of a system's own, see `abnet.decoding`
+DECODING = (  # options that are fields of a system's own, see `abnet.decoding.decode`
     "iterations",
     "length_beam",
     "length_weight",
@@ -156,7 +156,7 @@ def decoding_options(args: argparse.Namespace, config: AbNetConfig, **more: Any)
     Raises:
         AbNetError: a value is outside of what its field allows, or of another kind of system.
     """
-    from abnet.decoding import options_for
+    from abnet.decoding.decode import options_for
 
     if args.batch_size < 1:
         raise AbNetError(f"`batch_size` must be at least 1, but is {args.batch_size} instead.")

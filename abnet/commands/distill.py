@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _translations(args: argparse.Namespace) -> list[str]:
-    from abnet.evaluate import read_generate_output
+    from abnet.scoring.evaluate import read_generate_output
     from abnet.translated.files import Lines
 
     if args.translations is not None:

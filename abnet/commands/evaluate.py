@@ -64,9 +64,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the scores, each with its signature, and what the training data were."""
-    from abnet.evaluate import evaluate, read_generate_output, tokenized_bleu
-    from abnet.rouge import rouge
-    from abnet.sari import sari
+    from abnet.scoring.evaluate import evaluate, read_generate_output, tokenized_bleu
+    from abnet.scoring.rouge import rouge
+    from abnet.scoring.sari import sari
     from abnet.text import read_lines
     from abnet.translated.origin import describe_origin, told_origin
 

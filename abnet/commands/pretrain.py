@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     from transformers.utils import logging
 
     from abnet.errors import AbNetError
-    from abnet.pretrain import BertShape, PretrainingOptions, pretrain
+    from abnet.pretraining.pretrain import BertShape, PretrainingOptions, pretrain
 
     logging.disable_progress_bar()  # of loading and saving weights; training has its own
     sizes = ("layers", "hidden", "heads", "ffn", "vocab_size", "max_positions")

@@ -12,7 +12,7 @@ from typing import Any
 from abnet.checkpoint import read_checkpoint
 from abnet.corpora.cleaning import in_chunks
 from abnet.corpora.download import Say
-from abnet.decoding import Options
+from abnet.decoding.decode import Options
 from abnet.errors import AbNetError
 from abnet.translated.files import Lines, sha256_of
 from abnet.translated.filtering import Candidate

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 
 from abnet.corpora.cleaning import in_chunks
-from abnet.decoding import Options
+from abnet.decoding.decode import Options
 from abnet.errors import AbNetError
 from abnet.processes import deaf_children, end_with_parent
 from abnet.translated.files import Lines

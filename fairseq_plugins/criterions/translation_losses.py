@@ -14,10 +14,10 @@ from fairseq.tasks import FairseqTask
 from fairseq.utils import get_perplexity
 from torch import Tensor, nn
 
-from abnet.loss import LossParts
-from abnet.masking import batch_generator
-from abnet.objective import Pairs, training_loss
 from abnet.tokenizer import SymbolIds
+from abnet.training.loss import LossParts
+from abnet.training.masking import batch_generator
+from abnet.training.objective import Pairs, training_loss
 
 Total = Callable[[str], float]  # of what was logged under a name
 Weighted = tuple[str, float, float]  # a name, a sum, and the count to divide it by

@@ -20,19 +20,19 @@ from fairseq.tasks.translation import TranslationTask
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from abnet.compiling import compile_decoder
 from abnet.config import FOR_TRAINING
-from abnet.ctc import CtcOptions
-from abnet.dag import DagOptions
-from abnet.decoding import Options
-from abnet.ensemble import Ensemble
+from abnet.decoding.compiling import compile_decoder
+from abnet.decoding.decode import Options
+from abnet.decoding.ensemble import Ensemble
+from abnet.decoding.layout import pack_weights
+from abnet.decoding.mask_predict import DecodingOptions
+from abnet.decoding.precision import set_precision
+from abnet.decoding.reranking import Reranker
 from abnet.errors import AbNetError
-from abnet.layout import pack_weights
 from abnet.length import check_beam
-from abnet.mask_predict import DecodingOptions
 from abnet.model import AbNet
-from abnet.precision import set_precision
-from abnet.reranking import Reranker
+from abnet.one_pass.ctc import CtcOptions
+from abnet.one_pass.dag import DagOptions
 from fairseq_plugins.bert_rate import bert_rate
 from fairseq_plugins.bpe import AbNetBpe
 from fairseq_plugins.command_line import check_files, read_standard_input_as_files

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import torch
 from sacrebleu.metrics import BLEU, CHRF
 
+from abnet.decoding.hypothesis import Hypothesis
+from abnet.decoding.mask_predict import DecodingOptions, mask_predict
+from abnet.decoding.precision import set_precision
 from abnet.errors import AbNetError
-from abnet.hypothesis import Hypothesis
-from abnet.mask_predict import DecodingOptions, mask_predict
-from abnet.precision import set_precision
 from abnet.text import read_lines
 from abnet.translator import Translator
 from benchmarks import records, table

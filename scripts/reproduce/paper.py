@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from abnet.evaluate import tokenized_bleu
+from abnet.scoring.evaluate import tokenized_bleu
 from abnet.systems import SYSTEMS
 from abnet.text import read_lines
 from benchmarks import quality, records

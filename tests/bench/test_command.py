@@ -15,7 +15,7 @@ from abnet.bench.inputs import Text
 from abnet.checkpoint import save_checkpoint
 from abnet.cli import main
 from abnet.commands import bench
-from abnet.mask_predict import DecodingOptions, mask_predict
+from abnet.decoding.mask_predict import DecodingOptions, mask_predict
 from abnet.model import AbNet
 from abnet.translator import Translator
 from benchmarks import records

@@ -15,8 +15,8 @@ from abnet.bench import ctranslate, huggingface, ours
 from abnet.bench.engine import Materials, forced_lengths
 from abnet.bench.materials import make_tokenizers
 from abnet.bench.sizes import SIZES
+from abnet.decoding.linear import SMALLEST, PackedLinear
 from abnet.errors import AbNetError
-from abnet.linear import SMALLEST, PackedLinear
 from abnet.model import AbNet
 from tests.bench.making import LINES
 from tests.tiny import ENGLISH, GERMAN

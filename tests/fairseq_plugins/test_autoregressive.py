@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from abnet.beam_search import BeamOptions
 from abnet.checkpoint import load_checkpoint
+from abnet.decoding.beam_search import BeamOptions
+from abnet.decoding.mask_predict import DecodingOptions
+from abnet.decoding.reranking import Reranker
 from abnet.errors import AbNetError
-from abnet.mask_predict import DecodingOptions
-from abnet.reranking import Reranker
 from abnet.translator import InputReport, Translator
 from tests.conftest import TinyBerts
 from tests.fairseq_plugins.commands import lines, logged, run, train

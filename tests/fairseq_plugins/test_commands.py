@@ -11,8 +11,8 @@ import torch
 
 from abnet.checkpoint import load_checkpoint
 from abnet.config import CONFIG_FIELDS
+from abnet.decoding.mask_predict import DecodingOptions, mask_predict
 from abnet.errors import AbNetError
-from abnet.mask_predict import DecodingOptions, mask_predict
 from abnet.systems import PRESETS
 from abnet.tokenizer import Tokenizer
 from abnet.translator import InputReport, Translator

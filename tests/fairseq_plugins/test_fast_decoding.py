@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from abnet import linear
+from abnet.decoding import linear
+from abnet.decoding.mask_predict import DecodingOptions
 from abnet.errors import AbNetError
-from abnet.mask_predict import DecodingOptions
 from abnet.translator import InputReport, Translator
 from tests.conftest import TinyBerts
 from tests.fairseq_plugins.commands import lines, train

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from abnet.checkpoint import load_checkpoint
-from abnet.ctc import CtcOptions
-from abnet.dag import DagOptions
 from abnet.errors import AbNetError
+from abnet.one_pass.ctc import CtcOptions
+from abnet.one_pass.dag import DagOptions
 from abnet.translator import Translator
 from tests.conftest import TinyBerts
 from tests.fairseq_plugins.commands import lines, logged, run, train

@@ -1,8 +1,8 @@
 """Mask-Predict, slow and obvious: one sentence, one candidate, one token at a time.
 
-The yardstick for `abnet.mask_predict`, with one model or an ensemble of several. It shares no code
-with them beyond the model: no batches, no cached keys and values (the encoder runs anew for every
-pass), logits for every position, plain probabilities.
+The yardstick for `abnet.decoding.mask_predict`, with one model or an ensemble of several. It
+shares no code with them beyond the model: no batches, no cached keys and values (the encoder runs
+anew for every pass), logits for every position, plain probabilities.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from abnet.mask_predict import DecodingOptions
+from abnet.decoding.mask_predict import DecodingOptions
 from abnet.model import AbNet
 
 

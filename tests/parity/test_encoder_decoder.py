@@ -8,11 +8,11 @@ import pytest
 import torch
 from transformers import EncoderDecoderModel, GenerationConfig
 
-from abnet.beam_search import BeamOptions, beam_search
 from abnet.config import AbNetConfig
-from abnet.masking import shift_targets
+from abnet.decoding.beam_search import BeamOptions, beam_search
 from abnet.model import AbNet
-from abnet.objective import training_loss
+from abnet.training.masking import shift_targets
+from abnet.training.objective import training_loss
 from scripts.reproduce.toy import make_gpt
 from tests.batches import batch
 from tests.systems import small_pairs

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from abnet import selection
-from abnet.compiling import Bucketed, power_of_two
 from abnet.config import AbNetConfig
 from abnet.decoder import Memory
-from abnet.ensemble import Ensemble
-from abnet.hypothesis import Hypothesis
-from abnet.mask_predict import DecodingOptions, mask_predict
+from abnet.decoding import selection
+from abnet.decoding.compiling import Bucketed, power_of_two
+from abnet.decoding.ensemble import Ensemble
+from abnet.decoding.hypothesis import Hypothesis
+from abnet.decoding.mask_predict import DecodingOptions, mask_predict
 from abnet.model import AbNet
 from tests.batches import batch
 from tests.parity import reference_mask_predict as reference

@@ -12,9 +12,9 @@ import pytest
 import torch
 from sacrebleu.metrics import BLEU
 
-from abnet.mask_predict import mask_predict
+from abnet.decoding.mask_predict import mask_predict
+from abnet.decoding.precision import set_precision
 from abnet.model import AbNet
-from abnet.precision import set_precision
 from abnet.translator import Translator
 from scripts.reproduce import decoding
 from scripts.reproduce.decoding import WAYS, Decoder, Way

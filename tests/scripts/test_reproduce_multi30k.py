@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from abnet.errors import AbNetError
-from abnet.evaluate import read_generate_output
+from abnet.scoring.evaluate import read_generate_output
 from abnet.tokenizer import Tokenizer
 from benchmarks import quality
 from scripts.reproduce import average_fairseq, common, latency, multi30k, timing, tradeoff

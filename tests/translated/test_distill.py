@@ -21,8 +21,8 @@ import pytest
 import torch
 
 from abnet.checkpoint import save_checkpoint
+from abnet.decoding.mask_predict import DecodingOptions
 from abnet.errors import AbNetError
-from abnet.mask_predict import DecodingOptions
 from abnet.model import AbNet
 from abnet.translated.files import Lines
 from abnet.translated.shards import Shards

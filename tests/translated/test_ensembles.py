@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from abnet.checkpoint import save_checkpoint
-from abnet.mask_predict import DecodingOptions
+from abnet.decoding.mask_predict import DecodingOptions
 from abnet.model import AbNet
 from abnet.translator import InputReport, Translator
 from tests.translated.conftest import SOURCES, Folder, Outcome, write

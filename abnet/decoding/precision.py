@@ -1,0 +1,48 @@
+"""Weights in lower precision, for decoding: it may change the output."""
+
+from __future__ import annotations
+
+import torch
+
+from abnet.decoding.ensemble import Ensemble
+from abnet.decoding.linear import Int8Linear, replace_linear
+from abnet.errors import AbNetError
+from abnet.model import AbNet
+
+HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+PRECISIONS = ("float32", *HALVES, "int8")
+
+
+def set_precision(system: AbNet | Ensemble, dtype: str) -> None:
+    """Lowers the weights of a system that is on its device; checkpoints stay as they are.
+
+    Scores, log-probabilities of tokens and of lengths remain in 32 bits. "int8" replaces the linear
+    layers, of the BERTs, adapters and output heads alike, by `Int8Linear`, on the CPU only.
+
+    Args:
+        system: in evaluation mode.
+        dtype: of `PRECISIONS`; "float32" changes nothing.
+
+    Raises:
+        AbNetError: there is no such precision, or not on this device.
+    """
+    if dtype not in PRECISIONS:
+        raise AbNetError(f"`dtype` must be one of {', '.join(PRECISIONS)}, but is {dtype} instead.")
+    for model in system.models if isinstance(system, Ensemble) else (system,):
+        device = next(model.parameters()).device.type
+        if dtype == "int8" and device != "cpu":
+            raise AbNetError(
+                f"`dtype` must be bfloat16 or float16 on the device {device}, but is int8, which "
+                "is for the CPU, instead."
+            )
+        if dtype == "float16" and device == "cpu":
+            raise AbNetError(
+                "`dtype` must be bfloat16 or int8 on the CPU, but is float16, which is for GPUs, "
+                "instead."
+            )
+        if dtype == "int8" and not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+            raise AbNetError("`dtype` must not be int8: this torch was built without oneDNN.")
+        if dtype == "int8":
+            replace_linear(model, Int8Linear)
+        elif dtype != "float32":
+            model.to(HALVES[dtype])

@@ -1,0 +1,1 @@
+"""A BERT from plain text, by masked language modelling."""

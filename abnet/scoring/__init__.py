@@ -1,0 +1,1 @@
+"""Scores of translations and other texts: BLEU, chrF, TER, ROUGE and SARI."""

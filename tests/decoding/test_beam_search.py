@@ -1,0 +1,104 @@
+"""Beam search on a model that is a table; `tests/parity` holds it against Hugging Face's."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from abnet.decoder import DecoderState, Memory
+from abnet.decoding.beam_search import BeamOptions, beam_search
+from abnet.encoder import EncoderOutput
+from abnet.errors import AbNetError
+from abnet.tokenizer import SymbolIds
+
+SYMBOLS = SymbolIds(pad=0, unk=1, cls=2, sep=3, mask=4)
+WORDS = (1, 5, 6)
+VOCABULARY = 7
+
+
+class Bigrams:
+    """The next token depends on the last one and the source's first id."""
+
+    source_symbols = SYMBOLS
+    target_symbols = SYMBOLS
+    max_target_positions = 6
+
+    def __init__(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.logits = torch.randn(8, VOCABULARY, VOCABULARY, generator=generator)
+        self.logits[:, :, [0, 4]] += 5.0  # what must never be predicted is likely
+        self.calls = 0
+
+    def encode(self, source: Tensor) -> EncoderOutput:
+        return EncoderOutput(source[:, :1, None].float(), source.eq(0), None)
+
+    def project(self, encoded: EncoderOutput) -> Memory:
+        return Memory({}, encoded.memory[:, :1, None, :].long())  # carries the first id
+
+    def new_state(self) -> DecoderState:
+        return DecoderState()
+
+    def step(self, tokens: Tensor, memory: Memory, state: DecoderState) -> Tensor:
+        self.calls += 1
+        first = memory.visible.flatten().repeat_interleave(len(tokens) // len(memory.visible))
+        return self.logits[first, tokens]
+
+
+def best_by_enumeration(model: Bigrams, first: int, longest: int, penalty: float) -> list[int]:
+    """Every sequence there is."""
+    logits = model.logits[first].clone()
+    logits[:, [0, 2, 4]] = -torch.inf
+    log_probs = logits.log_softmax(dim=1)
+    scored = []
+    for length in range(longest):
+        for words in itertools.product(WORDS, repeat=length):
+            ids = [*words, SYMBOLS.sep]
+            total = sum(float(log_probs[a, b]) for a, b in zip([2, *ids], ids, strict=False))
+            scored.append((total / len(ids) ** penalty, ids))
+    return max(scored)[1]
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0])
+def test_a_wide_beam_finds_the_best_of_all(penalty: float) -> None:
+    model = Bigrams()
+    source = torch.tensor([[5, 3], [6, 3], [7, 3], [1, 3]])
+    options = BeamOptions(beam=600, length_penalty=penalty)
+    found = beam_search(model, source, options)
+    for row, first in enumerate([5, 6, 7, 1]):
+        expected = best_by_enumeration(model, first, 6, penalty)
+        assert found[row][0].tokens.tolist() == expected
+        scores = found[row][0].token_scores
+        assert found[row][0].score == pytest.approx(
+            float(scores.sum()) / len(expected) ** penalty, abs=1e-5
+        )
+
+
+def test_sentences_do_not_depend_on_their_batch() -> None:
+    source = torch.tensor([[5, 3], [6, 3], [7, 3], [1, 3]])
+    together = beam_search(Bigrams(), source, BeamOptions(beam=3))
+    for row in range(4):
+        (alone,) = beam_search(Bigrams(), source[row : row + 1], BeamOptions(beam=3))
+        assert alone[0].tokens.equal(together[row][0].tokens)
+
+
+def test_the_longest_length_is_kept_and_ended() -> None:
+    options = BeamOptions(beam=2, n_best=2, max_length_factor=0.5, max_length_offset=1)
+    model = Bigrams()
+    model.logits[:, :, 3] -= 8.0  # it would never end by itself
+    (found,) = beam_search(model, torch.tensor([[5, 5, 5, 3]]), options)
+    assert [len(one.tokens) for one in found] == [3, 3]
+    assert all(one.tokens[-1] == SYMBOLS.sep for one in found)
+    assert model.calls == 3
+    assert found[0].score >= found[1].score
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(AbNetError, match="`beam` must be at least 1, but is 0 instead"):
+        BeamOptions(beam=0)
+    with pytest.raises(AbNetError, match="`n_best` must be at most `beam` = 5, but is 6 instead"):
+        BeamOptions(n_best=6)
+    with pytest.raises(AbNetError, match="`max_length_offset` at least 1"):
+        BeamOptions(max_length_offset=0)

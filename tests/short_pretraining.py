@@ -1,0 +1,20 @@
+"""A quick pre-training, for the tests of the function and of the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from abnet.pretraining.pretrain import BertShape, PretrainingOptions
+
+SHAPE = BertShape(layers=1, hidden=16, heads=2, ffn=32, vocab_size=120, max_positions=24)
+WORDS = "alt blau eins Haus im klein Mann oben".split()
+
+
+def options(**changes: Any) -> PretrainingOptions:
+    given = {"shape": SHAPE, "updates": 6, "batch_tokens": 200} | changes
+    return PretrainingOptions(**given)
+
+
+def continuing(start: str | Path, **changes: Any) -> PretrainingOptions:
+    return options(shape=None, start=str(start), **changes)

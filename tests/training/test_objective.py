@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from abnet.config import AbNetConfig
+from abnet.model import AbNet, AbNetOutput
+from abnet.training.loss import LossParts
+from abnet.training.masking import batch_generator
+from abnet.training.objective import Pairs, training_loss
+from tests.batches import batch
+from tests.tiny import ENGLISH, GERMAN
+
+DROPOUT = {"bert_dropout": 0.3, "adapter_dropout": 0.3}
+
+
+def build(config: AbNetConfig, **changes: object) -> AbNet:
+    torch.manual_seed(3)
+    return AbNet.from_pretrained(replace(config, **changes)).train()  # type: ignore[arg-type]
+
+
+def pairs(model: AbNet) -> Pairs:
+    source, target = model.source_tokenizer, model.target_tokenizer
+    assert source is not None
+    assert target is not None
+    return Pairs(
+        batch(source, GERMAN), batch(target, ENGLISH), len(source.vocabulary),
+        len(target.vocabulary),
+    )  # fmt: skip
+
+
+class Spy:
+    """Calls the model and keeps what it was asked."""
+
+    def __init__(self, model: AbNet) -> None:
+        self.model = model
+        self.calls: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        self.outputs: list[AbNetOutput] = []
+
+    def __call__(
+        self,
+        source: torch.Tensor,
+        target: torch.Tensor,
+        predict: torch.Tensor,
+        gold: torch.Tensor | None = None,
+    ) -> AbNetOutput:
+        self.calls.append((source, target, predict))
+        output: AbNetOutput = self.model(source, target, predict, gold)
+        self.outputs.append(output)
+        return output
+
+
+def step(model: AbNet, training: bool = True) -> tuple[LossParts, Spy]:
+    spy = Spy(model)
+    generator = batch_generator(torch.device("cpu"), 1)
+    parts = training_loss(model, spy, pairs(model), generator, training)
+    assert len(spy.calls) == 1
+    return parts, spy
+
+
+def test_correction_replaces_revealed_tokens_by_the_models_own_guesses(
+    tiny_config: AbNetConfig,
+) -> None:
+    plain = build(tiny_config)
+    _, without = step(plain)
+    _, spy = step(build(tiny_config, correction=0.5))
+    given = pairs(plain)
+    (_, masked, chosen), (_, inputs, more) = without.calls[0], spy.calls[0]
+    added = more & ~chosen
+    revealed = given.target.ne(plain.target_symbols.pad) & ~chosen
+    share = float(added.sum() / revealed.sum())
+    assert 0.25 < share < 0.75  # a half of some 45 tokens; two standard deviations are 0.15
+    assert not (added & ~revealed).any()
+    assert (more & chosen).equal(chosen)
+    assert inputs[~added].equal(masked[~added])
+    words = given.target.ne(plain.target_symbols.pad)
+    blank = given.target.masked_fill(words, plain.target_symbols.mask)
+    best = plain(given.source, blank, words).word_logits.argmax(dim=1)
+    guesses = given.target.masked_scatter(words, best)
+    assert inputs[added].equal(guesses[added])
+
+
+def test_correction_guesses_get_no_gradient(tiny_config: AbNetConfig) -> None:
+    model = build(tiny_config, correction=0.9)
+    parts, _ = step(model)
+    parts.loss.backward()  # of the one pass that `forward` made
+    assert model.decoder.adapters["0"].attention.q_proj.weight.grad is not None  # type: ignore
+
+
+def test_validation_knows_neither_correction_nor_r_drop_nor_noise(
+    tiny_config: AbNetConfig,
+) -> None:
+    changed = build(tiny_config, correction=0.5, r_drop=2.0, source_noise=0.3).eval()
+    expected, _ = step(build(tiny_config).eval(), training=False)
+    parts, spy = step(changed, training=False)
+    assert float(parts.loss.detach()) == float(expected.loss.detach())
+    assert spy.calls[0][0].equal(pairs(changed).source)
+
+
+def test_r_drop_without_dropout_is_twice_the_plain_loss(tiny_config: AbNetConfig) -> None:
+    once, _ = step(build(tiny_config))
+    twice, _ = step(build(tiny_config, r_drop=3.0))
+    torch.testing.assert_close(twice.loss, 2 * once.loss)
+    assert twice.sample_size == 2 * once.sample_size
+    assert twice.sentences == 2 * once.sentences
+
+
+def test_r_drop_adds_the_disagreement_of_both_passes(tiny_config: AbNetConfig) -> None:
+    losses = {}
+    for weight in (1e-9, 1.0, 3.0):
+        torch.manual_seed(11)
+        model = build(tiny_config, r_drop=weight, **DROPOUT)
+        torch.manual_seed(12)  # the same dropout each time
+        parts, spy = step(model)
+        losses[weight] = float(parts.loss.detach())
+    first, second = spy.outputs[0].word_logits.detach().log_softmax(dim=1).chunk(2)
+    both = (first.exp() * (first - second)).sum() + (second.exp() * (second - first)).sum()
+    assert float(both) > 1.0  # dropout makes the passes differ
+    assert losses[1.0] - losses[1e-9] == pytest.approx(float(both) / 2, rel=1e-3)
+    assert losses[3.0] - losses[1e-9] == pytest.approx(3 * float(both) / 2, rel=1e-3)
