@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from abnet.config import FOR_TRAINING, AbNetConfig
+from abnet.config import FOR_TRAINING, AbNetConfig, check_fields
 from abnet.errors import AbNetError
 from abnet.identity import (
     BertIdentity,
@@ -83,12 +83,14 @@ def load_checkpoint(path: str | Path, overrides: Mapping[str, Any] | None = None
         overrides: config fields to replace, such as a `source_bert` that has moved.
 
     Raises:
-        AbNetError: the file is missing, damaged or not one of ours, or the BERTs are not those that
-            the adapters were trained on.
+        AbNetError: the file is missing, damaged or not one of ours, the BERTs are not those that
+            the adapters were trained on, or there is no such field.
     """
+    given = overrides or {}
+    check_fields(given)
     contents = read_checkpoint(path)
     own = {**contents.config.to_dict(), **dict.fromkeys(FOR_TRAINING)}
-    config = AbNetConfig.from_dict({**own, **(overrides or {})})
+    config = AbNetConfig.from_dict({**own, **given})
     model = AbNet.from_pretrained(config)
     check_identities(contents.identities, model.identities)
     model.load_trained_state_dict(contents.weights)
@@ -215,6 +217,10 @@ def _damaged(path: Path, error: Exception | str) -> AbNetError:
 
 def _replace(path: Path, write: Callable[[str], None]) -> None:
     """Writes beside the file, then takes its place, so that a failure leaves the old file whole."""
+    if not path.name or path.is_dir():
+        raise AbNetError(
+            f"The checkpoint '{path}' cannot be written: it is a folder, so name a file in it."
+        )
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

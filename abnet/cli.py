@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -54,15 +56,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser(named).parse_args(arguments)
     try:
         status: int = args.run(args)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except AbNetError as error:
         print(f"abnet: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130  # as a shell reports it
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output left; nothing to report to
-        return 1
+        _drop_output()
+        return 1  # the reader of our output left; nothing to report to
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        where = "standard output" if error.filename is None else error.filename
+        print(f"abnet: error: {where}: {error.strerror}.", file=sys.stderr)
+        _drop_output()
+        return 2
     return status
+
+
+def _drop_output() -> None:
+    """What standard output cannot take is not tried again when the process ends."""
+    with contextlib.suppress(OSError, ValueError):
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())
+        os.close(nothing)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
 from typing import Any
 
 from abnet.errors import AbNetError
@@ -365,8 +364,9 @@ class AbNetConfig:
         """The named preset with some fields overridden.
 
         Raises:
-            AbNetError: no such preset.
+            AbNetError: no such preset, or no such field.
         """
+        check_fields(overrides)
         if preset not in PRESETS:
             raise AbNetError(
                 f"`preset` must be one of {sorted(PRESETS)}, but is {preset!r} instead."
@@ -377,18 +377,13 @@ class AbNetConfig:
 CONFIG_FIELDS = tuple(field.name for field in fields(AbNetConfig))
 
 
-def field_help() -> dict[str, str]:
-    """The text below each field of `AbNetConfig`, by field name, for command-line help."""
-    body = ast.parse(inspect.getsource(AbNetConfig)).body[0]
-    if not isinstance(body, ast.ClassDef):
-        raise TypeError("AbNetConfig must be a class")
-    texts = {}
-    for statement, following in zip(body.body, body.body[1:], strict=False):
-        if (
-            isinstance(statement, ast.AnnAssign)
-            and isinstance(statement.target, ast.Name)
-            and isinstance(following, ast.Expr)
-            and isinstance(following.value, ast.Constant)
-        ):
-            texts[statement.target.id] = str(following.value.value)
-    return texts
+def check_fields(names: Iterable[str]) -> None:
+    """Sees to it that names are fields of `AbNetConfig`.
+
+    Raises:
+        AbNetError: one is not; the message has the one that looks most like it.
+    """
+    for name in names:
+        if name not in CONFIG_FIELDS:
+            near = "".join(get_close_matches(name, CONFIG_FIELDS, 1)) or "another name"
+            raise AbNetError(f"`{name}` is no field of AbNetConfig: is {near} meant?")

@@ -138,7 +138,10 @@ def _apostrophe(words: Sequence[str], at: int, open_quotes: set[str]) -> Cling |
     if begins_word:
         return RIGHT
     after_s = before[-1] in "sxz"
-    closers = sum(_closes(words, later, words[at], after_s) for later in range(at + 1, len(words)))
+    rest = range(at + 1, len(words))
+    if words[at] == "‘" and any(_closes(words, later, "’", False) for later in rest):
+        return None
+    closers = sum(_closes(words, later, words[at], after_s) for later in rest)
     if words[at] != "’" and (closers % 2 == 1 if after_s else closers):
         return None
     return BOTH if after[:1].isalnum() and not after_s else LEFT
@@ -149,7 +152,7 @@ def _begins_with_apostrophe(word: str) -> bool:
 
 
 def _closes(words: Sequence[str], at: int, mark: str, after_s: bool) -> bool:
-    """Whether an apostrophe can close a quotation that `mark` opens, behind an s or not."""
+    """Whether a word is the apostrophe that ends a quotation, whose first mark is behind an s."""
     before, after = (word.lower() for word in _neighbours(words, at))
     if words[at] != mark or after in _ENCLITICS or _begins_with_apostrophe(after):
         return False

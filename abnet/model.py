@@ -213,7 +213,8 @@ class AbNet(nn.Module):
         if encoded.length_logits is None:
             raise AbNetError(
                 "`objective` must be conditional_masked_lm to predict a length, but is "
-                f"{self.config.objective} instead: decode with `beam_search`."
+                f"{self.config.objective} instead: decode with `Translator`"
+                f"{' or `beam_search`' if self.config.objective == 'autoregressive' else ''}."
             )
         return encoded.length_logits
 
@@ -253,7 +254,16 @@ class AbNet(nn.Module):
         return logits
 
     def new_state(self) -> DecoderState:
-        """What `step` remembers, of no tokens yet."""
+        """What `step` remembers, of no tokens yet.
+
+        Raises:
+            AbNetError: the system does not translate step by step.
+        """
+        if self.config.objective != "autoregressive":
+            raise AbNetError(
+                "`objective` must be autoregressive to translate step by step, but is "
+                f"{self.config.objective} instead: decode with `Translator`."
+            )
         return DecoderState()
 
     def step(self, tokens: Tensor, memory: Memory, state: DecoderState) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -160,7 +160,7 @@ class Translator:
 
     def translate(
         self,
-        lines: Sequence[str],
+        lines: Iterable[str],
         *,
         iterations: int | None = None,
         length_beam: int | None = None,
@@ -201,7 +201,7 @@ class Translator:
 
     def translate_n_best(
         self,
-        lines: Sequence[str],
+        lines: Iterable[str],
         options: Options,
         *,
         batch_size: int = BATCH_SIZE,
@@ -209,7 +209,7 @@ class Translator:
     ) -> list[list[Translation]]:
         """The `options.n_best` best translations of each line, best first.
 
-        Lines are batched by length; the translations come in the order of the lines.
+        All lines are read first and batched by length; the translations come in the lines' order.
 
         Args:
             lines: raw text.
@@ -222,6 +222,7 @@ class Translator:
         """
         if isinstance(lines, str):
             raise AbNetError("`lines` must be a sequence of strings, but is one string instead.")
+        lines = list(lines)
         if batch_size < 1:
             raise AbNetError(f"`batch_size` must be at least 1, but is {batch_size} instead.")
         noted = InputReport() if report is None else report

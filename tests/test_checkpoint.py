@@ -135,6 +135,12 @@ def read_after(folder: Path, model: AbNet):  # type: ignore[no-untyped-def]
     return read_checkpoint(folder / "read.safetensors")
 
 
+def test_a_misspelt_override_is_refused(tiny_model: AbNet, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "model.safetensors", tiny_model)
+    with pytest.raises(AbNetError, match=r"`sourcebert` is no field .* is source_bert"):
+        load_checkpoint(tmp_path / "model.safetensors", {"sourcebert": "elsewhere"})
+
+
 def test_a_bert_with_another_vocabulary_is_refused(tiny_model: AbNet, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "model.safetensors", tiny_model)
     other = make_bert(tmp_path / "other", [*GERMAN, "Zebra Yak Xylophon"], seed=1)

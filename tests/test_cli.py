@@ -7,6 +7,7 @@ import torch
 
 from abnet.checkpoint import load_checkpoint, save_checkpoint
 from abnet.cli import COMMANDS, build_parser, main
+from abnet.errors import AbNetError
 from abnet.model import AbNet
 from tests.test_checkpoint import save_fairseq
 
@@ -60,6 +61,18 @@ def test_average_says_what_is_wrong(
     assert "There is no checkpoint 'a.pt'" in capsys.readouterr().err
     assert main(["average", "a.pt", "--or-fewer", "--output", output]) == 2
     assert "--or-fewer must go with --last" in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_not_written_to_a_folder(
+    tiny_model: AbNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in (".", str(tmp_path)):
+        with pytest.raises(
+            AbNetError, match=r"The checkpoint .* cannot be written: it is a folder, so name"
+        ):
+            save_checkpoint(folder, tiny_model)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_average_of_fewer_says_so(

@@ -37,6 +37,21 @@ def test_command(text: Path, tmp_path: Path, capsys: Any) -> None:
     assert all(ours[name].equal(theirs[name]) for name in ours)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--updates", "1", "--seed", "-1"], "`seed` must be in [0, 2**32), but is -1"),
+        (["--minutes", "nan"], "`minutes` must be positive, but is nan"),
+        (["--minutes", "inf"], "`minutes` must be positive, but is inf"),
+    ],
+)
+def test_values_that_cannot_be(
+    given: list[str], message: str, text: Path, tmp_path: Path, capsys: Any
+) -> None:
+    assert main(["pretrain", "--text", str(text), "--output", str(tmp_path / "b"), *given]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_command_passes_its_options_on(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from abnet.config import CONFIG_FIELDS, AbNetConfig, field_help
+from abnet.config import CONFIG_FIELDS, AbNetConfig
 from abnet.errors import AbNetError
+from abnet.field_help import field_help
 from abnet.systems import PRESETS
 
 
@@ -49,6 +50,15 @@ def test_missing_berts_and_unknown_presets_are_refused() -> None:
         AbNetConfig.from_dict({"source_bert": "a"})
     with pytest.raises(AbNetError, match=r"`preset` must be one of .*, but is 'x' instead"):
         AbNetConfig.from_preset("x", source_bert="a", target_bert="b")
+
+
+def test_a_misspelt_field_is_refused() -> None:
+    with pytest.raises(
+        AbNetError, match=r"`length_los_wieght` is no field .* is length_loss_weight meant"
+    ):
+        AbNetConfig.from_preset("abnet", source_bert="a", target_bert="b", length_los_wieght=0.1)
+    with pytest.raises(AbNetError, match=r"`x9` is no field .* is another name meant\?"):
+        AbNetConfig.from_preset("abnet", source_bert="a", target_bert="b", x9=1)
 
 
 def test_a_config_survives_a_round_trip_among_foreign_keys() -> None:

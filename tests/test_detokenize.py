@@ -28,6 +28,8 @@ ENGLISH = [
     "I'd've told 'em, she's 5'8 tall.",
     'A sign that reads "Open Late" hangs over the cafe\'s door.',
     "He calls it a 'small miracle'.",
+    "He said ‘yes’ and ‘I don’t know’ to the boss ‘Bill’.",
+    "The girls’ school says ‘hello’, and ’twas late.",
 ]
 GERMAN = [
     "Das U-Boot kostet 2,50 Euro, nicht 1.200.000 Euro.",

@@ -8,8 +8,9 @@ import torch
 from abnet.checkpoint import load_checkpoint, save_checkpoint
 from abnet.config import AbNetConfig
 from abnet.decoder import DecoderState
-from abnet.decoding.beam_search import BeamOptions
+from abnet.decoding.beam_search import BeamOptions, beam_search
 from abnet.decoding.decode import decode, options_for
+from abnet.decoding.mask_predict import DecodingOptions, mask_predict
 from abnet.errors import AbNetError
 from abnet.model import AbNet
 from abnet.systems import SYSTEMS
@@ -152,6 +153,26 @@ def test_options_of_the_other_way_of_decoding_are_refused(toys: Toys) -> None:
     source = small_pairs(model).source
     with pytest.raises(AbNetError, match=r"`options` must be DecodingOptions.*are BeamOptions"):
         decode(model, source, BeamOptions())
+
+
+@pytest.mark.parametrize("name", ["abnet", "abnet_ctc", "abnet_dag"])
+def test_beam_search_is_for_autoregressive_systems(toys: Toys, name: str) -> None:
+    model = small_model(name, toys).eval()
+    objective = SYSTEMS[name].objective
+    with pytest.raises(
+        AbNetError,
+        match=f"must be autoregressive .*, but is {objective} instead: decode with `Translator`",
+    ):
+        beam_search(model, small_pairs(model).source, BeamOptions())
+
+
+@pytest.mark.parametrize(
+    ("name", "way"), [("abnet_ctc", ""), ("abnet_enc_ar", " or `beam_search`")]
+)
+def test_another_way_to_decode_is_named(toys: Toys, name: str, way: str) -> None:
+    model = small_model(name, toys).eval()
+    with pytest.raises(AbNetError, match=f"instead: decode with `Translator`{way}\\."):
+        mask_predict(model, small_pairs(model).source, DecodingOptions())
 
 
 def test_a_length_is_not_asked_of_an_autoregressive_system(toys: Toys) -> None:

@@ -146,6 +146,12 @@ def test_from_a_checkpoint_whose_berts_have_moved(
     assert found.translate(GERMAN) == expected
 
 
+def test_lines_may_come_from_anything(translator: Translator) -> None:
+    expected = translator.translate(GERMAN)
+    assert translator.translate(line for line in GERMAN) == expected
+    assert translator.translate(dict.fromkeys(GERMAN)) == expected
+
+
 def test_arguments_that_cannot_be(translator: Translator, tiny_model: AbNet) -> None:
     with pytest.raises(AbNetError, match="must be a sequence of strings, but is one string"):
         translator.translate("der Hund")

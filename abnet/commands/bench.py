@@ -129,6 +129,8 @@ def bench(
     from abnet.text import read_pair
     from abnet.translator import usable_device
 
+    if args.results.exists() and not args.results.is_dir():
+        raise AbNetError(f"`--results` must be a folder, but {args.results} is a file.")
     device = usable_device(args.device)
     size = args.size or ("small" if device.type == "cpu" else "base")
     if size not in SIZES:

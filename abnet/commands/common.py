@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from abnet.translated.translating import Running, Teacher
 
 
+# What may have passed when the same command runs again.
+PASSING = (None, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.EINTR)
+
+
 def say(line: str) -> None:
     """A line about the progress, on standard error."""
     print(f"abnet: {line}", file=sys.stderr, flush=True)
@@ -31,8 +36,9 @@ def resumable() -> Iterator[None]:
         yield
     except OSError as error:
         name = "" if error.filename is None else f"{error.filename}: "
+        again = "run the command again" if error.errno in PASSING else "name another file or folder"
         raise AbNetError(
-            f"{name}{error.strerror or error}. What is done is kept: run the command again."
+            f"{name}{error.strerror or error}. What is done is kept: {again}."
         ) from error
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from abnet.config import AbNetConfig, field_help
+from abnet.config import AbNetConfig
+from abnet.field_help import field_help
 from abnet.systems import PRESETS
 
 HELP = "print a model's total and trained parameters by part, without loading weights"

@@ -27,7 +27,7 @@ CORPORA = {
 }
 OWN = ("text", "jsonl")
 # A side's name is a file's suffix, and fairseq reads the names of both from its files' names.
-NAME = re.compile(r"\w[^\s./]*")
+NAME = re.compile(r"\w[^\s./-]*")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -162,7 +162,8 @@ def _sides(pair: str, corpus: str) -> tuple[str, str]:
     elif not (NAME.fullmatch(source) and NAME.fullmatch(target)):
         raise AbNetError(
             f"`--pair` must be two names such as de-en or document-summary, but is {pair} "
-            "instead. A name begins with a letter or a digit and has no white space, dot or slash."
+            "instead. A name begins with a letter or a digit and has no white space, dot, slash or "
+            "further hyphen: write pt_BR for pt-BR, and name the files so."
         )
     elif source == target:
         raise AbNetError(

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, TypeVar
 
+from abnet.errors import AbNetError
 from abnet.text import decode_lines, open_bytes
 
 HELP = "raw text to the pieces of a BERT, one line a line"
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
     tokenizer = Tokenizer.from_pretrained(args.bert)
     unknown = total = 0
-    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    open_output()
     name = "standard input" if args.file == "-" else args.file
     with (
         open_input(args.file) as stream,
@@ -60,10 +61,27 @@ def run(args: argparse.Namespace) -> int:
 
 
 def open_input(file: str) -> contextlib.AbstractContextManager[BinaryIO]:
-    """The file, or standard input for "-", as bytes."""
+    """The file, or standard input for "-", as bytes.
+
+    Raises:
+        AbNetError: it cannot be opened.
+    """
     if file == "-":
+        if sys.stdin is None:
+            raise AbNetError("Standard input must be open, but is closed: name a file to read.")
         return contextlib.nullcontext(sys.stdin.buffer)
     return open_bytes(file)
+
+
+def open_output() -> None:
+    """Makes standard output take UTF-8, with the same line ends everywhere.
+
+    Raises:
+        AbNetError: it is closed.
+    """
+    if sys.stdout is None:
+        raise AbNetError("Standard output must be open, but is closed: redirect it to a file.")
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

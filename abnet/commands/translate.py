@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from abnet.commands.common import add_decoding_options, checkpoint_files, decoding_options
-from abnet.commands.tokenize import chunks, open_input
+from abnet.commands.tokenize import chunks, open_input, open_output
 from abnet.errors import AbNetError
 from abnet.text import decode_lines
 
@@ -84,13 +84,13 @@ def run(args: argparse.Namespace) -> int:
         raise AbNetError("`--rerank-weight` must go with `--reranker`.")
     buffer_size = args.buffer_size
     if buffer_size is None:
-        by_hand = args.file == "-" and sys.stdin.isatty()
+        by_hand = args.file == "-" and sys.stdin is not None and sys.stdin.isatty()
         buffer_size = 1 if by_hand else BATCHES_A_BUFFER * args.batch_size
     for name, value in (("batch_size", args.batch_size), ("buffer_size", buffer_size)):
         if value < 1:
             raise AbNetError(f"`{name}` must be at least 1, but is {value} instead.")
     report = InputReport()
-    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    open_output()
     with open_input(args.file) as stream:
         translator = Translator.from_checkpoint(
             checkpoint_files(args.checkpoint),

@@ -16,6 +16,7 @@ from abnet.corpora.download import Say, Verified, fetch, file_digests, verify
 from abnet.errors import AbNetError
 
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error)
+UNPACKED = "unpacked"
 
 
 class Files:
@@ -76,6 +77,17 @@ class Files:
             return archive.path
         return self._unpacked(archive, wanted.member)
 
+    def content(self, path: Path) -> str:
+        """What tells the content of a located file from other ones: a hash, or what it is of.
+
+        Args:
+            path: as `locate` gave it.
+        """
+        for used in self.used.values():
+            if used.path == path:
+                return used.sha256[:12]
+        return path.relative_to(self.downloads / UNPACKED).as_posix()
+
     def _loose(self, names: tuple[str, ...]) -> Path | None:
         """The first of some names that the given folder has."""
         if self.given is None:
@@ -118,7 +130,7 @@ class Files:
 
     def _unpacked(self, archive: Verified, member: str) -> Path:
         """The member of an archive as a file; unpacked once for each content of the archive."""
-        path = self.downloads / "unpacked" / archive.sha256[:12] / member
+        path = self.downloads / UNPACKED / archive.sha256[:12] / member
         if path.exists():
             return path
         self.say(f"unpacking {member} of {archive.path.name}")

@@ -136,7 +136,8 @@ def read_tmx_pairs(path: Path, source: str, target: str) -> Iterator[Pair]:
 
 def _open_unpacked(path: Path) -> IO[bytes]:
     """The bytes of a file, unpacked if its name ends in `.gz`."""
-    return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else open_bytes(path)
+    stream = open_bytes(path)
+    return cast(IO[bytes], gzip.open(stream)) if path.suffix == ".gz" else stream
 
 
 def _tmx_texts(unit: ElementTree.Element) -> dict[str, str]:

@@ -87,7 +87,7 @@ def read_json_pairs(path: Path, source_key: str, target_key: str) -> Iterator[Pa
 
 
 def _existing(split: str, name: str) -> Path:
-    path = Path(name).resolve()
+    path = Path(name).absolute()
     if not path.is_file():
         raise AbNetError(f"`--{split}` must be an existing JSONL file, but is {name} instead.")
     return path

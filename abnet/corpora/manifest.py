@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,18 @@ class Manifest:
         self.data = data
 
     @classmethod
-    def open(cls, folder: Path, made_from: dict[str, Any], overwrite: bool) -> Manifest:
+    def open(
+        cls, folder: Path, made_from: dict[str, Any], overwrite: bool, inputs: Iterable[Path]
+    ) -> Manifest:
         """The manifest to continue, or a new one.
 
         Args:
             overwrite: whether data made from something else may go.
+            inputs: the files that are read, which may not go.
 
         Raises:
-            AbNetError: the folder holds data made from something else, or by someone else.
+            AbNetError: the folder holds data made from something else, or by someone else, or
+                what would go is read.
         """
         path = folder / FILE
         fresh = cls(folder, {"made_from": made_from, "steps": {}, "binarized": None})
@@ -50,11 +54,8 @@ class Manifest:
                 )
             folder.mkdir(parents=True, exist_ok=True)
             return fresh
-        try:
-            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            before: dict[str, Any] = data["made_from"]
-        except (ValueError, KeyError) as error:
-            raise AbNetError(f"{path} is not a manifest of `abnet prepare`: {error}.") from error
+        data = _read(path)
+        before = data["made_from"]
         if before == made_from:
             return cls(folder, data)
         if not overwrite:
@@ -62,16 +63,39 @@ class Manifest:
                 f"{folder} holds data that was prepared from something else: "
                 f"{differences(before, made_from)}. Give another `--dest`, or `--overwrite`."
             )
-        for name in ("raw", "pieces"):
-            shutil.rmtree(folder / name, ignore_errors=True)
-        for name in (data["binarized"] or {"files": []})["files"]:
-            (folder / name).unlink(missing_ok=True)
+        texts = [folder / name for name in ("raw", "pieces")]
+        binary = [folder / name for name in (data["binarized"] or {"files": []})["files"]]
+        keep_inputs(inputs, (*texts, *binary))
+        for text in texts:
+            shutil.rmtree(text, ignore_errors=True)
+        for file in binary:
+            file.unlink(missing_ok=True)
         return fresh
 
     def save(self) -> None:
         """Writes the file, whole or not at all."""
         text = json.dumps(self.data, indent=1, ensure_ascii=False)
         write_atomically(self.folder / FILE, text + "\n")
+
+
+def keep_inputs(inputs: Iterable[Path], doomed: Iterable[Path]) -> None:
+    """Sees to it that `--overwrite` deletes nothing that is to be read.
+
+    Args:
+        inputs: files that are read, or links to them.
+        doomed: files and folders that will be deleted.
+
+    Raises:
+        AbNetError: an input, or what it links to, is among them.
+    """
+    ends = [path.parent.resolve() / path.name for path in doomed]
+    for path in inputs:
+        for place in (path.parent.resolve() / path.name, path.resolve()):
+            if any(place.is_relative_to(end) for end in ends):
+                raise AbNetError(
+                    f"{path} is to be read, but `--overwrite` would delete it: copy it elsewhere "
+                    "and name the copy, or write to another folder."
+                )
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -81,6 +105,19 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
     )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data: Any = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise AbNetError(f"{path} is not a manifest of `abnet prepare`: {error}.") from error
+    if not isinstance(data, dict) or not {"made_from", "steps", "binarized"} <= data.keys():
+        raise AbNetError(
+            f"{path} is not a manifest of `abnet prepare`, but another command's: give another "
+            "`--dest`."
+        )
+    return data
 
 
 def _short(value: Any) -> str:

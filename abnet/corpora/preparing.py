@@ -21,7 +21,7 @@ from abnet.text import clean_line, read_pair
 from abnet.translated.origin import KINDS, describe_origin, origin_of
 
 # A change of what comes out of the same files makes data of other versions "something else".
-FORMAT = 1
+FORMAT = 2
 # One position for [SEP] and one for the [CLS] that a model may put in front.
 POSITIONS_FOR_SYMBOLS = 2
 # The default rows of the length table: a target must be shorter.
@@ -100,12 +100,18 @@ def prepare(corpus: Corpus, options: Options, say: Say) -> Manifest:
         "choices": list(corpus.choices),
         "vocabularies": [cleaner.source.vocab_hash, cleaner.target.vocab_hash],
         "longest_pieces": list(longest),
-        "files": sorted(used.sha256 for used in files.used.values()),
     }
+    for split in corpus.splits:
+        made_from[f"files of {split}"] = [
+            [files.content(source), files.content(target)]
+            for part, source, target in located
+            if part.split == split
+        ]
     if options.overlong_source != OVERLONG_SOURCE[0]:
         made_from["overlong_source"] = options.overlong_source  # folders without it stay valid
-    manifest = Manifest.open(options.dest, made_from, options.overwrite)
-    manifest.data["berts"] = [options.source_bert, options.target_bert]
+    inputs = [used.path for used in files.used.values()]
+    manifest = Manifest.open(options.dest, made_from, options.overwrite, inputs)
+    manifest.data["berts"] = [_findable(options.source_bert), _findable(options.target_bert)]
     manifest.data["sources"] = {
         name: {"sha256": used.sha256, "bytes": used.path.stat().st_size, "trust": used.trust}
         for name, used in sorted(files.used.items())
@@ -125,7 +131,7 @@ def prepare(corpus: Corpus, options: Options, say: Say) -> Manifest:
             for line in preparation.report(split):
                 say(line)
     say(f"training data: {describe_origin(origin)}")
-    if not options.text_only and manifest.data["binarized"] is None:
+    if not options.text_only and not _is_binarized(manifest):
         binarized = binarize(
             options.dest,
             (corpus.source, corpus.target),
@@ -348,6 +354,19 @@ class _Preparation:
                 counts["unknown"][language] += side.unknown
             divided[output].append(sides)
         return divided
+
+
+def _findable(bert: str) -> str:
+    """A BERT's name, or its folder as found from anywhere."""
+    return str(Path(bert).absolute()) if Path(bert).is_dir() else bert
+
+
+def _is_binarized(manifest: Manifest) -> bool:
+    """Whether all binary files are there."""
+    binarized = manifest.data["binarized"]
+    return binarized is not None and all(
+        (manifest.folder / name).exists() for name in binarized["files"]
+    )
 
 
 def _held_out_warnings(output: str, counts: dict[str, Any]) -> Iterator[str]:

@@ -58,4 +58,4 @@ def find_file(option: str, prefix: str, language: str) -> Path:
 
 
 def _file(split: str, prefix: str, language: str) -> TextFile:
-    return TextFile(Archive(str(find_file(f"--{split}", prefix, language).resolve())))
+    return TextFile(Archive(str(find_file(f"--{split}", prefix, language).absolute())))

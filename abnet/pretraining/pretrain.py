@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -128,8 +129,10 @@ class PretrainingOptions:
             raise AbNetError("give either `updates` or `minutes` as the budget.")
         for name in ("updates", "minutes", "batch_tokens", "learning_rate", "save_minutes"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and not 0 < value < math.inf:
                 raise AbNetError(f"`{name}` must be positive, but is {value} instead.")
+        if not 0 <= self.seed < 2**32:  # as transformers' and NumPy's
+            raise AbNetError(f"`seed` must be in [0, 2**32), but is {self.seed} instead.")
         if not 0.0 <= self.dropout < 1.0:
             raise AbNetError(f"`dropout` must be in [0, 1), but is {self.dropout} instead.")
         if not 0.0 < self.mask_share < 1.0:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from abnet.errors import AbNetError
 from abnet.text import read_lines
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.bleu import BLEU
 
 
 class Score(NamedTuple):
@@ -41,15 +44,15 @@ def evaluate(
         lowercase: whether BLEU and chrF ignore case; TER always does.
 
     Raises:
-        AbNetError: the numbers of lines differ, or there are none.
+        AbNetError: the numbers of lines differ, or there are none, or a package that cuts the
+            language is not installed.
     """
-    from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
     from sacrebleu.metrics.ter import TER
 
     check_lines(hypotheses, *references)
     metrics = {
-        "bleu": ("BLEU", BLEU(lowercase=lowercase, trg_lang=language)),
+        "bleu": ("BLEU", bleu_in(language, lowercase)),
         "chrf": ("chrF2", CHRF(lowercase=lowercase)),
         "ter": ("TER", TER()),
     }
@@ -62,6 +65,23 @@ def evaluate(
         )
         for name, (label, metric) in metrics.items()
     ]
+
+
+def bleu_in(language: str, lowercase: bool) -> BLEU:
+    """BLEU of sacreBLEU, which cuts words as the language wants it.
+
+    Raises:
+        AbNetError: a package that cuts the language is not installed.
+    """
+    from sacrebleu.metrics.bleu import BLEU
+
+    try:
+        return BLEU(lowercase=lowercase, trg_lang=language)
+    except RuntimeError as error:
+        raise AbNetError(
+            f"BLEU in {language} needs a package for its words: install it with "
+            f"`pip install 'sacrebleu[{language}]'`."
+        ) from error
 
 
 def tokenized_bleu(

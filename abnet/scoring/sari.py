@@ -27,7 +27,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from abnet.errors import AbNetError
-from abnet.scoring.evaluate import Score, check_lines
+from abnet.scoring.evaluate import Score, bleu_in, check_lines
 
 ORDERS = (1, 2, 3, 4)
 
@@ -84,7 +84,6 @@ def sari(
         AbNetError: the numbers of lines differ, or there are none.
     """
     import sacrebleu
-    from sacrebleu.metrics.bleu import BLEU
 
     check_lines(hypotheses, *references)
     if len(sources) != len(hypotheses):
@@ -92,7 +91,7 @@ def sari(
             "There must be one source a hypothesis, but there are "
             f"{len(sources)} sources and {len(hypotheses)} hypotheses."
         )
-    tokenizer = BLEU(lowercase=True, trg_lang=language).tokenizer
+    tokenizer = bleu_in(language, lowercase=True).tokenizer
     sentences = []
     for texts in zip(sources, hypotheses, *references, strict=True):
         source, output, *expected = [tokenizer(text.lower()).split() for text in texts]

@@ -130,7 +130,10 @@ def back_translate(
     about = {"inputs": mono, "exclude": excluded}
     lines = replace(usable, sample=Sample(taken, of, task.seed))
     say(f"{taken} of {of} lines are taken, {float(task.ratio):g} for each true pair at most")
-    work = Translating(lines, reverse, running, task.output, made_from, about, task.overwrite, say)
+    inputs = (*task.mono, *task.exclude, *true_files)
+    work = Translating(
+        lines, reverse, running, task.output, made_from, about, task.overwrite, inputs, say
+    )
     origin = origin_of(true_files, pair)
     if not work.run():
         return None

@@ -75,8 +75,9 @@ def distill(
         AbNetError: text, checkpoint or folder cannot be used, or a shard cannot be translated.
     """
     made_from, about, origin = _describe(task)
+    lines, folder, overwrite = Lines(task.sources), task.output, task.overwrite
     work = Translating(
-        Lines(task.sources), teacher, running, task.output, made_from, about, task.overwrite, say
+        lines, teacher, running, folder, made_from, about, overwrite, task.sources, say
     )
     if not work.run():
         return None
@@ -111,7 +112,7 @@ def adopt(
     described = describe_files(files)
     made_from |= {"format": FORMAT, "translations": [one["sha256"] for one in described]}
     about["teacher"] = {"name": teacher, "translations": described}
-    manifest = Manifest.open(task.output, made_from, about, task.overwrite)
+    manifest = Manifest.open(task.output, made_from, about, task.overwrite, (*task.sources, *files))
     candidates = (Candidate(*pair) for pair in zip(lines, translations, strict=True))
     result = _write(task, candidates, say)
     manifest.finish(

@@ -56,7 +56,7 @@ class PairFilter:
 
     def __post_init__(self) -> None:
         for name in ("max_ratio", "max_repeats"):
-            if getattr(self, name) < 1:
+            if not getattr(self, name) >= 1:  # nor nan
                 raise AbNetError(
                     f"`{name}` must be at least 1, but is {getattr(self, name)} instead."
                 )

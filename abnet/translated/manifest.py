@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import abnet
-from abnet.corpora.manifest import FILE, differences
+from abnet.corpora.manifest import FILE, differences, keep_inputs
 from abnet.errors import AbNetError
 from abnet.translated import shards
 from abnet.translated.files import sha256_of, write_json
@@ -45,6 +45,7 @@ class Manifest:
         made_from: Mapping[str, Any],
         about: Mapping[str, Any],
         overwrite: bool,
+        inputs: Iterable[Path],
     ) -> Manifest:
         """The manifest to continue, or a new one, which is written.
 
@@ -52,9 +53,11 @@ class Manifest:
             made_from: what must be equal for finished shards to be of use; `kind` and `pair` are.
             about: what is recorded beside it.
             overwrite: whether what was made from something else may go.
+            inputs: the files that are read, which may not go.
 
         Raises:
-            AbNetError: the folder holds what was made from something else, or by someone else.
+            AbNetError: the folder holds what was made from something else, or by someone else,
+                or what would go is read.
         """
         path = folder / FILE
         files = result_files(folder, made_from["pair"])
@@ -87,8 +90,10 @@ class Manifest:
                     f"{folder} holds what was made from something else: {told}. Give another "
                     "`--output`, or `--overwrite`."
                 )
+            former = result_files(folder, before["made_from"]["pair"])
+            keep_inputs(inputs, (folder / shards.FOLDER, *former, *files))
             shutil.rmtree(folder / shards.FOLDER, ignore_errors=True)
-            for file in result_files(folder, before["made_from"]["pair"]):
+            for file in former:
                 file.unlink(missing_ok=True)
         else:
             foreign = [file.name for file in (*files, folder / shards.FOLDER) if file.exists()]

@@ -37,7 +37,7 @@ def origin_of(files: Sequence[Path], pair: str) -> Origin:
     """
     origin: Origin = {}
     for file in files:
-        data = _manifest_of(file)
+        data = _manifest_of(file.resolve())
         if data is not None:
             found = told_origin(data)
             if data["made_from"].get("pair") != pair:

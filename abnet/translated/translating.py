@@ -99,6 +99,7 @@ class Translating:
         made_from: of the manifest, beside what teacher and shards bring.
         about: what else the manifest records.
         overwrite: whether what was made from something else may go.
+        inputs: the files that are read, which may not go.
         say: takes lines about the progress, and warnings.
 
     Raises:
@@ -114,6 +115,7 @@ class Translating:
         made_from: dict[str, Any],
         about: dict[str, Any],
         overwrite: bool,
+        inputs: Sequence[Path],
         say: Say,
     ) -> None:
         self.lines = lines
@@ -130,7 +132,8 @@ class Translating:
             "lines": self.shards.lines,
             "shard_lines": running.shard_lines,
         }
-        self.manifest = Manifest.open(folder, made_from, {"teacher": described, **about}, overwrite)
+        about = {"teacher": described, **about}
+        self.manifest = Manifest.open(folder, made_from, about, overwrite, inputs)
         if teacher.name is not None:
             self.manifest.data["teacher"]["name"] = teacher.name
 

@@ -16,8 +16,9 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from abnet.checkpoint import FAIRSEQ_IDENTITY, FAIRSEQ_PREFIX
-from abnet.config import AbNetConfig, field_help
+from abnet.config import AbNetConfig
 from abnet.errors import AbNetError
+from abnet.field_help import field_help
 from abnet.identity import check_identities, identities_from_json, identities_to_json
 from abnet.model import AbNet, AbNetOutput
 from abnet.systems import PRESETS

@@ -2,6 +2,14 @@
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 export PATH="$root/.venv/bin:$PATH"
 
+# Ends a script where the project is not installed.
+installed() {
+    if ! command -v abnet >/dev/null; then
+        echo "abnet is not installed: run scripts/setup.sh first" >&2
+        exit 2
+    fi
+}
+
 # Prints the comment at a script's head.
 usage() {
     sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p;}' "$1"
@@ -21,10 +29,7 @@ bert_of() {
 prepare() {
     local corpus="$1" pair="$2" english="$3"
     shift 3
-    if ! command -v abnet >/dev/null; then
-        echo "abnet is not installed: run scripts/setup.sh first" >&2
-        exit 2
-    fi
+    installed
     exec abnet prepare "$corpus" --pair "$pair" \
         --source-bert "$(bert_of "${pair%%-*}" "$english")" \
         --target-bert "$(bert_of "${pair##*-}" "$english")" \

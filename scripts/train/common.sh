@@ -11,6 +11,7 @@ prepared_bert() {
 # train CORPUS PAIR OPTION...
 # DATA names another prepared folder, SAVE another folder for the checkpoints.
 train() {
+    installed
     local data="${DATA:-$root/data-bin/$1.$2}" save="${SAVE:-$root/checkpoints/$1.$2}"
     if [[ ! -f "$data/manifest.json" ]]; then
         echo "there is no prepared data in $data: run scripts/prepare/$1.sh $2 first" >&2
@@ -27,5 +28,12 @@ train() {
 
 # How many batches of 4,096 tokens each GPU has to gather for 8 in all: gathered
 gathered() {
-    python -c 'import torch; print(max(1, 8 // max(1, torch.cuda.device_count())))'
+    installed
+    python -c 'import sys, torch
+gpus = max(1, torch.cuda.device_count())
+each = max(1, 8 // gpus)
+print(each)
+if each * gpus != 8:
+    print(f"{gpus} GPUs gather {each * gpus} batches of 4,096 tokens, where the paper has 8: "
+          "choose other GPUs with CUDA_VISIBLE_DEVICES to have as many", file=sys.stderr)'
 }

@@ -31,6 +31,14 @@ def command(tmp_path: Path) -> list[str]:
     return ["bench", *sides, *quick, "--threads", "1", "--results", str(tmp_path / "results")]
 
 
+def test_results_go_to_a_folder(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results").write_text("mine")
+    assert main(command) == 2
+    assert "`--results` must be a folder, but" in capsys.readouterr().err
+
+
 def test_our_cells_are_written_as_proper_results(
     command: list[str],
     tmp_path: Path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import importlib.util
 import json
@@ -167,6 +168,11 @@ def test_script_without_a_pair(usage: str) -> None:
             ["jsonl", "--pair", "a.b-c", "--train", "a", "--valid", "b"],
             "`--pair` must be two names such as de-en or document-summary, but is a.b-c instead",
         ),
+        (
+            ["text", "--pair", "en-zh-Hant", "--train", "a", "--valid", "b"],
+            "but is en-zh-Hant instead. A name begins with a letter or a digit and has no white "
+            "space, dot, slash or further hyphen: write pt_BR for pt-BR, and name the files so.",
+        ),
         (["text", "--pair", "de-", "--train", "a", "--valid", "b"], "but is de- instead. A name"),
         (
             ["jsonl", "--pair", "a-b", "--train", "a", "--valid", "b"],
@@ -203,6 +209,36 @@ def test_full_disk_is_said(
     command += ["--source-bert", tiny_berts.german, "--target-bert", tiny_berts.english]
     assert main([*command, "--dest", str(tmp_path / "out")]) == 2
     assert "No space left on device. What is done is kept" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_said(
+    tmp_path: Path, tiny_berts: TinyBerts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_texts(tmp_path / "in", {"train": "train", "valid": "valid", "test": "test2016"})
+    (tmp_path / "file").write_text("mine")
+    command = ["prepare", "multi30k", "--pair", "de-en", "--from", str(tmp_path / "in")]
+    command += ["--source-bert", tiny_berts.german, "--target-bert", tiny_berts.english]
+    assert main([*command, "--dest", str(tmp_path / "file" / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "Not a directory. What is done is kept: name another file or folder." in said
+
+
+def test_compressed_text_may_be_a_link(
+    tmp_path: Path, tiny_berts: TinyBerts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To a file of another name, as stores of large files have it."""
+    blobs = tmp_path / "blobs"
+    write_texts(blobs, {"train": "a", "valid": "b", "test": "c"})
+    command = ["prepare", "text", "--pair", "de-en", "--text-only", "--dest", str(tmp_path / "out")]
+    command += ["--source-bert", tiny_berts.german, "--target-bert", tiny_berts.english]
+    for number, blob in enumerate(sorted(blobs.iterdir())):
+        hidden = blob.with_name(f"{number:064}")
+        hidden.write_bytes(gzip.compress(blob.read_bytes()))
+        (tmp_path / f"{blob.name}.gz").symlink_to(hidden)
+        blob.unlink()
+    monkeypatch.chdir(tmp_path)
+    assert main([*command, "--train", "a", "--valid", "b"]) == 0
+    assert (tmp_path / "out/raw/train.de").read_text() == lines(GERMAN)
 
 
 def run_binarize(folder: Path) -> None:

@@ -94,6 +94,16 @@ def test_build(tmp_path: Path) -> None:
         jsonl.build("document", "summary", train, valid, str(tmp_path / "no.jsonl"))
 
 
+def test_a_compressed_file_may_be_a_link(tmp_path: Path) -> None:
+    blob = tmp_path / "6f1a"
+    blob.write_bytes(gzip.compress(json.dumps({"a": "x", "b": "y"}).encode()))
+    link = tmp_path / "train.jsonl.gz"
+    link.symlink_to(blob)
+    corpus = jsonl.build("a", "b", str(link), str(link), None)
+    for part, *paths in Files(tmp_path / "work", Path(), lambda line: None).locate(corpus):
+        assert list(part.read(*paths)) == [("x", "y")]
+
+
 @pytest.mark.slow
 def test_to_binary(
     tmp_path: Path, tiny_berts: TinyBerts, capsys: pytest.CaptureFixture[str]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from abnet.corpora import cleaning, preparing
+from abnet.corpora.binarize import Binarized
 from abnet.corpora.corpus import Archive, Corpus, Pair, Part, Rules, TextFile
 from abnet.corpora.formats import read_text_pairs
 from abnet.corpora.preparing import Options, longest_pieces, prepare
@@ -306,6 +307,75 @@ def test_data_of_something_else_stays(scene: Scene) -> None:
         scene.prepare()
     scene.prepare(overwrite=True)
     assert scene.lines("raw/test.de") == ["das Buch"]
+
+
+def test_files_that_changed_places_are_something_else(scene: Scene) -> None:
+    """Splits or sides whose files are the same ones as before, in another order."""
+    scene.prepare()
+    before = scene.digest()
+    for language in ("de", "en"):
+        valid, test = (scene.root / f"{split}.{language}" for split in ("valid", "test"))
+        (scene.root / "spare").write_bytes(valid.read_bytes())
+        valid.write_bytes(test.read_bytes())
+        test.write_bytes((scene.root / "spare").read_bytes())
+    with pytest.raises(AbNetError, match=r"something else: files of test .*; files of valid"):
+        scene.prepare()
+    assert scene.digest() == before
+    scene.prepare(overwrite=True)
+    assert scene.lines("raw/valid.de") == ["der Arzt", "der Ball"]
+    german, english = scene.root / "train.de", scene.root / "train.en"
+    texts = german.read_bytes(), english.read_bytes()
+    english.write_bytes(texts[0])
+    german.write_bytes(texts[1])
+    with pytest.raises(AbNetError, match="something else: files of train"):
+        scene.prepare()
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_is_read_is_not_overwritten(scene: Scene, tmp_path: Path, linked: bool) -> None:
+    scene.prepare()
+    before = scene.digest()
+    given = scene.dest / "raw"
+    if linked:
+        given = tmp_path / "links"
+        given.mkdir()
+        for file in (scene.dest / "raw").iterdir():
+            (given / file.name).symlink_to(file)
+    with pytest.raises(AbNetError, match=r"train.* is to be read, but `--overwrite` would delete"):
+        scene.prepare(scene.corpus(("train", "valid")), given=given, overwrite=True)
+    assert scene.digest() == before
+
+
+def test_missing_binary_files_are_made_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def binarize(folder: Path, *_: Any) -> Binarized:
+        (folder / "train.bin").write_bytes(b"binary")
+        return Binarized([], ["train.bin"])
+
+    monkeypatch.setattr(preparing, "binarize", binarize)
+    scene.prepare(text_only=False)
+    (scene.dest / "train.bin").unlink()
+    scene.prepare(text_only=False)
+    assert (scene.dest / "train.bin").exists()
+
+
+def test_folders_of_berts_are_named_from_the_root(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    german = Path(scene.options.source_bert)
+    monkeypatch.chdir(german.parent)
+    manifest = scene.prepare(source_bert=german.name)
+    assert manifest["berts"] == [str(german), scene.options.target_bert]
+
+
+@pytest.mark.parametrize("content", ["[]", '{"made_from": {"kind": "distilled"}, "result": {}}'])
+def test_manifest_of_another_command(scene: Scene, content: str) -> None:
+    scene.dest.mkdir()
+    mine = scene.dest / "train.de"
+    mine.write_text("mine")
+    (scene.dest / "manifest.json").write_text(content)
+    with pytest.raises(AbNetError, match=r"not a manifest of `abnet prepare`, but another"):
+        scene.prepare(overwrite=True)
+    assert mine.read_text() == "mine"
 
 
 def test_foreign_folder_stays(scene: Scene) -> None:

@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,17 @@ def test_lowercase_and_language() -> None:
     assert lowered[0].value > mixed[0].value
     assert "case:lc" in lowered[0].signature
     assert "tok:zh" in evaluate(["你好。"], ["你好！"], language="zh")[0].signature
+
+
+@pytest.mark.parametrize("score", [evaluate, lambda *texts, language: sari(
+    *texts, sources=["x"], language=language
+)])  # fmt: skip
+def test_a_language_whose_words_take_a_package(
+    score: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "MeCab", None)
+    with pytest.raises(AbNetError, match=r"BLEU in ja needs .* `pip install 'sacrebleu\[ja\]'`"):
+        score(["はい。"], ["はい。"], language="ja")
 
 
 def test_several_sets_of_references() -> None:

@@ -116,6 +116,24 @@ def test_scoring(corpus: str, checkout: Path, monkeypatch: pytest.MonkeyPatch) -
     assert scored.lowercase == (corpus == "iwslt14")
 
 
+@pytest.mark.parametrize("form", ["{} {}", "{}={}"])
+def test_scores_are_of_what_was_decoded(form: str, checkout: Path, tmp_path: Path) -> None:
+    data = prepare(checkout, "multi30k.de-en")
+    (checkout / "checkpoints" / "multi30k.de-en").mkdir(parents=True)
+    former = tmp_path / "elsewhere" / "generate-valid.txt"
+    former.parent.mkdir()
+    former.write_text("of an earlier call")
+    options = form.format("--gen-subset", "valid").split()
+    options += form.format("--results-path", former.parent).split()
+    done = run(checkout, "scripts/generate/multi30k.sh", "de-en", *options)
+    assert done.returncode == 0, done.stderr
+    _, generate, evaluate = calls(checkout)
+    assert generate[-len(options) :] == options
+    assert evaluate[evaluate.index("--generate-output") + 1] == str(former)
+    assert evaluate[evaluate.index("--references") + 1] == str(data / "raw" / "valid.en")
+    assert not former.exists()  # the stand-in decodes nothing
+
+
 @pytest.mark.parametrize(
     ("objective", "decoding"), [("autoregressive", ["--beam", "5"]), ("ctc", []), ("dag", [])]
 )
@@ -150,6 +168,35 @@ def test_what_must_come_first_is_said(kind: str, checkout: Path) -> None:
     assert done.returncode == 2
     assert "run scripts/prepare/iwslt14.sh it-en" in done.stderr
     assert not (checkout / "log").exists()
+
+
+@pytest.mark.parametrize("kind", ["train", "generate"])
+def test_the_project_must_be_installed(
+    kind: str, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(checkout / ".venv")
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    prepare(checkout, "multi30k.de-en")
+    done = run(checkout, f"scripts/{kind}/multi30k.sh", "de-en")
+    assert done.returncode == 2
+    assert done.stderr == "abnet is not installed: run scripts/setup.sh first\n"
+
+
+@pytest.mark.parametrize(("gpus", "batches"), [(0, 8), (1, 8), (3, 6), (4, 8), (16, 16)])
+def test_batches_of_fewer_or_more_gpus(gpus: int, batches: int, checkout: Path) -> None:
+    """All GPUs together gather the paper's eight batches, or it is said how many."""
+    (checkout / ".venv/bin/python").unlink()
+    (checkout / ".venv/bin/python").symlink_to(sys.executable)
+    (checkout / "torch.py").write_text(
+        f"class cuda:\n    device_count = staticmethod(lambda: {gpus})\n"
+    )
+    source = f"source {checkout}/scripts/train/common.sh; gathered"
+    done = subprocess.run(
+        ["bash", "-c", source], env={**os.environ, "PYTHONPATH": str(checkout)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert int(done.stdout) * max(1, gpus) == batches
+    assert (f"{gpus} GPUs gather {batches} batches" in done.stderr) == (batches != 8)
 
 
 @pytest.mark.parametrize("kind", ["train", "generate"])

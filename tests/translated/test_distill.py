@@ -372,6 +372,35 @@ def test_a_device_that_cannot_be(run: Run, command: list[str]) -> None:
     assert "`device` must be one that this torch can use, but is 'nowhere'" in outcome.errors
 
 
+def test_what_is_read_is_not_overwritten(
+    run: Run, command: list[str], output: Folder, checkpoint: str, tmp_path: Path
+) -> None:
+    """What came out goes in again, from the folder itself."""
+    assert run(*command).status == 0
+    before = output.lines("en")
+    own = str(output.path / "train")
+    outcome = run(*command, "--train", own, "--iterations", "1", "--overwrite")
+    assert outcome.status == 2
+    assert "train.de is to be read, but `--overwrite` would delete it" in outcome.errors
+    held = write(tmp_path / "held.en", [])
+    back = ["backtranslate", checkpoint, "--pair", "en-de", "--exclude", held, "--devices", "cpu"]
+    back += ["--true", tmp_path / "in" / "train", "--shard-lines", "3"]
+    assert (
+        run(*back, "--mono", tmp_path / "in" / "train.de", "--output", tmp_path / "b").status == 0
+    )
+    mono = tmp_path / "b" / "train.de"
+    outcome = run(*back, "--mono", mono, "--output", tmp_path / "b", "--overwrite")
+    assert outcome.status == 2
+    assert f"{mono} is to be read, but `--overwrite` would delete it" in outcome.errors
+    translations = output.path / "train.en"
+    adopt = ["distill", "--train", tmp_path / "in" / "train", "--pair", "de-en", "--overwrite"]
+    adopt += ["--translations", translations, "--teacher-name", "big", "--no-filter"]
+    outcome = run(*adopt, "--output", output.path)
+    assert outcome.status == 2
+    assert f"{translations} is to be read, but `--overwrite` would delete it" in outcome.errors
+    assert output.lines("en") == before
+
+
 def test_foreign_folders_stay(run: Run, command: list[str], output: Folder) -> None:
     mine = write(output.path / "train.en", ["mine"])
     outcome = run(*command, "--overwrite")

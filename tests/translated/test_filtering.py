@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import pytest
@@ -57,6 +58,8 @@ def test_bounds() -> None:
     assert PairFilter(max_repeats=1).verdict(twice) == "repeats"
     with pytest.raises(AbNetError, match=r"`max_ratio` must be at least 1, but is 0\.5 instead"):
         PairFilter(max_ratio=0.5)
+    with pytest.raises(AbNetError, match="`max_ratio` must be at least 1, but is nan"):
+        PairFilter(max_ratio=math.nan)
     with pytest.raises(AbNetError, match="`max_repeats` must be at least 1, but is 0 instead"):
         PairFilter(max_repeats=0)
 
