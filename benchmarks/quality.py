@@ -151,7 +151,8 @@ def describe_pretraining(berts: Sequence[Path]) -> dict[str, Any]:
 def joined(before: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     """One result of the seeds of two, which may have been trained on two machines.
 
-    Scores and times are means over all seeds, peak memory is the largest. What is told of one seed
+    Scores and times are means over all seeds (machines may differ, so that each seed's time is
+    kept too), peak memory is the largest. What is told of one seed
     alone (curve, words found) and where it was made stays that of `before`.
 
     Raises:
@@ -172,7 +173,7 @@ def joined(before: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]
         name: round((1 - share) * before[name] + share * more[name], 2)
         for name in ("bleu_lowercase", "chrf")
     }
-    seconds = (1 - share) * before["train_seconds"] + share * more["train_seconds"]
+    seconds = {seed: time for one in (before, more) for seed, time in _seconds(one).items()}
     peaks = [one["peak_memory_bytes"] for one in (before, more) if "peak_memory_bytes" in one]
     return {
         **before,
@@ -180,6 +181,13 @@ def joined(before: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]
         "seeds": seeds,
         "bleu": round(fmean(bleu.values()), 2),
         "bleu_by_seed": [bleu[seed] for seed in seeds],
-        "train_seconds": round(seconds),
+        "train_seconds": round(fmean(seconds.values())),
+        "train_seconds_by_seed": [seconds[seed] for seed in seeds],
         **({"peak_memory_bytes": max(peaks)} if peaks else {}),
     }
+
+
+def _seconds(record: Mapping[str, Any]) -> dict[int, int]:
+    """How long each seed took to train; where it was not kept, the mean."""
+    mean = [record["train_seconds"]] * len(record["seeds"])
+    return dict(zip(record["seeds"], record.get("train_seconds_by_seed", mean), strict=True))

@@ -225,7 +225,9 @@ def _training(record: dict[str, Any]) -> str:
     """Minutes and updates of training, of what it goes on from, and of pre-training."""
     if "train_seconds" not in record:
         return NOT_MEASURED
-    text = f"{record['train_seconds'] / 60:.0f} min"
+    times = record.get("train_seconds_by_seed", [record["train_seconds"]])
+    text = " to ".join(dict.fromkeys(f"{time / 60:.0f}" for time in (min(times), max(times))))
+    text += " min"
     if "updates" in record:
         text += f" ({record['updates']:,} updates)"
     if record.get("precision", "float32") != "float32":

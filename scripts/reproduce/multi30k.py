@@ -192,6 +192,7 @@ def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) ->
         "updates": trainings[0].updates,
         "precision": trainings[0].precision,
         "train_seconds": round(fmean(training.seconds for training in trainings)),
+        "train_seconds_by_seed": [round(training.seconds) for training in trainings],
         "curve": quality.read_curve(trained[0] / "train.log"),
         "device": records.device_name() if work.size.on_gpu else records.processor_name(),
         **records.stamps(),

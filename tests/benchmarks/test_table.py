@@ -41,6 +41,13 @@ def test_a_row_says_what_was_measured_and_no_more() -> None:
     assert "| 0.12 (4.6 ms) |" in timed
 
 
+def test_times_of_several_seeds_are_told_apart() -> None:
+    row = quality(train_seconds=1500, train_seconds_by_seed=[1800, 1200, 1500])
+    assert "| 20 to 30 min |" in table.quality_table([row], "multi30k")
+    row = quality(train_seconds=1200, train_seconds_by_seed=[1200, 1201])
+    assert "| 20 min |" in table.quality_table([row], "multi30k")
+
+
 def test_what_a_training_goes_on_from_is_named_with_its_cost() -> None:
     start = {"system": "abnet_dag", "updates": 8000, "train_seconds": 3780}
     row = quality(

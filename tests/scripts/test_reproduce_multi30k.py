@@ -162,6 +162,7 @@ def test_seeds_are_added_once(
         assert less < most == 100.0
         assert both["bleu"] == pytest.approx((less + most) / 2, abs=0.01)
         assert both["train_seconds"] == 80  # 10 a seed's number
+        assert both["train_seconds_by_seed"] == [40, 120]
         assert both["command"].endswith("--systems abnet --seeds 4,12")
 
 
@@ -222,10 +223,12 @@ def test_seeds_that_were_trained_elsewhere_are_joined() -> None:
     more = {
         **ONE_SEED, "seeds": [3, 1], "bleu": 25.0, "bleu_by_seed": [23.0, 27.0], "chrf": 46.0,
         "bleu_lowercase": 27.0, "train_seconds": 70, "peak_memory_bytes": 9, "commit": "def",
+        "train_seconds_by_seed": [80, 60],
     }  # fmt: skip
     assert quality.joined(ONE_SEED, more) == {
         **ONE_SEED, "seeds": [1, 2, 3], "bleu": 23.33, "bleu_by_seed": [27.0, 20.0, 23.0],
         "bleu_lowercase": 25.0, "chrf": 44.0, "train_seconds": 80, "peak_memory_bytes": 9,
+        "train_seconds_by_seed": [60, 100, 80],
     }  # fmt: skip
 
 
