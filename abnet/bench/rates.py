@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from abnet.bench.work import Product, weights_read
-from abnet.decoding.linear import Int8Linear, PackedLinear, packs
+from abnet.decoding.linear import FusedInt8Linear, Int8Linear, PackedLinear, fuses, packs
 
 ENOUGH = 0.004  # seconds of work that make a measurement
 TRIES = 3  # of which the fastest counts
@@ -130,7 +130,7 @@ def _multipliers(
 ) -> list[Callable[[], Tensor]]:
     """Functions that do a product of this shape, each in a way of its own."""
     if dtype == torch.int8:
-        return [_int8_multiplier(shape, device)]
+        return _int8_multipliers(shape, device)
     sizes = ((shape.rows, shape.inner), (shape.inner, shape.columns))
     if not shape.weight:
         c, d = (torch.ones((shape.times, *size), dtype=dtype, device=device) for size in sizes)
@@ -143,15 +143,21 @@ def _multipliers(
     return ways
 
 
-def _int8_multiplier(shape: Product, device: torch.device) -> Callable[[], Tensor]:
-    """The same in 8 bits: oneDNN's product on a CPU, where torch's own is slow."""
+def _int8_multipliers(shape: Product, device: torch.device) -> list[Callable[[], Tensor]]:
+    """The same in 8 bits; on a CPU those of our layers, one of which rounds its inputs, too."""
     if device.type == "cpu":
-        layer = Int8Linear(torch.ones(shape.columns, shape.inner), None)
-        states = torch.ones(shape.rows, shape.inner, dtype=torch.uint8)
-        return lambda: layer.multiply(states, 1.0, 0)
+        weight = torch.ones(shape.columns, shape.inner)
+        states = torch.ones(shape.rows, shape.inner)
+        rounded = states.to(torch.uint8)
+        layer = Int8Linear(weight, None)
+        ways = [lambda: layer.multiply(rounded, 1.0, 0)]
+        if fuses():
+            fused = FusedInt8Linear(weight, None)
+            ways.append(lambda: fused(states))
+        return ways
     left = torch.ones(shape.rows, shape.inner, dtype=torch.int8, device=device)
     right = torch.ones(shape.columns, shape.inner, dtype=torch.int8, device=device).t()
-    return lambda: torch._int_mm(left, right)
+    return [lambda: torch._int_mm(left, right)]
 
 
 def _rounded(product: Product, dtype: torch.dtype, device: torch.device) -> Product:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from abnet.decoding.ensemble import Ensemble
-from abnet.decoding.linear import Int8Linear, replace_linear
+from abnet.decoding.linear import fuses, int8_linear, replace_linear
 from abnet.errors import AbNetError
 from abnet.model import AbNet
 
@@ -40,9 +40,10 @@ def set_precision(system: AbNet | Ensemble, dtype: str) -> None:
                 "`dtype` must be bfloat16 or int8 on the CPU, but is float16, which is for GPUs, "
                 "instead."
             )
-        if dtype == "int8" and not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        if dtype == "int8" and not (fuses() or has_onednn):
             raise AbNetError("`dtype` must not be int8: this torch was built without oneDNN.")
         if dtype == "int8":
-            replace_linear(model, Int8Linear)
+            replace_linear(model, int8_linear)
         elif dtype != "float32":
             model.to(HALVES[dtype])

@@ -7,7 +7,7 @@ from torch import nn
 from abnet.backbone.families import TiedHead
 from abnet.decoding import linear
 from abnet.decoding.ensemble import Ensemble
-from abnet.decoding.linear import Int8Linear
+from abnet.decoding.linear import FusedInt8Linear, Int8Linear, fuses
 from abnet.decoding.mask_predict import DecodingOptions
 from abnet.decoding.precision import set_precision
 from abnet.errors import AbNetError
@@ -16,25 +16,38 @@ from abnet.translator import Translator
 from tests.systems import Toys, small_model
 from tests.tiny import GERMAN
 
+KERNELS = [Int8Linear, *([FusedInt8Linear] if fuses() else [])]
 
+
+@pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_rounded_layer_is_close(bias: bool) -> None:
+def test_a_rounded_layer_is_close(bias: bool, kernel: type[Int8Linear]) -> None:
     torch.manual_seed(0)
     layer = nn.Linear(96, 64, bias=bias)
     states = 3 * torch.randn(2, 5, 96) + 1
     with torch.no_grad():
-        ours, exact = Int8Linear(layer.weight, layer.bias)(states), layer(states)
+        ours, exact = kernel(layer.weight, layer.bias)(states), layer(states)
         assert ours.shape == exact.shape
         # 7 bits of inputs, 8 of weights: a percent or two, and never an overflow
         assert float((ours - exact).abs().mean() / exact.abs().mean()) < 0.03
-        largest = Int8Linear(torch.ones(8, 96), None)(torch.full((1, 96), 5.0))
+        largest = kernel(torch.ones(8, 96), None)(torch.full((1, 96), 5.0))
         torch.testing.assert_close(largest, torch.full((1, 8), 480.0), rtol=1e-3, atol=0)
 
 
-def test_weights_may_lie_by_columns() -> None:
+def test_both_kernels_round_alike() -> None:
+    """Weights and inputs become the same integers, so that the products are the same."""
+    torch.manual_seed(0)
+    weight, bias, states = torch.randn(64, 96), torch.randn(64), torch.randn(2, 5, 96)
+    for one in KERNELS:
+        found = one(weight, bias)(states)
+        torch.testing.assert_close(found, Int8Linear(weight, bias)(states), atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_weights_may_lie_by_columns(kernel: type[Int8Linear]) -> None:
     weight, states = torch.randn(64, 96), torch.randn(5, 96)
     columns = weight.t().contiguous().t()
-    assert Int8Linear(columns, None)(states).equal(Int8Linear(weight, None)(states))
+    assert kernel(columns, None)(states).equal(kernel(weight, None)(states))
 
 
 def test_inputs_take_seven_bits_when_the_zero_is_half_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,12 +63,13 @@ def test_inputs_take_seven_bits_when_the_zero_is_half_way(monkeypatch: pytest.Mo
     assert seen == [(0, 127)]
 
 
-def test_zeros_stay_zero() -> None:
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_zeros_stay_zero(kernel: type[Int8Linear]) -> None:
     layer = nn.Linear(16, 8)
-    rounded = Int8Linear(layer.weight, layer.bias)
+    rounded = kernel(layer.weight, layer.bias)
     found = rounded(torch.zeros(3, 16))
     torch.testing.assert_close(found, layer.bias.detach().expand(3, -1))
-    assert Int8Linear(torch.zeros(8, 16), None)(torch.randn(3, 16)).tolist() == [[0.0] * 8] * 3
+    assert kernel(torch.zeros(8, 16), None)(torch.randn(3, 16)).tolist() == [[0.0] * 8] * 3
 
 
 def kinds(model: nn.Module) -> dict[type, int]:
@@ -65,10 +79,12 @@ def kinds(model: nn.Module) -> dict[type, int]:
     return found
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("name", ["abnet", "mask_predict", "bert_fused_nat"])
 def test_int8_replaces_all_linear_layers(
-    name: str, toys: Toys, monkeypatch: pytest.MonkeyPatch
+    name: str, kernel: type[Int8Linear], toys: Toys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(linear, "fuses", lambda: kernel is FusedInt8Linear)
     monkeypatch.setattr(linear, "SMALLEST", 8)
     model = small_model(name, toys).eval()
     before = kinds(model)
@@ -76,7 +92,7 @@ def test_int8_replaces_all_linear_layers(
     set_precision(model, "int8")
     after = kinds(model)
     assert after.get(nn.Linear, 0) == after.get(TiedHead, 0) == 0
-    assert after[Int8Linear] == before[nn.Linear] + before.get(TiedHead, 0)
+    assert after[kernel] == before[nn.Linear] + before.get(TiedHead, 0)
     rounded = Translator(model, "cpu").translate_n_best(GERMAN, DecodingOptions(iterations=1))
     for (ours,), (theirs,) in zip(rounded, exact, strict=True):
         assert ours.score == pytest.approx(theirs.score, abs=0.5)
@@ -84,7 +100,7 @@ def test_int8_replaces_all_linear_layers(
 
 def test_small_layers_are_left_alone(tiny_model: AbNet) -> None:
     set_precision(tiny_model, "int8")
-    assert Int8Linear not in kinds(tiny_model)
+    assert not {Int8Linear, FusedInt8Linear} & kinds(tiny_model).keys()
 
 
 def test_bfloat16_reaches_every_weight_and_scores_stay_in_32_bits(
@@ -114,5 +130,6 @@ def test_what_cannot_be(tiny_model: AbNet, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(AbNetError, match="float16 on the device meta, but is int8, which is for"):
         set_precision(tiny_model.to("meta"), "int8")
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr("abnet.decoding.precision.fuses", lambda: False)
     with pytest.raises(AbNetError, match="must not be int8: this torch was built without oneDNN"):
         set_precision(tiny_model.to_empty(device="cpu"), "int8")
