@@ -19,6 +19,7 @@ from torch import Tensor
 
 from abnet.decoding.decodable import Predictor
 from abnet.decoding.hypothesis import Hypothesis
+from abnet.decoding.selection import best_of
 from abnet.errors import AbNetError
 from abnet.one_pass.frames import NEVER, Framed, make_frames
 from abnet.tokenizer import SymbolIds
@@ -157,7 +158,7 @@ def ctc_decode(model: CtcModel, source: Tensor, options: CtcOptions) -> list[lis
 
 def _best_paths(log_probs: Tensor, frames: Tensor, symbols: SymbolIds) -> list[Hypothesis]:
     """The most probable token of each frame, repeats and blanks taken out; score: log p."""
-    best, tokens = log_probs.max(dim=2)
+    best, tokens = (part.view(frames.shape) for part in best_of(log_probs.flatten(0, 1)))
     filled = frames.eq(symbols.mask)
     best, spoken = best.masked_fill(~filled, 0.0), tokens.ne(symbols.mask) & filled
     starts = path_starts(tokens, frames, symbols)
