@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from fairseq.data.encoders import register_bpe
+from fairseq.dataclass import FairseqDataclass
 
 from abnet.errors import AbNetError
 from abnet.tokenizer import Tokenizer
 from fairseq_plugins.dictionary import SourcePieces
 
 
-@register_bpe("abnet")
+@dataclass
+class AbNetBpeConfig(FairseqDataclass):
+    """Nothing: the checkpoint knows the BERTs."""
+
+
+@register_bpe("abnet", dataclass=AbNetBpeConfig)
 class AbNetBpe:
     """What `--task translation_abnet` takes for `--bpe`, given or not.
 

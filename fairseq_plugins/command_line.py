@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import logging
 import pickle
 import sys
 from collections.abc import Sequence
@@ -17,25 +18,56 @@ from abnet.checkpoint import is_whole
 from abnet.errors import AbNetError
 from abnet.text import decode_lines, open_bytes
 
+logger = logging.getLogger(__name__)
 
-def check_files(arguments: Sequence[str]) -> None:
+
+DECODING = ("generate", "interactive", "validate")
+SCORED_BY_DEFAULT = "bleu"
+
+
+def check_command_line(program: str, arguments: Sequence[str]) -> None:
     """Looks at the files that a command line names with `--path` and `--input`.
 
     Args:
-        arguments: of any fairseq command, all of them.
+        program: the name of any fairseq command.
+        arguments: all of its.
 
     Raises:
-        AbNetError: see `check_whole` and `check_text`.
+        AbNetError: a command that needs a checkpoint is given none, or see `check_checkpoint` and
+            `check_text`.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--path")
     parser.add_argument("--input", default="-")
+    parser.add_argument("--scoring", default=SCORED_BY_DEFAULT)
     given, _ = parser.parse_known_args(arguments)
+    if given.help:
+        return
+    if given.path is None and any(name in program for name in DECODING):
+        raise AbNetError("`--path` must be the checkpoint to decode with, but is missing.")
     for path in utils.split_paths(given.path) if given.path else []:
-        if Path(path).is_file():
-            check_whole(Path(path))
+        check_checkpoint(Path(path))
     if given.input != "-":
         check_text(Path(given.input))
+    if "generate" in program and given.scoring == SCORED_BY_DEFAULT:
+        logger.warning(
+            "the BLEU4 at the end will be of pieces, not of words: for that of words add "
+            "`--scoring sacrebleu`, or give the output to `abnet evaluate`"
+        )
+
+
+def check_checkpoint(path: Path) -> None:
+    """Refuses a checkpoint that is not there, and what `check_whole` refuses.
+
+    Raises:
+        AbNetError: naming those beside it.
+    """
+    if not path.is_file():
+        beside = ", ".join(other.name for other in sorted(path.parent.glob("*.pt")))
+        hint = f"There are {beside} beside it" if beside else f"{path.parent} has none"
+        raise AbNetError(f"`--path` must be a checkpoint, but there is no {path}. {hint}.")
+    check_whole(path)
 
 
 def check_whole(path: Path) -> None:

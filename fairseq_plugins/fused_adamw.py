@@ -12,6 +12,8 @@ from fairseq.optim import FairseqOptimizer, register_optimizer
 from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
 from torch import nn
 
+from abnet.errors import AbNetError
+
 
 @register_optimizer("fused_adamw", dataclass=FairseqAdamConfig)
 class FusedAdamW(FairseqAdam):
@@ -22,6 +24,13 @@ class FusedAdamW(FairseqAdam):
     """
 
     def __init__(self, cfg: FairseqAdamConfig, params: Iterable[nn.Parameter]) -> None:
+        for name in ("fp16_adam_stats", "use_old_adam"):
+            if getattr(cfg, name):
+                flag = "--" + name.replace("_", "-")
+                raise AbNetError(
+                    f"`{flag}` must be left out with `--optimizer fused_adamw`: `--optimizer adam` "
+                    "has it."
+                )
         FairseqOptimizer.__init__(self, cfg)
         self._optimizer = torch.optim.AdamW(list(params), fused=True, **self.optimizer_config)
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from abnet.decoding.hypothesis import Hypothesis
 from abnet.decoding.mask_predict import DecodingOptions
 from abnet.decoding.reranking import Reranker
 from abnet.errors import AbNetError
+from abnet.length import check_beam
 from abnet.model import AbNet
 from abnet.one_pass.ctc import CtcOptions
 from abnet.one_pass.dag import DagOptions
@@ -33,7 +34,6 @@ COMMON_OPTIONS = frozenset(
         "lenpen",
         "nbest",
         "no_seed_provided",  # nothing is drawn at random
-        "sacrebleu",
     }
 )
 PARALLEL_OPTIONS = COMMON_OPTIONS | {
@@ -44,13 +44,14 @@ PARALLEL_OPTIONS = COMMON_OPTIONS | {
     "print_step",
     "retain_iter_history",
 }
-ONE_PASS_OPTIONS = frozenset({"lenpen", "no_seed_provided", "sacrebleu"})
+ONE_PASS_OPTIONS = frozenset({"lenpen", "no_seed_provided"})
 BEAM_OPTIONS = COMMON_OPTIONS | {"beam", "max_len_a", "max_len_b", "unnormalized"}
 ADVICE = {  # why an option has no meaning, or what has it
     "iter_decode_eos_penalty": "it is for models that insert and delete words",
     "iter_decode_with_external_reranker": "a reranker chooses among the lengths of Mask-Predict",
     "print_alignment": "it has no attention that would be an alignment",
     "replace_unk": "it has no attention that would be an alignment",
+    "sacrebleu": "`--scoring sacrebleu` is what scores words",
     "unnormalized": "--lenpen 0 is the plain sum of log-probabilities",
 }
 PARALLEL_ADVICE = {
@@ -81,14 +82,33 @@ DAG_ADVICE = {
     "beam": "--dag-beam is the number of translations to keep",
     "iter_decode_max_iter": "it decodes in one pass",
 }
-FLAGS = {"n_best": "--nbest", "length_penalty": "--lenpen"}  # of fields of one pass
+TYPES: dict[type, tuple[Any, str]] = {  # of options: what a value may be
+    bool: (bool, "true or false"),
+    int: (int, "a whole number"),
+    float: (int | float, "a number"),
+}
+FLAGS = {"n_best": "--nbest", "length_penalty": "--lenpen"}  # of fields
+PARALLEL_FLAGS = {
+    "iterations": "--iter-decode-max-iter",
+    "length_beam": "--iter-decode-with-beam",
+}
+BEAM_FLAGS = {
+    "beam": "--beam",
+    "max_length_factor": "--max-len-a",
+    "max_length_offset": "--max-len-b",
+}
 
 
-def decoding_options(given: Mapping[str, Any]) -> DecodingOptions:
-    """Fairseq's generation options as those of Mask-Predict.
+def decoding_options(
+    given: Mapping[str, Any], length_classes: int, longest: int, **own: Any
+) -> DecodingOptions:
+    """Fairseq's generation options and the task's `own` as those of Mask-Predict.
 
     Args:
         given: names (as in `GenerationConfig`) and values; what is missing has fairseq's default.
+        length_classes: of the model.
+        longest: target that the model can make.
+        own: options of the task.
 
     Raises:
         AbNetError: an option that Mask-Predict has no meaning for is set, or a value is no good.
@@ -99,26 +119,30 @@ def decoding_options(given: Mapping[str, Any]) -> DecodingOptions:
             f"`--nbest` must be at most `--iter-decode-with-beam` = "
             f"{values['iter_decode_with_beam']}, but is {values['nbest']} instead."
         )
-    return DecodingOptions(
-        iterations=values["iter_decode_max_iter"],
-        length_beam=values["iter_decode_with_beam"],
-        length_penalty=float(values["lenpen"]),
-        force_max_iterations=values["iter_decode_force_max_iter"],
-        n_best=values["nbest"],
-        keep_history=values["retain_iter_history"],
-    )
+    with _naming_flags("iter-decode", own, PARALLEL_FLAGS):
+        check_beam(values["iter_decode_with_beam"], length_classes, longest)
+        return DecodingOptions(
+            iterations=values["iter_decode_max_iter"],
+            length_beam=values["iter_decode_with_beam"],
+            length_penalty=float(values["lenpen"]),
+            force_max_iterations=values["iter_decode_force_max_iter"],
+            n_best=values["nbest"],
+            keep_history=values["retain_iter_history"],
+            **own,
+        )
 
 
 def beam_options(given: Mapping[str, Any]) -> BeamOptions:
     """Fairseq's generation options as those of our beam search; see `decoding_options`."""
     values = _supported(given, BEAM_OPTIONS, "an autoregressive system decodes", BEAM_ADVICE)
-    return BeamOptions(
-        beam=values["beam"],
-        length_penalty=0.0 if values["unnormalized"] else float(values["lenpen"]),
-        max_length_factor=float(values["max_len_a"]),
-        max_length_offset=values["max_len_b"],
-        n_best=values["nbest"],
-    )
+    with _naming_flags("", {}, BEAM_FLAGS):
+        return BeamOptions(
+            beam=values["beam"],
+            length_penalty=0.0 if values["unnormalized"] else float(values["lenpen"]),
+            max_length_factor=float(values["max_len_a"]),
+            max_length_offset=values["max_len_b"],
+            n_best=values["nbest"],
+        )
 
 
 def ctc_options(given: Mapping[str, Any], **own: Any) -> CtcOptions:
@@ -136,9 +160,18 @@ def dag_options(given: Mapping[str, Any], **own: Any) -> DagOptions:
 
 
 @contextmanager
-def _naming_flags(kind: str, own: Mapping[str, Any]) -> Iterator[None]:
-    """Makes an error about fields one about the flags `--KIND-FIELD` that set them."""
-    flags = {**FLAGS, **{name: f"--{kind}-{name.replace('_', '-')}" for name in own}}
+def _naming_flags(
+    kind: str, own: Mapping[str, Any], others: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Makes an error about fields one about the flags that set them.
+
+    Args:
+        kind: the beginning of the flags `--KIND-FIELD` of `own`.
+        own: options of the task, by field.
+        others: other flags by field.
+    """
+    flags = {**FLAGS, **(others or {})}
+    flags |= {name: f"--{kind}-{name.replace('_', '-')}" for name in own}
     try:
         yield
     except AbNetError as error:
@@ -152,11 +185,15 @@ def _supported(
     """All generation options with their values.
 
     Raises:
-        AbNetError: one that is not supported differs from fairseq's default, or is unknown.
+        AbNetError: one that is not supported differs from fairseq's default, or is unknown, or the
+            value of one is of another type.
     """
     defaults = {f.name: f.default for f in fields(GenerationConfig) if f.name != "_name"}
     for name, value in given.items():
-        if name == "_name" or name in supported:
+        if name == "_name":
+            continue
+        if name in supported:
+            _check_type(name, value)
             continue
         if name not in defaults:
             raise AbNetError(f"There is no generation option {name!r}.")
@@ -165,6 +202,14 @@ def _supported(
             advice = f": {reasons[name]}" if name in reasons else ""
             raise AbNetError(f"`{flag}` must be left out, {who} without it{advice}.")
     return {**defaults, **given}
+
+
+def _check_type(name: str, value: Any) -> None:
+    """Refuses what `--eval-bleu-args` may have in place of a number or a switch."""
+    wanted, words = TYPES[get_type_hints(GenerationConfig)[name]]
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+        flag = "--" + name.replace("_", "-")
+        raise AbNetError(f"`{flag}` must be {words}, but is {value!r} instead.")
 
 
 class Systems(NamedTuple):

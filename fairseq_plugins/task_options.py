@@ -135,6 +135,7 @@ def check_options(cfg: DictConfig) -> None:
         ("truncate_source", (False,), "all but training truncates, and says so"),
         ("post_process", (None,), joined),
         ("eval_bleu_detok", ("space", None), joined),
+        ("eval_bleu_detok_args", ("{}", None), joined),
         ("eval_bleu_remove_bpe", (None,), joined),
         ("eval_tokenized_bleu", (False,), "`abnet evaluate` gives BLEU on tokens"),
     ):

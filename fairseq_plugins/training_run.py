@@ -19,8 +19,21 @@ from fairseq_plugins.command_line import check_whole
 logger = logging.getLogger(__name__)
 
 DEFAULT_RESTORE_FILE = "checkpoint_last.pt"
-SMALLER_IS_BETTER = ("loss", "nll_loss", "length_loss", "ppl")
-LARGER_IS_BETTER = ("bleu", "masked_accuracy", "length_accuracy", "accuracy")
+# Metrics of a validation: of all objectives, and of each.
+SMALLER_IS_BETTER = ("loss", "nll_loss", "ppl")
+SMALLER_BY_OBJECTIVE = {
+    "conditional_masked_lm": ("length_loss",),
+    "autoregressive": (),
+    "ctc": ("impossible",),
+    "dag": ("impossible",),
+}
+LARGER_IS_BETTER = ("bleu",)
+LARGER_BY_OBJECTIVE = {
+    "conditional_masked_lm": ("masked_accuracy", "length_accuracy"),
+    "autoregressive": ("accuracy",),
+    "ctc": ("length_accuracy",),
+    "dag": (),
+}
 SHAPELESS = (
     "cross_attention",
     "decoder_adapter_heads",
@@ -75,6 +88,11 @@ def check_options(args: Namespace) -> None:
         )
     if args.store_ema:
         raise AbNetError("`--store-ema` must be left out: `abnet average` averages checkpoints.")
+    if args.sentence_avg:
+        raise AbNetError(
+            "`--sentence-avg` must be left out: `--loss-normalization` says what the loss is "
+            "divided by."
+        )
     if args.ddp_backend == "fully_sharded":
         raise AbNetError(
             "`--ddp-backend` must not be fully_sharded: frozen and trained weights share layers. "
@@ -90,15 +108,18 @@ def check_best(args: Namespace) -> None:
         AbNetError: there is no such metric, or its best is at the other end.
     """
     metric = args.best_checkpoint_metric
+    objective = vars(args).get("objective", DEFAULTS["objective"])
+    smaller = (*SMALLER_IS_BETTER, *SMALLER_BY_OBJECTIVE[objective])
+    larger = (*LARGER_IS_BETTER, *LARGER_BY_OBJECTIVE[objective])
     if metric == "bleu" and not args.eval_bleu:
         raise AbNetError("`--best-checkpoint-metric bleu` must go with `--eval-bleu`.")
-    if metric not in (*SMALLER_IS_BETTER, *LARGER_IS_BETTER):
+    if metric not in (*smaller, *larger):
         raise AbNetError(
-            f"`--best-checkpoint-metric` must be one of {(*SMALLER_IS_BETTER, *LARGER_IS_BETTER)}, "
-            f"but is {metric!r} instead."
+            f"`--best-checkpoint-metric` must be one of {', '.join((*smaller, *larger))} for the "
+            f"objective {objective}, but is {metric!r} instead."
         )
-    if args.maximize_best_checkpoint_metric != (metric in LARGER_IS_BETTER):
-        how = "given" if metric in LARGER_IS_BETTER else "left out"
+    if args.maximize_best_checkpoint_metric != (metric in larger):
+        how = "given" if metric in larger else "left out"
         raise AbNetError(
             f"`--maximize-best-checkpoint-metric` must be {how} with `--best-checkpoint-metric "
             f"{metric}`, or checkpoint_best.pt would be the worst."

@@ -26,7 +26,7 @@ PARSERS: dict[str, Callable[[], Any]] = {
 
 
 def parse(command: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> Namespace:
-    """The arguments as `abnet` or a fairseq command reads them.
+    """The arguments as `abnet` or a fairseq command reads them; no checkpoint need be there.
 
     Raises:
         SystemExit: it would not.
@@ -34,6 +34,7 @@ def parse(command: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> Namespace:
     program, *arguments = command
     if program == "abnet":
         return cli.build_parser().parse_args(arguments)
+    monkeypatch.setattr("fairseq_plugins.command_line.check_checkpoint", lambda path: None)
     monkeypatch.setattr(sys, "argv", [program, *arguments])  # where --user-dir is looked for
     parser = PARSERS[program]()
     if program == "fairseq-preprocess":

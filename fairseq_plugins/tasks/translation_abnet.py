@@ -1,7 +1,6 @@
 """Translation between the vocabularies of two BERTs."""
 # No `from __future__ import annotations` here: fairseq makes options from the types themselves.
 
-import dataclasses
 import json
 import logging
 import os
@@ -29,13 +28,12 @@ from abnet.decoding.mask_predict import DecodingOptions
 from abnet.decoding.precision import set_precision
 from abnet.decoding.reranking import Reranker
 from abnet.errors import AbNetError
-from abnet.length import check_beam
 from abnet.model import AbNet
 from abnet.one_pass.ctc import CtcOptions
 from abnet.one_pass.dag import DagOptions
 from fairseq_plugins.bert_rate import bert_rate
 from fairseq_plugins.bpe import AbNetBpe
-from fairseq_plugins.command_line import check_files, read_standard_input_as_files
+from fairseq_plugins.command_line import check_command_line, read_standard_input_as_files
 from fairseq_plugins.dataset import PairDataset, load_pairs
 from fairseq_plugins.dictionary import BertDictionary, SourceDictionary, check_vocabulary
 from fairseq_plugins.evaluation import bleu_counts, log_bleu
@@ -74,10 +72,10 @@ class TranslationAbNetTask(TranslationTask):
         """Adds the options; no other code of ours runs before `fairseq-validate` reads a file.
 
         Raises:
-            AbNetError: a checkpoint or an input that the command line names is damaged.
+            AbNetError: a checkpoint or an input that the command line names is missing or damaged.
         """
         super().add_args(parser)
-        check_files(sys.argv[1:])
+        check_command_line(os.path.basename(sys.argv[0]), sys.argv[1:])
 
     @classmethod
     def setup_task(cls, cfg: DictConfig, **kwargs: Any) -> "TranslationAbNetTask":
@@ -89,19 +87,24 @@ class TranslationAbNetTask(TranslationTask):
         """
         check_options(cfg)
         folder = utils.split_paths(cfg.data)[0]
+        if not os.path.isdir(folder):
+            raise AbNetError(
+                f"DATA must be a folder that `abnet prepare` or `fairseq-preprocess` made, but "
+                f"there is no {folder}."
+            )
         if cfg.source_lang is None or cfg.target_lang is None:
             source, target = data_utils.infer_language_pair(folder)
+            if source is None:
+                raise AbNetError(
+                    f"`--source-lang` and `--target-lang` must be given: {folder} holds no pair of "
+                    "binarized files that would tell them."
+                )
             if cfg.source_lang not in (None, source) or cfg.target_lang not in (None, target):
                 raise AbNetError(
                     f"`--source-lang` and `--target-lang` must be given both or be those of "
                     f"{folder}, which goes from {source} to {target}."
                 )
             cfg.source_lang, cfg.target_lang = source, target
-        if cfg.source_lang is None or cfg.target_lang is None:
-            raise AbNetError(
-                f"`--source-lang` and `--target-lang` must be given: {folder} holds no pair of "
-                "binarized files that would tell them."
-            )
         source_dict = SourceDictionary.load(os.path.join(folder, f"dict.{cfg.source_lang}.txt"))
         target_dict = BertDictionary.load(os.path.join(folder, f"dict.{cfg.target_lang}.txt"))
         for language, dictionary in (
@@ -161,24 +164,26 @@ class TranslationAbNetTask(TranslationTask):
         max_tokens: int | None = None,
         max_sentences: int | None = None,
         max_positions: tuple[int, int] | None = None,
+        ignore_invalid_inputs: bool = False,
         required_batch_size_multiple: int = 1,
         **kwargs: Any,
     ) -> Any:
         """Batches in which every sentence occurs.
 
-        Training skips sentences that do not fit (fairseq says how many); everything else truncates
-        their sources.
+        Training skips sentences that do not fit (fairseq says how many), and so does validation
+        with `--skip-invalid-size-inputs-valid-test`; everything else truncates their sources.
 
         Args:
             dataset: the sentences.
             max_tokens: of a batch, padding included; raised to the longest sentence if need be.
             max_sentences: of a batch.
             max_positions: the longest source and target.
+            ignore_invalid_inputs: whether what does not fit is skipped.
             required_batch_size_multiple: ignored, since fairseq drops what does not fit it.
             **kwargs: see `FairseqTask.get_batch_iterator`.
         """
         if not (self.is_training_run and dataset is self.datasets.get(self.cfg.train_subset)):
-            if max_positions is not None:
+            if max_positions is not None and not ignore_invalid_inputs:
                 _truncate(dataset, max_positions[0])
                 max_positions = (max_positions[0], sys.maxsize)
             if max_tokens is not None:
@@ -188,6 +193,7 @@ class TranslationAbNetTask(TranslationTask):
             max_tokens=max_tokens,
             max_sentences=max_sentences,
             max_positions=max_positions,
+            ignore_invalid_inputs=ignore_invalid_inputs,
             required_batch_size_multiple=1,
             **kwargs,
         )
@@ -294,9 +300,8 @@ class TranslationAbNetTask(TranslationTask):
                     "`--iter-decode-compile` must be left out: the system is autoregressive."
                 )
             return beam_options(given)
-        options = dataclasses.replace(decoding_options(given), **own)
-        check_beam(options.length_beam, abnet.config.length_classes, abnet.max_target_positions)
-        return options
+        limits = abnet.config.length_classes, abnet.max_target_positions
+        return decoding_options(given, *limits, **own)
 
     def build_bpe(self, args: Namespace | DictConfig | str | None) -> AbNetBpe:
         """The tokenizers of the model's BERTs, with `--bpe abnet` and without.

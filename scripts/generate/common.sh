@@ -49,7 +49,7 @@ generate() {
     rm -f "$results/generate-$subset.txt"
     fairseq-generate "$data" --user-dir "$root/fairseq_plugins" --task translation_abnet \
         --path "$run/checkpoint_average.pt" --gen-subset test --max-tokens 4096 \
-        ${decoding[@]+"${decoding[@]}"} --results-path "$run" "$@"
+        --scoring sacrebleu ${decoding[@]+"${decoding[@]}"} --results-path "$run" "$@"
     abnet evaluate --generate-output "$results/generate-$subset.txt" \
         --data "$data" --references "$data/raw/$subset.$target" --language "$target" --tokenized \
         ${score_options[@]+"${score_options[@]}"}

@@ -237,11 +237,13 @@ def test_bleu_is_of_raw_text(corpus: Corpus, trained: Trained) -> None:
         (("--iter-decode-eos-penalty", 1), "eos-penalty` .* models that insert and delete words"),
         (("--iter-decode-with-external-reranker",), "`--path` must be at least two checkpoints"),
         (("--iter-decode-rerank-weight", 1), "rerank-weight` must go with `--iter-decode-with-ext"),
-        (("--iter-decode-max-iter", 0), "`iterations` must be at least 1, but is 0"),
+        (("--iter-decode-max-iter", 0), "`--iter-decode-max-iter` must be at least 1, but is 0"),
+        (("--iter-decode-patience", 0), "`--iter-decode-patience` must be at least 1, but is 0"),
+        (("--sacrebleu",), "`--sacrebleu` must be left out, .*: `--scoring sacrebleu` is what"),
         (("--prefix-size", 2), "`--prefix-size` must be left out"),
         (("--constraints",), "`--constraints` must be left out"),
         (("--nbest", 4), "`--nbest` must be at most `--iter-decode-with-beam` = 3, but is 4"),
-        (("--iter-decode-with-beam", 48), "`length_beam` must be between 1 and the 47 lengths"),
+        (("--iter-decode-with-beam", 48), "with-beam` must be between 1 and the 47 lengths"),
         (("--post-process", "wordpiece"), "`--post-process` must be left out"),
         (("--bpe", "bert"), "`--bpe` must be left out, but is 'bert'"),
         (("--dataset-impl", "raw"), "`--dataset-impl` must be a binary one"),
@@ -253,6 +255,49 @@ def test_refuses_what_has_no_meaning(
 ) -> None:
     with pytest.raises(AbNetError, match=message):
         generate(corpus, trained, *flags)
+
+
+@pytest.mark.parametrize("command", ["generate", "interactive", "validate"])
+def test_a_checkpoint_must_be_named(corpus: Corpus, trained: Trained, command: str) -> None:
+    with pytest.raises(AbNetError, match=r"`--path` must be the checkpoint .*, but is missing"):
+        run(command, corpus.data_bin, "--cpu")
+    gone = trained.folder / "checkpoint77.pt"
+    with pytest.raises(AbNetError, match=r"there is no .*77\.pt\. There are .*checkpoint_last\.pt"):
+        run(command, corpus.data_bin, "--cpu", "--path", gone)
+
+
+def test_what_data_must_be(
+    corpus: Corpus, trained: Trained, tiny_berts: TinyBerts, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    with pytest.raises(AbNetError, match=f"DATA must be a folder .*, but there is no {gone}"):
+        train(gone, tmp_path, tiny_berts)
+    with pytest.raises(AbNetError, match=r"must be given: .* holds no pair of binarized files"):
+        run("generate", tmp_path, "--path", trained.checkpoint, "--cpu", "-s", "de")
+
+
+def test_our_own_bpe_by_name(generated: str, corpus: Corpus, trained: Trained) -> None:
+    output = generate(corpus, trained, "--bpe", "abnet", "--batch-size", 5)
+    assert lines(output, "D") == lines(generated, "D")
+
+
+def test_scores_of_pieces_and_of_words(generated: str, corpus: Corpus, trained: Trained) -> None:
+    from sacrebleu.metrics import BLEU
+
+    warning = "the BLEU4 at the end will be of pieces"
+    assert generated.count(warning) == 1
+    output = generate(corpus, trained, "--scoring", "sacrebleu")
+    assert warning not in output
+    hypotheses, references = ([t[0] for _, t in sorted(lines(output, k).items())] for k in "DT")
+    score = BLEU().corpus_score(hypotheses, [references]).score
+    assert f"BLEU = {score:.2f} " in output
+
+
+def test_overlong_sources_can_be_skipped(corpus: Corpus, trained: Trained) -> None:
+    output = generate(corpus, trained, "--skip-invalid-size-inputs-valid-test")
+    assert sorted(lines(output, "H")) == sorted(set(range(13)) - {OVERLONG})
+    assert "1 samples have invalid sizes and will be skipped" in output
+    assert "are cut there" not in output
 
 
 def test_two_checkpoints_are_an_ensemble(

@@ -93,8 +93,11 @@ def test_what_cannot_be(
 ) -> None:
     for flags, message in (
         (("--iter-decode-dtype", "int4"), "`dtype` must be one of float32, "),
-        (("--iter-decode-prune-keep", 1), "`prune_keep` must go with `prune_after`"),
-        (("--iter-decode-confidence", 2), "`confidence` must be between 0 and 1, but is"),
+        (("--iter-decode-prune-keep", 1), "prune-keep` must go with `--iter-decode-prune-after`"),
+        (
+            ("--iter-decode-confidence", 2),
+            "`--iter-decode-confidence` must be between 0 and 1, but",
+        ),
     ):
         with pytest.raises(AbNetError, match=message):
             generate(corpus, trained, *flags)

@@ -105,7 +105,30 @@ def test_finetune_from_model_once(
         (("--eval-bleu", "--eval-bleu-args", "{beam"), "`--eval-bleu-args` must be a JSON object"),
         (
             ("--eval-bleu", "--eval-bleu-args", '{"iter_decode_with_beam": 60}'),
-            "`length_beam` must be between 1 and the 47 lengths .* is 60",
+            "`--iter-decode-with-beam` must be between 1 and the 47 lengths .* is 60",
+        ),
+        (
+            ("--eval-bleu", "--eval-bleu-args", '{"iter_decode_with_beam": "4"}'),
+            "`--iter-decode-with-beam` must be a whole number, but is '4' instead",
+        ),
+        (
+            ("--eval-bleu", "--eval-bleu-args", '{"lenpen": [1]}'),
+            r"`--lenpen` must be a number, but is \[1\] instead",
+        ),
+        (
+            ("--eval-bleu", "--eval-bleu-args", '{"iter_decode_force_max_iter": 1}'),
+            "`--iter-decode-force-max-iter` must be true or false, but is 1 instead",
+        ),
+        (("--eval-bleu-detok-args", '{"lang": "en"}'), "`--eval-bleu-detok-args` must be left out"),
+        (("--sentence-avg",), "`--sentence-avg` must be left out: `--loss-normalization` says"),
+        (("--best-checkpoint-metric", "accuracy"), "length_accuracy for the objective cond"),
+        (
+            ("--optimizer", "fused_adamw", "--fp16-adam-stats"),
+            "`--fp16-adam-stats` must be left out with `--optimizer fused_adamw`",
+        ),
+        (
+            ("--optimizer", "fused_adamw", "--use-old-adam"),
+            "`--use-old-adam` must be left out with `--optimizer fused_adamw`",
         ),
         (("--source-lang", "fr"), "must be given both or be those of .* goes from de to en"),
         (("--criterion", "cross_entropy"), "`--criterion` must be conditional_masked_lm"),

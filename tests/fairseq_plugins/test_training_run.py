@@ -1,14 +1,18 @@
-"""Launches, from arguments and environment alone."""
+"""Checks before training, from arguments and environment alone."""
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 
 import pytest
 import torch
+from fairseq.criterions import CRITERION_REGISTRY
+from fairseq.logging import metrics
 
 from abnet.errors import AbNetError
-from fairseq_plugins.training_run import check_launch
+from abnet.systems import CRITERIA
+from fairseq_plugins.training_run import check_best, check_launch
 from tests.commands import ROOT, parse
 
 ON_CPU = {"cpu": True, "distributed_no_spawn": False, "distributed_init_method": None}
@@ -44,6 +48,24 @@ def test_one_process_is_fine() -> None:
     check_launch(Namespace(**ON_CPU, distributed_world_size=1), {"WORLD_SIZE": "1"})
     # sbatch and salloc set SLURM_NTASKS for commands that srun has not multiplied
     check_launch(Namespace(**ON_CPU, distributed_world_size=1), {"SLURM_NTASKS": "4"})
+
+
+@pytest.mark.parametrize("objective", CRITERIA)
+def test_a_best_checkpoint_is_chosen_by_what_is_logged(objective: str) -> None:
+    """Which metrics there are is what the criterion of an objective logs, and BLEU."""
+    with metrics.aggregate(new_root=True) as logged:
+        CRITERION_REGISTRY[CRITERIA[objective]].reduce_metrics([{"sample_size": 1, "masked": 1}])
+    args = {"objective": objective, "eval_bleu": True, "best_checkpoint_metric": "chrf"}
+    with pytest.raises(AbNetError, match=r"must be one of (.*) for the objective") as caught:
+        check_best(Namespace(**args))
+    named = re.findall(r"must be one of (.*) for the objective", str(caught.value))[0].split(", ")
+    assert {*named} == {*logged.get_smoothed_values(), "bleu"}
+    for metric in named:
+        better = metric in ("bleu", "accuracy", "masked_accuracy", "length_accuracy")
+        chosen = {**args, "best_checkpoint_metric": metric}
+        check_best(Namespace(**chosen, maximize_best_checkpoint_metric=better))
+        with pytest.raises(AbNetError, match="would be the worst"):
+            check_best(Namespace(**chosen, maximize_best_checkpoint_metric=not better))
 
 
 @pytest.mark.parametrize(

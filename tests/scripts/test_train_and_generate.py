@@ -146,7 +146,7 @@ def test_each_objective_is_decoded_in_its_own_way(
     done = run(checkout, "scripts/generate/multi30k.sh", "de-en")
     assert done.returncode == 0, done.stderr
     command = calls(checkout)[1]
-    place = command.index("--max-tokens") + 2
+    place = command.index("--scoring") + 2
     assert command[place : command.index("--results-path")] == decoding
 
 
