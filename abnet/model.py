@@ -53,6 +53,7 @@ class AbNet(nn.Module):
         source_tokenizer, target_tokenizer: of the two BERTs, after `from_pretrained`.
         warm_start: what `from_pretrained` took over from another checkpoint; `None` if nothing.
         soft_teacher: frozen, for training with soft labels, after `from_pretrained`; or `None`.
+        decodes_only: whether its weights have been packed or rounded for decoding.
     """
 
     def __init__(self, config: AbNetConfig, encoder: Encoder, decoder: Decoder) -> None:
@@ -66,6 +67,7 @@ class AbNet(nn.Module):
         self.target_tokenizer: Tokenizer | None = None
         self.warm_start: WarmStart | None = None
         self.soft_teacher: Teacher | None = None
+        self.decodes_only = False
         encoder.bert_backbone.requires_grad_(config.trains("source"))
         decoder.backbone.requires_grad_(config.trains("target"))
         for parameter in decoder.backbone.head_parameters(config.train_head):
@@ -270,8 +272,30 @@ class AbNet(nn.Module):
         """Logits of the next token, (B*C, V); see `Decoder.step`."""
         return self.decoder.step(tokens, memory, state)
 
+    def train(self, mode: bool = True) -> AbNet:
+        """Training mode, or evaluation mode.
+
+        Raises:
+            AbNetError: it can only decode any more.
+        """
+        if mode:
+            self._check_trainable()
+        return super().train(mode)
+
+    def _check_trainable(self) -> None:
+        if self.decodes_only:
+            raise AbNetError(
+                "The model's weights were packed or rounded for decoding, so that it can neither "
+                "train nor be saved: take one of `load_checkpoint` for that."
+            )
+
     def trained_state_dict(self) -> dict[str, Tensor]:
-        """The weights that train, by name; nothing frozen."""
+        """The weights that train, by name; nothing frozen.
+
+        Raises:
+            AbNetError: it can only decode any more.
+        """
+        self._check_trainable()
         return {
             name: parameter.detach()
             for name, parameter in self.named_parameters()

@@ -223,6 +223,8 @@ class Translator:
         if isinstance(lines, str):
             raise AbNetError("`lines` must be a sequence of strings, but is one string instead.")
         lines = list(lines)
+        if not all(isinstance(line, str) for line in lines):
+            raise AbNetError("`lines` must be a sequence of strings, but has something else in it.")
         if batch_size < 1:
             raise AbNetError(f"`batch_size` must be at least 1, but is {batch_size} instead.")
         noted = InputReport() if report is None else report

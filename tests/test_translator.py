@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -155,6 +156,11 @@ def test_lines_may_come_from_anything(translator: Translator) -> None:
 def test_arguments_that_cannot_be(translator: Translator, tiny_model: AbNet) -> None:
     with pytest.raises(AbNetError, match="must be a sequence of strings, but is one string"):
         translator.translate("der Hund")
+    with pytest.raises(AbNetError, match="of strings, but has something else in it"):
+        translator.translate(["der Hund", None])  # type: ignore[list-item]
+    for value in (math.nan, math.inf):
+        with pytest.raises(AbNetError, match="`length_penalty` must be a finite number, but is"):
+            translator.translate(["der Hund"], length_penalty=value)
     with pytest.raises(AbNetError, match="`batch_size` must be at least 1, but is 0"):
         translator.translate(["der Hund"], batch_size=0)
     with pytest.raises(AbNetError, match="`length_beam` must be between 1 and the"):

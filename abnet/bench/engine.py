@@ -11,7 +11,7 @@ from torch import nn
 
 from abnet.bench.sizes import Size
 from abnet.bench.work import Product
-from abnet.decoding.linear import Int8Linear, PackedLinear
+from abnet.decoding.linear import DecodingLinear
 from abnet.tokenizer import Tokenizer
 
 Made = TypeVar("Made")
@@ -136,8 +136,7 @@ def forced_lengths(length: int, beam: int) -> list[int]:
 def module_bytes(module: nn.Module) -> int:
     """Of all weights and buffers, and of what layers for decoding hold instead."""
     values = [*module.parameters(), *module.buffers()]
-    kinds = (Int8Linear, PackedLinear)
-    packed = [part.weight_bytes for part in module.modules() if isinstance(part, kinds)]
+    packed = [part.weight_bytes for part in module.modules() if isinstance(part, DecodingLinear)]
     return sum(value.numel() * value.element_size() for value in values) + sum(packed)
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from abnet.decoding.linear import Int8Linear, PackedLinear
+from abnet.decoding.linear import DecodingLinear
 
 Linear = tuple[int, int]  # width in, width out
 
@@ -145,7 +145,7 @@ def linears(module: nn.Module, keep: Callable[[str], bool] = lambda name: True) 
     return [
         (part.in_features, part.out_features)
         for name, part in module.named_modules()
-        if isinstance(part, nn.Linear | Int8Linear | PackedLinear) and keep(name)
+        if isinstance(part, nn.Linear | DecodingLinear) and keep(name)
     ]
 
 

@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         hypotheses = read_generate_output(args.generate_output)
     files = args.references or [args.data / "raw" / f"test.{side}"]
     references = [read_lines(file) for file in files]
-    language = args.language or _language(side)
+    language = _language(side) if args.language is None else _code(args.language)
     scores = evaluate(hypotheses, *references, language=language, lowercase=args.lowercase)
     if args.tokenized:
         scores.append(
@@ -113,6 +113,14 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(f"training data: {describe_origin(told_origin(prepared))}")
     return 0
+
+
+def _code(language: str) -> str:
+    """A language as the measures know it: "zh" of zh-CN."""
+    code = re.fullmatch(r"([A-Za-z]{2,3})([-_]\w+)*", language)
+    if code is None:
+        raise AbNetError(f"`--language` must be a code such as de or pt-BR, but is {language!r}.")
+    return code[1].lower()
 
 
 def _language(side: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from abnet.commands.common import say
+
 HELP = "pre-train a BERT from plain text, or continue an existing one"
 
 
@@ -110,7 +112,11 @@ def run(args: argparse.Namespace) -> int:
         save_minutes=args.save_minutes,
         resume=args.resume,
     )
-    report = pretrain(args.text, args.output, options, args.exclude)
+    try:
+        report = pretrain(args.text, args.output, options, args.exclude)
+    except KeyboardInterrupt:
+        say(f"stopped; the same command with --resume goes on in {args.output}")
+        raise
     print(
         f"{args.output}: {report.parameters:,} weights, {report.vocab_size:,} pieces; "
         f"{report.lines:,} lines ({report.dropped_lines:,} dropped as excluded), "

@@ -87,5 +87,5 @@ def open_output() -> None:
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Lists of `size` items, the last one shorter."""
     iterator = iter(items)
-    while chunk := list(itertools.islice(iterator, size)):
+    while chunk := list(itertools.islice(iterator, min(size, sys.maxsize))):
         yield chunk

@@ -5,6 +5,7 @@ Legend: B sentences, K hypotheses a sentence, T tokens so far, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -46,6 +47,11 @@ class BeamOptions:
             raise AbNetError(
                 f"`n_best` must be at most `beam` = {self.beam}, but is {self.n_best} instead."
             )
+        for name in ("length_penalty", "max_length_factor"):
+            if not math.isfinite(getattr(self, name)):
+                raise AbNetError(
+                    f"`{name}` must be a finite number, but is {getattr(self, name)} instead."
+                )
         if self.max_length_factor < 0 or self.max_length_offset < 1:
             raise AbNetError(
                 "`max_length_factor` must be at least 0 and `max_length_offset` at least 1, but "

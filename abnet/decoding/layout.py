@@ -19,3 +19,4 @@ def pack_weights(system: AbNet | Ensemble) -> None:
         first = next(model.parameters())
         if first.device.type == "cpu" and packs(first.dtype):
             replace_linear(model, PackedLinear)
+            model.decodes_only = True

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from abnet.backbone.families import TiedHead
+from abnet.errors import AbNetError
 
 SMALLEST = 128  # inputs or outputs of a layer; below, there is nothing to gain
 
@@ -26,7 +27,31 @@ def packs(dtype: torch.dtype) -> bool:
     )
 
 
-class PackedLinear(nn.Module):
+class DecodingLinear(nn.Module):
+    """A linear layer that only decodes, in this process.
+
+    Attributes:
+        in_features, out_features: its sizes.
+        weight_bytes: of all that it holds.
+    """
+
+    in_features: int
+    out_features: int
+    weight_bytes: int
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Refuses to be copied or pickled, which what oneDNN and FBGEMM hold cannot be.
+
+        Raises:
+            AbNetError: always.
+        """
+        raise AbNetError(
+            "A model whose weights were packed for decoding cannot be copied or pickled: load it "
+            "where it is needed, for example with `Translator.from_checkpoint` in each process."
+        )
+
+
+class PackedLinear(DecodingLinear):
     """A linear layer that computes what torch's own does, on some processors in half the time.
 
     On a CPU torch takes MKL for 32 bits, which does not use all that AMD's processors have.
@@ -51,7 +76,7 @@ class PackedLinear(nn.Module):
         return output
 
 
-class Int8Linear(nn.Module):
+class Int8Linear(DecodingLinear):
     """A linear layer with 8-bit weights, one scale an output, that rounds its inputs as they come.
 
     Inputs have one scale a call and 7 bits: processors without VNNI add two products in 16 bits,
@@ -73,16 +98,12 @@ class Int8Linear(nn.Module):
         self.zero = torch.zeros(self.out_features, dtype=torch.long)
         self.bias = None if bias is None else bias.detach().float()
         self.packed = self.pack(rounded)  # no buffer: it cannot move
+        beside = 4 + 8 + (0 if bias is None else 4)  # scale, zero, bias
+        self.weight_bytes = self.out_features * (self.in_features + beside)
 
     def pack(self, rounded: Tensor) -> Any:
         """The weights, (out_features, in_features) of torch.int8, as oneDNN wants them."""
         return torch.ops.onednn.qlinear_prepack(rounded, None)
-
-    @property
-    def weight_bytes(self) -> int:
-        """Of the weights with their scales, zeros and biases."""
-        beside = 4 + 8 + (0 if self.bias is None else 4)
-        return self.out_features * (self.in_features + beside)
 
     def forward(self, states: Tensor) -> Tensor:
         """(..., in_features) to (..., out_features)."""
@@ -146,7 +167,7 @@ def int8_linear(weight: Tensor, bias: Tensor | None) -> Int8Linear:
 
 
 def replace_linear(
-    model: nn.Module, make: Callable[[Tensor, Tensor | None], PackedLinear | Int8Linear]
+    model: nn.Module, make: Callable[[Tensor, Tensor | None], DecodingLinear]
 ) -> None:
     """Replaces the linear layers of a model that are large enough, each by one everywhere.
 

@@ -70,6 +70,11 @@ class DecodingOptions:
                 raise AbNetError(
                     f"`{name}` must be at least 1, but is {getattr(self, name)} instead."
                 )
+        for name in ("length_penalty", "length_weight"):
+            if not math.isfinite(getattr(self, name)):
+                raise AbNetError(
+                    f"`{name}` must be a finite number, but is {getattr(self, name)} instead."
+                )
         if self.n_best > self.length_beam:
             raise AbNetError(
                 f"`n_best` must be at most `length_beam` = {self.length_beam}, "

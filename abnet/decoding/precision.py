@@ -47,3 +47,4 @@ def set_precision(system: AbNet | Ensemble, dtype: str) -> None:
             replace_linear(model, int8_linear)
         elif dtype != "float32":
             model.to(HALVES[dtype])
+        model.decodes_only |= dtype != "float32"

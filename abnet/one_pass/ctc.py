@@ -94,7 +94,7 @@ class CtcOptions:
             )
         if self.n_best != 1:
             raise AbNetError(
-                f"`n_best` must be 1 for a system of one pass, but is {self.n_best} instead."
+                f"`n_best` must be 1 for a system of CTC, but is {self.n_best} instead."
             )
 
 

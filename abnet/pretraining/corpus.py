@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from abnet.errors import AbNetError
-from abnet.text import clean_line, comparable, read_lines
+from abnet.text import clean_line, comparable, decode_lines, open_bytes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -33,12 +34,14 @@ class Corpus(NamedTuple):
         training: lines to train on, in the order read, repetitions kept.
         held_out: distinct lines that `training` does not contain.
         hashes: for each file's name, or path where names repeat, its "sha256:<hex>".
+        excluded: the hash of each excluded file, in order of the hashes.
         dropped: number of lines left out because an excluded file has them too.
     """
 
     training: list[str]
     held_out: list[str]
     hashes: dict[str, str]
+    excluded: list[str]
     dropped: int
 
 
@@ -56,15 +59,19 @@ def read_corpus(texts: Sequence[Path], exclude: Sequence[Path] = (), seed: int =
     Raises:
         AbNetError: a file cannot be read, or no line is left to train on.
     """
-    banned = {comparable(line) for path in exclude for line in read_lines(path)}
+    banned: set[str] = set()
+    excluded = []
+    for path in exclude:
+        lines, content_hash = _read(path)
+        banned.update(map(comparable, lines))
+        excluded.append(content_hash)
     hashes: dict[str, str] = {}
     kept: list[str] = []
     dropped = 0
     for path in texts:
-        lines = [clean_line(line) for line in read_lines(path)]
-        name = str(path) if path.name in hashes else path.name
-        hashes[name] = "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
-        for line in lines:
+        lines, content_hash = _read(path)
+        hashes[str(path) if path.name in hashes else path.name] = content_hash
+        for line in map(clean_line, lines):
             if comparable(line) in banned:
                 dropped += 1
             elif line.strip():
@@ -79,7 +86,15 @@ def read_corpus(texts: Sequence[Path], exclude: Sequence[Path] = (), seed: int =
     held_out = distinct[: max(1, min(HELD_OUT_LIMIT, int(HELD_OUT_SHARE * len(distinct))))]
     hidden = {comparable(line) for line in held_out}
     training = [line for line in kept if comparable(line) not in hidden]
-    return Corpus(training, held_out, hashes, dropped)
+    return Corpus(training, held_out, hashes, sorted(excluded), dropped)
+
+
+def _read(path: Path) -> tuple[list[str], str]:
+    """The lines of a file, which may be a pipe, and its "sha256:<hex>"."""
+    with open_bytes(path) as stream:
+        content = stream.read()
+    lines = list(decode_lines(io.BytesIO(content), str(path)))
+    return lines, "sha256:" + hashlib.sha256(content).hexdigest()
 
 
 def learn_tokenizer(
@@ -167,10 +182,16 @@ def encode_lines(
         with_cls: whether sequences begin with [CLS].
 
     Raises:
-        AbNetError: the tokenizer finds nothing in any line, as in marks of zero width.
+        AbNetError: the tokenizer finds nothing in any line, as in marks of zero width, or
+            sequences have no room for a piece.
     """
     head = [tokenizer.symbols.cls] if with_cls else []
     room = max_positions - len(head) - 1
+    if room < 1:
+        raise AbNetError(
+            f"the BERT must take sequences of at least {len(head) + 2} pieces, symbols included, "
+            f"but takes {max_positions}."
+        )
     sequences = [
         [*head, *ids[start : start + room], tokenizer.symbols.sep]
         for ids in tokenizer.encode_batch(lines)

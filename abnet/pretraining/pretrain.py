@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from abnet.corpora.writing import write_atomically
 from abnet.errors import AbNetError
 from abnet.pretraining.corpus import Corpus, encode_lines, learn_tokenizer, read_corpus
 from abnet.tokenizer import Tokenizer
@@ -196,7 +197,7 @@ def pretrain(
     corpus = read_corpus(texts, exclude, options.seed)
     settings = _settings(corpus, options)
     if options.resume and (output / REPORT_NAME).exists():
-        report = PretrainingReport(**json.loads((output / REPORT_NAME).read_text("utf-8")))
+        report = PretrainingReport(**_read_json(output / REPORT_NAME))
         _check_same(report.settings, settings, output)
         return report
     _check_folder(output, settings, options.resume)
@@ -234,12 +235,13 @@ def pretrain(
 def _settings(corpus: Corpus, options: PretrainingOptions) -> dict[str, Any]:
     chosen = dataclasses.asdict(options)
     del chosen["resume"], chosen["save_minutes"]
-    return {"texts": corpus.hashes, "dropped_lines": corpus.dropped, **chosen}
+    found = {"texts": corpus.hashes, "excluded": corpus.excluded}
+    return {**found, "dropped_lines": corpus.dropped, **chosen}
 
 
 def _check_same(old: dict[str, Any], new: dict[str, Any], output: Path) -> None:
     defaults = {field.name: field.default for field in dataclasses.fields(PretrainingOptions)}
-    changed = [name for name in new if old.get(name, defaults.get(name)) != new[name]]
+    changed = [n for n in new if old.get(n, defaults.get(n, new[n])) != new[n]]
     if changed:
         raise AbNetError(
             f"{output} was begun with other settings ({', '.join(changed)}); "
@@ -251,7 +253,7 @@ def _check_folder(output: Path, settings: dict[str, Any], resume: bool) -> None:
     """The folder is new, or what is in it is the run to resume."""
     record = output / WORK_NAME / SETTINGS_NAME
     if resume and record.exists():
-        _check_same(json.loads(record.read_text("utf-8")), settings, output)
+        _check_same(_read_json(record), settings, output)
         return
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         advice = (
@@ -267,7 +269,8 @@ def _begin(output: Path, settings: dict[str, Any], tokenizer: PreTrainedTokenize
     record = output / WORK_NAME / SETTINGS_NAME
     try:
         record.parent.mkdir(parents=True, exist_ok=True)
-        _write_json(record, settings)
+        if not record.exists():
+            _write_json(record, settings)
     except OSError as error:
         raise AbNetError(
             f"`output` must be a folder that can be made, but {output} cannot ({error}): name "
@@ -316,4 +319,12 @@ def _save(model: PreTrainedModel, output: Path) -> None:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise AbNetError(f"{path} must be as it was written, but is damaged ({error}).") from error
+    return content

@@ -143,7 +143,7 @@ def read_generate_output(*paths: str | Path) -> list[str]:
         for line in read_lines(path):
             key, _, rest = line.partition("\t")
             number = key.removeprefix("D-")
-            if key.startswith("D-") and number.isdigit() and "\t" in rest:
+            if key.startswith("D-") and number.isdecimal() and "\t" in rest:
                 best.setdefault(int(number), rest.partition("\t")[2])  # the best comes first
     names = ", ".join(map(str, paths))
     if not best:

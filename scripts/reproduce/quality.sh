@@ -12,7 +12,8 @@
 set -euo pipefail
 here="$(dirname "${BASH_SOURCE[0]}")"
 case "${1:-}" in
-"" | -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit ;;
+-h | --help) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}" && exit ;;
+"") echo "quality.sh: DIR is missing; --help says more" >&2 && exit 2 ;;
 esac
 data="$1" size="${2:-gpu}"
 "$here/multi30k.sh" "$data" --size "$size" --seeds 1,2,3
@@ -26,4 +27,4 @@ done
 for direction in de-en en-de; do
     "$here/latency.sh" --size "$size" --direction "$direction"
 done
-"$here/../../.venv/bin/python" -m benchmarks.plots
+PYTHONPATH="$here/../.." "$here/../../.venv/bin/python" -m benchmarks.plots

@@ -15,10 +15,12 @@ set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 export PATH="$root/.venv/bin:$PATH"
 
-if (($# == 0)); then
+case "${1:-}" in
+"" | -h | --help)
     sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}"
-    exit 2
-fi
+    exit "$((${#1} ? 0 : 2))"
+    ;;
+esac
 if [[ -n "${SLURM_STEP_ID:-}" ]]; then
     NODES="${NODES:-$SLURM_NNODES}"
     NODE_RANK="${NODE_RANK:-$SLURM_NODEID}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -102,3 +103,5 @@ def test_options_are_checked() -> None:
         BeamOptions(n_best=6)
     with pytest.raises(AbNetError, match="`max_length_offset` at least 1"):
         BeamOptions(max_length_offset=0)
+    with pytest.raises(AbNetError, match="`length_penalty` must be a finite number, but is nan"):
+        BeamOptions(length_penalty=math.nan)

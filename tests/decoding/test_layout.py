@@ -1,16 +1,24 @@
 from __future__ import annotations
 
+import copy
+import pickle
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from abnet.backbone.families import TiedHead
+from abnet.checkpoint import save_checkpoint
 from abnet.decoding import linear
 from abnet.decoding.ensemble import Ensemble
 from abnet.decoding.layout import pack_weights
 from abnet.decoding.linear import PackedLinear, packs
 from abnet.decoding.precision import set_precision
+from abnet.errors import AbNetError
+from abnet.translator import Translator
 from tests.systems import Toys, small_model
+from tests.tiny import GERMAN
 
 PACKED = [dtype for dtype in (torch.float32, torch.bfloat16) if packs(dtype)]  # not all here
 
@@ -77,3 +85,25 @@ def test_small_layers_and_other_devices_are_left_alone(toys: Toys) -> None:
     for model in (small_model("abnet", toys), small_model("abnet", toys).to("meta")):
         pack_weights(model)
         assert not any(isinstance(part, PackedLinear) for part in model.modules())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+def test_what_only_decodes_is_neither_saved_nor_trained(
+    dtype: str, toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trained weights are no parameters any more, or are rounded."""
+    monkeypatch.setattr(linear, "SMALLEST", 8)
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, small_model("abnet", toys))
+    before = path.read_bytes()
+    translator = Translator.from_checkpoint(path, "cpu", dtype=dtype)
+    expected = translator.translate(GERMAN)
+    for refused in (lambda: save_checkpoint(path, translator.model), translator.model.train):
+        with pytest.raises(AbNetError, match=r"can neither train nor be saved: take one of `load"):
+            refused()
+    assert path.read_bytes() == before
+    assert translator.translate(GERMAN) == expected
+    if dtype != "bfloat16" or packs(torch.bfloat16):
+        for refused in (copy.deepcopy, pickle.dumps):
+            with pytest.raises(AbNetError, match=r"cannot be copied or pickled: load it where"):
+                refused(translator)

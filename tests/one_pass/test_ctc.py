@@ -276,7 +276,7 @@ def test_options(toys: Toys) -> None:
         CtcOptions(beam=0)
     with pytest.raises(AbNetError, match="`blank_penalty` must be a finite number, but is inf"):
         CtcOptions(blank_penalty=float("inf"))
-    with pytest.raises(AbNetError, match="`n_best` must be 1 for a system of one pass, but is 2"):
+    with pytest.raises(AbNetError, match="`n_best` must be 1 for a system of CTC, but is 2"):
         CtcOptions(n_best=2)
     model = AbNet.from_pretrained(config).eval()
     with pytest.raises(AbNetError, match=r"must be CtcOptions for a system that is decoded in one"):

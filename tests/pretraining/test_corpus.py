@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,6 +73,18 @@ def test_excluded_lines_are_dropped(tmp_path: Path) -> None:
     corpus = read_corpus([write(tmp_path / "a", text)], exclude)
     assert sorted(corpus.training + corpus.held_out) == ["Ein Hund", "Ein Hund . Eine Katze .", "a"]
     assert corpus.dropped == 3
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    """Its hash is that of what was read."""
+    file, pipe = write(tmp_path / "text", ["one", "two", "three"]), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(file.read_bytes()))
+    writer.start()
+    found, expected = read_corpus([pipe]), read_corpus([file])
+    writer.join()
+    assert found.hashes["pipe"] == expected.hashes["text"]
+    assert found.training == expected.training
 
 
 def test_files_of_one_name(tmp_path: Path) -> None:
@@ -191,6 +205,11 @@ def test_long_lines_make_several_sequences(tokenizer: Tokenizer, with_cls: bool)
     assert list(itertools.chain(*inner)) == list(itertools.chain(*expected))
     full = sum(len(sequence) == 12 for sequence in sequences)
     assert len(sequences) - full <= 3  # all but the last of a line are full
+
+
+def test_sequences_need_room_for_a_piece(tokenizer: Tokenizer) -> None:
+    with pytest.raises(AbNetError, match=r"sequences of at least 3 pieces, .*, but takes 2"):
+        encode_lines(tokenizer, ["eins"], 2, True)
 
 
 def test_text_without_a_word(tokenizer: Tokenizer) -> None:

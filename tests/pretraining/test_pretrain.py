@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -265,7 +266,7 @@ def test_finished_run_is_kept(made: Made, text: Path) -> None:
     before = content(made.folder)
     exclude = [made.folder.parents[1] / "valid.de"]
     assert pretrain([text], made.folder, options(resume=True), exclude) == made.report
-    with pytest.raises(AbNetError, match=r"begun with other settings \(dropped_lines\)"):
+    with pytest.raises(AbNetError, match=r"begun with other settings \(excluded, dropped_lines\)"):
         pretrain([text], made.folder, options(resume=True))
     with pytest.raises(AbNetError, match=r"begun with other settings \(updates\)"):
         pretrain([text], made.folder, options(resume=True, updates=7), exclude)
@@ -396,3 +397,50 @@ def test_impossible_shapes(changes: dict[str, int], message: str) -> None:
 def test_impossible_options(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(AbNetError, match=message):
         options(**changes)
+
+
+def test_other_excluded_text_is_another_setting(text: Path, tmp_path: Path) -> None:
+    """As many lines dropped, but not the same ones."""
+    files = [tmp_path / "a", tmp_path / "b"]
+    for at, file in enumerate(files):
+        file.write_text(text.read_text("utf-8").splitlines()[at] + "\n", encoding="utf-8")
+    pretrain([text], tmp_path / "bert", options(), files[:1])
+    with pytest.raises(AbNetError, match=r"begun with other settings \(excluded\)"):
+        pretrain([text], tmp_path / "bert", options(resume=True), files[1:])
+    report = pretrain([text], tmp_path / "bert", options(resume=True), files[:1])
+    assert report.dropped_lines == 1
+
+
+def test_settings_of_an_earlier_version_say_nothing_of_newer_ones(
+    made: Made, text: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(made.folder, tmp_path / "bert")
+    report = tmp_path / "bert" / "pretraining.json"
+    told = json.loads(report.read_text())
+    del told["settings"]["excluded"]
+    report.write_text(json.dumps(told))
+    exclude = [made.folder.parents[1] / "valid.de"]
+    found = pretrain([text], tmp_path / "bert", options(resume=True), exclude)
+    assert found.masked_accuracy == made.report.masked_accuracy
+
+
+def test_a_damaged_record_is_named(made: Made, text: Path, tmp_path: Path) -> None:
+    shutil.copytree(made.folder, tmp_path / "bert")
+    report = tmp_path / "bert" / "pretraining.json"
+    report.write_text("")
+    with pytest.raises(AbNetError, match=r"pretraining\.json must be as it was written, but"):
+        pretrain([text], tmp_path / "bert", options(resume=True))
+
+
+def test_resuming_does_not_write_the_record_again(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk nothing but the old one would do."""
+    record = tmp_path / "cut" / "training" / "settings.json"
+    written = []
+    for step, resume in ((2, False), (3, True)):
+        interrupt(step, True, monkeypatch)
+        with pytest.raises(StoppedError):
+            pretrain([text], tmp_path / "cut", options(save_minutes=1e-9, resume=resume))
+        written.append((record.stat().st_ino, record.stat().st_mtime_ns))
+    assert written[0] == written[1]

@@ -136,6 +136,7 @@ P-2\t-0.5 -0.5
 D-0\t-0.1\tone, with a\ttab
 D-0\t-0.9\tworse
 D-1\t-0.2\t
+D-²\t-0.2\tno number
 Generate test with beam=4: BLEU4 = 1.0
 """
 
@@ -263,8 +264,11 @@ def test_a_side_that_is_a_language_says_how_to_score(
     command += ["--rouge", "--tokenized"]
     assert main(command) == 0
     captured = capsys.readouterr()
-    assert main([*command, "--language", language]) == 0
-    assert captured.out == capsys.readouterr().out
+    for given in (language, language.upper(), f"{language}-XX"):
+        assert main([*command, "--language", given]) == 0
+        assert captured.out == capsys.readouterr().out
+    assert main([*command, "--language", "Chinese!"]) == 2
+    assert "must be a code such as de or pt-BR, but is 'Chinese!'" in capsys.readouterr().err
     assert ("not taken for a language" in captured.err) == (side == "sum")
 
 
