@@ -44,6 +44,8 @@ What has no hook at all: `fairseq-preprocess` says "negative seek position" wher
 UTF-8 (`abnet tokenize` and `abnet prepare` name the line). A full disk is reported in the operating
 system's words. `fairseq-generate` strips padding from the printed source by the *target's* padding
 id; where two BERTs differ in it, an S- line may lack a piece of that id, never the translation.
+With `--bpe` it ends by advising `--sacrebleu`, whatever `--scoring` is; that silences this advice
+and does nothing else, so it is refused.
 """
 
 from fairseq_plugins import safe_loading

@@ -20,7 +20,6 @@ from abnet.text import decode_lines, open_bytes
 
 logger = logging.getLogger(__name__)
 
-
 DECODING = ("generate", "interactive", "validate")
 SCORED_BY_DEFAULT = "bleu"
 
@@ -44,7 +43,7 @@ def check_command_line(program: str, arguments: Sequence[str]) -> None:
     given, _ = parser.parse_known_args(arguments)
     if given.help:
         return
-    if given.path is None and any(name in program for name in DECODING):
+    if not given.path and any(name in program for name in DECODING):
         raise AbNetError("`--path` must be the checkpoint to decode with, but is missing.")
     for path in utils.split_paths(given.path) if given.path else []:
         check_checkpoint(Path(path))
@@ -52,8 +51,8 @@ def check_command_line(program: str, arguments: Sequence[str]) -> None:
         check_text(Path(given.input))
     if "generate" in program and given.scoring == SCORED_BY_DEFAULT:
         logger.warning(
-            "the BLEU4 at the end will be of pieces, not of words: for that of words add "
-            "`--scoring sacrebleu`, or give the output to `abnet evaluate`"
+            "if there are references, the BLEU4 at the end will be of pieces, not of words: for "
+            "that of words add `--scoring sacrebleu`, or give the output to `abnet evaluate`"
         )
 
 

@@ -72,9 +72,10 @@ class PairDataset(LanguagePairDataset):
             self.sizes = np.stack([self.src_sizes, self.tgt_sizes], axis=1)
         return overlong
 
-    def longest(self) -> int:
-        """Tokens of the longest side of any sentence, 1 if there is none."""
-        return int(self.num_tokens_vec(np.arange(len(self))).max(initial=1))
+    def longest(self, limits: tuple[int, int] | None = None) -> int:
+        """Tokens of the longest side of any sentence within `limits`, 1 if there is none."""
+        kept, _ = self.filter_indices_by_size(np.arange(len(self)), limits)
+        return int(self.num_tokens_vec(kept).max(initial=1))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         example: dict[str, Any] = super().__getitem__(index)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, NamedTuple, get_type_hints
@@ -119,7 +119,7 @@ def decoding_options(
             f"`--nbest` must be at most `--iter-decode-with-beam` = "
             f"{values['iter_decode_with_beam']}, but is {values['nbest']} instead."
         )
-    with _naming_flags("iter-decode", own, PARALLEL_FLAGS):
+    with naming_flags("iter-decode", own, PARALLEL_FLAGS):
         check_beam(values["iter_decode_with_beam"], length_classes, longest)
         return DecodingOptions(
             iterations=values["iter_decode_max_iter"],
@@ -135,7 +135,7 @@ def decoding_options(
 def beam_options(given: Mapping[str, Any]) -> BeamOptions:
     """Fairseq's generation options as those of our beam search; see `decoding_options`."""
     values = _supported(given, BEAM_OPTIONS, "an autoregressive system decodes", BEAM_ADVICE)
-    with _naming_flags("", {}, BEAM_FLAGS):
+    with naming_flags("", (), BEAM_FLAGS):
         return BeamOptions(
             beam=values["beam"],
             length_penalty=0.0 if values["unnormalized"] else float(values["lenpen"]),
@@ -148,26 +148,26 @@ def beam_options(given: Mapping[str, Any]) -> BeamOptions:
 def ctc_options(given: Mapping[str, Any], **own: Any) -> CtcOptions:
     """Fairseq's generation options and the task's `own` as those of CTC; see `decoding_options`."""
     values = _supported(given, ONE_PASS_OPTIONS, "a one-pass system decodes", CTC_ADVICE)
-    with _naming_flags("ctc", own):
+    with naming_flags("ctc", own):
         return CtcOptions(length_penalty=float(values["lenpen"]), **own)
 
 
 def dag_options(given: Mapping[str, Any], **own: Any) -> DagOptions:
     """Fairseq's generation options and the task's `own` as a graph's; see `decoding_options`."""
     values = _supported(given, COMMON_OPTIONS, "a graph of words decodes", DAG_ADVICE)
-    with _naming_flags("dag", own):
+    with naming_flags("dag", own):
         return DagOptions(length_penalty=float(values["lenpen"]), n_best=values["nbest"], **own)
 
 
 @contextmanager
-def _naming_flags(
-    kind: str, own: Mapping[str, Any], others: Mapping[str, str] | None = None
+def naming_flags(
+    kind: str, own: Iterable[str], others: Mapping[str, str] | None = None
 ) -> Iterator[None]:
     """Makes an error about fields one about the flags that set them.
 
     Args:
         kind: the beginning of the flags `--KIND-FIELD` of `own`.
-        own: options of the task, by field.
+        own: fields that options of the task set.
         others: other flags by field.
     """
     flags = {**FLAGS, **(others or {})}

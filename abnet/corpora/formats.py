@@ -136,8 +136,10 @@ def read_tmx_pairs(path: Path, source: str, target: str) -> Iterator[Pair]:
 
 def _open_unpacked(path: Path) -> IO[bytes]:
     """The bytes of a file, unpacked if its name ends in `.gz`."""
-    stream = open_bytes(path)
-    return cast(IO[bytes], gzip.open(stream)) if path.suffix == ".gz" else stream
+    if path.suffix != ".gz":
+        return open_bytes(path)
+    open_bytes(path).close()  # which says what is wrong with the path
+    return cast(IO[bytes], gzip.open(path))
 
 
 def _tmx_texts(unit: ElementTree.Element) -> dict[str, str]:

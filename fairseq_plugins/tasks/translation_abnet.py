@@ -38,12 +38,14 @@ from fairseq_plugins.dataset import PairDataset, load_pairs
 from fairseq_plugins.dictionary import BertDictionary, SourceDictionary, check_vocabulary
 from fairseq_plugins.evaluation import bleu_counts, log_bleu
 from fairseq_plugins.generator import (
+    PARALLEL_FLAGS,
     Generator,
     Systems,
     beam_options,
     ctc_options,
     dag_options,
     decoding_options,
+    naming_flags,
 )
 from fairseq_plugins.models.abnet_model import AbNetModel
 from fairseq_plugins.task_options import OWN_OPTIONS, TranslationAbNetConfig, check_options
@@ -86,12 +88,14 @@ class TranslationAbNetTask(TranslationTask):
                 is not supported.
         """
         check_options(cfg)
-        folder = utils.split_paths(cfg.data)[0]
-        if not os.path.isdir(folder):
-            raise AbNetError(
-                f"DATA must be a folder that `abnet prepare` or `fairseq-preprocess` made, but "
-                f"there is no {folder}."
-            )
+        folders = utils.split_paths(cfg.data)
+        for folder in folders:
+            if not os.path.isdir(folder):
+                raise AbNetError(
+                    "DATA must be a folder that `abnet prepare` or `fairseq-preprocess` made, but "
+                    f"there is no {folder}."
+                )
+        folder = folders[0]
         if cfg.source_lang is None or cfg.target_lang is None:
             source, target = data_utils.infer_language_pair(folder)
             if source is None:
@@ -175,7 +179,8 @@ class TranslationAbNetTask(TranslationTask):
 
         Args:
             dataset: the sentences.
-            max_tokens: of a batch, padding included; raised to the longest sentence if need be.
+            max_tokens: of a batch, padding included; raised to the longest sentence if need be, of
+                those that are not skipped.
             max_sentences: of a batch.
             max_positions: the longest source and target.
             ignore_invalid_inputs: whether what does not fit is skipped.
@@ -187,7 +192,7 @@ class TranslationAbNetTask(TranslationTask):
                 _truncate(dataset, max_positions[0])
                 max_positions = (max_positions[0], sys.maxsize)
             if max_tokens is not None:
-                max_tokens = max(max_tokens, dataset.longest())
+                max_tokens = max(max_tokens, dataset.longest(max_positions))
         return super().get_batch_iterator(
             dataset,
             max_tokens=max_tokens,
@@ -248,13 +253,13 @@ class TranslationAbNetTask(TranslationTask):
         """
         given: Mapping[str, Any] = vars(args) if isinstance(args, Namespace) else args
         weight = self._rerank_weight(given)
-        model, reranker = Systems.of(models, weight)
-        options = self._decoding_options(model, given)
-        if reranker is not None:
-            reranker.check(model, options if isinstance(options, DecodingOptions) else None)
-        systems = [model] if reranker is None else [model, reranker.model]
-        for system in systems:
-            set_precision(system, self.cfg.iter_decode_dtype)
+        with naming_flags("iter-decode", ("dtype", "rerank_weight"), PARALLEL_FLAGS):
+            model, reranker = Systems.of(models, weight)
+            options = self._decoding_options(model, given)
+            if reranker is not None:
+                reranker.check(model, options if isinstance(options, DecodingOptions) else None)
+            for system in [model] if reranker is None else [model, reranker.model]:
+                set_precision(system, self.cfg.iter_decode_dtype)
         if self.cfg.iter_decode_compile:
             compile_decoder(model)
         else:

@@ -107,7 +107,13 @@ def test_what_cannot_rerank_is_refused(
             trained,
             one_by_one,
             (rerank, "--iter-decode-with-beam", 1),
-            "`length_beam` must be at least 2 with a reranker",
+            "`--iter-decode-with-beam` must be at least 2 with a reranker",
+        ),
+        (
+            trained,
+            one_by_one,
+            (rerank, "--iter-decode-rerank-weight", 2),
+            "`--iter-decode-rerank-weight` must be between 0 and 1, but is 2",
         ),
         (trained, one_by_one, (), "are of the objectives conditional_masked_lm and autoregress"),
     ):
@@ -126,6 +132,17 @@ def test_options_of_mask_predict_are_refused(corpus: Corpus, one_by_one: Trained
             ("--diverse-beam-groups", 2),
             "--diverse-beam-groups` must be left out, an autoregressive system",
         ),
+    ):
+        with pytest.raises(AbNetError, match=message):
+            generate(corpus, one_by_one, *flags)
+
+
+def test_errors_of_beam_search_name_the_flags(corpus: Corpus, one_by_one: Trained) -> None:
+    for flags, message in (
+        (("--beam", 0), "`--beam` must be at least 1, but is 0"),
+        (("--nbest", 6), "`--nbest` must be at most `--beam` = 5, but is 6"),
+        (("--lenpen", "nan"), "`--lenpen` must be a finite number"),
+        (("--max-len-a", -1), "`--max-len-a` must be at least 0 and `--max-len-b` at least"),
     ):
         with pytest.raises(AbNetError, match=message):
             generate(corpus, one_by_one, *flags)

@@ -261,6 +261,8 @@ def test_refuses_what_has_no_meaning(
 def test_a_checkpoint_must_be_named(corpus: Corpus, trained: Trained, command: str) -> None:
     with pytest.raises(AbNetError, match=r"`--path` must be the checkpoint .*, but is missing"):
         run(command, corpus.data_bin, "--cpu")
+    with pytest.raises(AbNetError, match=r"`--path` must be the checkpoint .*, but is missing"):
+        run(command, corpus.data_bin, "--cpu", "--path", "")
     gone = trained.folder / "checkpoint77.pt"
     with pytest.raises(AbNetError, match=r"there is no .*77\.pt\. There are .*checkpoint_last\.pt"):
         run(command, corpus.data_bin, "--cpu", "--path", gone)
@@ -272,8 +274,15 @@ def test_what_data_must_be(
     gone = tmp_path / "gone"
     with pytest.raises(AbNetError, match=f"DATA must be a folder .*, but there is no {gone}"):
         train(gone, tmp_path, tiny_berts)
+    with pytest.raises(AbNetError, match=f"DATA must be a folder .*, but there is no {gone}"):
+        train(f"{corpus.data_bin}:{gone}", tmp_path, tiny_berts)
+    for command in ("generate", "interactive", "validate"):
+        with pytest.raises(AbNetError, match=f"DATA must be a folder .* there is no {gone}"):
+            run(command, gone, "--path", trained.checkpoint, "--cpu", "--batch-size", 1)
     with pytest.raises(AbNetError, match=r"must be given: .* holds no pair of binarized files"):
         run("generate", tmp_path, "--path", trained.checkpoint, "--cpu", "-s", "de")
+    with pytest.raises(AbNetError, match=r"must be given both or be those of .* from de to en"):
+        run("generate", corpus.data_bin, "--path", trained.checkpoint, "--cpu", "-s", "fr")
 
 
 def test_our_own_bpe_by_name(generated: str, corpus: Corpus, trained: Trained) -> None:

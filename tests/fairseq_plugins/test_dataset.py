@@ -9,6 +9,8 @@ from fairseq.data import ListDataset
 from abnet.errors import AbNetError
 from fairseq_plugins.dataset import PairDataset, check_binarized
 from fairseq_plugins.dictionary import BertDictionary
+from fairseq_plugins.task_options import TranslationAbNetConfig
+from fairseq_plugins.tasks.translation_abnet import TranslationAbNetTask
 
 LETTERS = [chr(code) for code in range(ord("a"), ord("z") + 1)]
 SOURCE = BertDictionary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS], "source")
@@ -45,6 +47,17 @@ def test_sources_are_cut_before_their_end_symbol() -> None:
     assert len(dataset[0]["target"]) == 7  # a reference stays whole
     assert dataset.src_sizes.tolist() == [4, 3]
     assert dataset.sizes.tolist() == [[4, 7], [3, 2]]
+
+
+@pytest.mark.parametrize(("skipped", "batches"), [(True, [2, 2, 2]), (False, [1, 2, 2, 2])])
+def test_what_is_skipped_makes_no_room(skipped: bool, batches: list[int]) -> None:
+    """`--max-tokens` is raised to the longest sentence of those that are decoded."""
+    dataset = pairs(*[("ab", "ab")] * 6, ("abcdefghijk", "ab"))
+    task = TranslationAbNetTask(TranslationAbNetConfig(), SOURCE, TARGET)
+    iterator = task.get_batch_iterator(
+        dataset, max_tokens=6, max_positions=(8, 8), ignore_invalid_inputs=skipped
+    )
+    assert sorted(map(len, iterator.frozen_batches)) == batches
 
 
 def test_source_alone() -> None:

@@ -92,7 +92,7 @@ def test_what_cannot_be(
     corpus: Corpus, trained: Trained, tiny_berts: TinyBerts, tmp_path: Path
 ) -> None:
     for flags, message in (
-        (("--iter-decode-dtype", "int4"), "`dtype` must be one of float32, "),
+        (("--iter-decode-dtype", "int4"), "`--iter-decode-dtype` must be one of float32, "),
         (("--iter-decode-prune-keep", 1), "prune-keep` must go with `--iter-decode-prune-after`"),
         (
             ("--iter-decode-confidence", 2),
