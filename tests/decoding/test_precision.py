@@ -35,7 +35,7 @@ def test_a_rounded_layer_is_close(bias: bool, kernel: type[Int8Linear]) -> None:
 
 
 def test_both_kernels_round_alike() -> None:
-    """Weights and inputs become the same integers, so that the products are the same."""
+    """Weights and inputs become the same integers, but for one or another just between two."""
     torch.manual_seed(0)
     weight, bias, states = torch.randn(64, 96), torch.randn(64), torch.randn(2, 5, 96)
     for one in KERNELS:
