@@ -136,7 +136,7 @@ class Int8Linear(DecodingLinear):
 class FusedInt8Linear(Int8Linear):
     """The same by torch's own kernel, which rounds the inputs itself.
 
-    Without VNNI, where that kernel is FBGEMM's, a sentence takes half the time of the other's. It
+    Without VNNI, where that kernel is FBGEMM's, it takes half the time for one sentence. It
     is given its weights as a quantized tensor, a kind that torch is going to remove.
     """
 
