@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from abnet.errors import AbNetError
 
@@ -28,11 +29,22 @@ COMMANDS = (
 )
 
 
+class Parser(argparse.ArgumentParser):
+    """Lets options stand between two files, as Python's own does from 3.12.7 on."""
+
+    is_intermixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's."""
+        if self._subparsers is not None or self.is_intermixing:
+            return super().parse_known_args(args, namespace)
+        self.is_intermixing = True
+        return self.parse_known_intermixed_args(args, namespace)
+
+
 def build_parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     """The parser of some commands; each command's file adds its own arguments."""
-    parser = argparse.ArgumentParser(
-        prog="abnet", description="Translate with two frozen BERTs and small adapters."
-    )
+    parser = Parser(prog="abnet", description="Translate with two frozen BERTs and small adapters.")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in names:
         command = importlib.import_module(f"abnet.commands.{name}")

@@ -20,6 +20,15 @@ def test_every_command_has_a_parser_and_a_help_line() -> None:
             main([command, "--help"])
 
 
+def test_options_may_stand_between_files() -> None:
+    orders = ("a.pt in.txt --n-best 2", "--n-best 2 a.pt in.txt", "a.pt --n-best 2 in.txt")
+    parsed = [build_parser().parse_args(["translate", *order.split()]) for order in orders]
+    for args in parsed:
+        assert (args.checkpoint, args.file, args.n_best) == ("a.pt", "in.txt", 2)
+    args = build_parser().parse_args(["average", "a.pt", "--output", "c.pt", "b.pt"])
+    assert (args.checkpoints, args.output) == (["a.pt", "b.pt"], "c.pt")
+
+
 def test_average_of_named_checkpoints(
     tiny_model: AbNet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

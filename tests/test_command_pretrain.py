@@ -92,6 +92,8 @@ def test_command_passes_its_options_on(
     [
         ("--updates 5 --from x --layers 2", "--from keeps the shape and the vocabulary"),
         ("--updates 5 --from x --lowercase", "--from keeps the shape and the vocabulary"),
+        ("--updates 5 --from x --dropout 0.2", "--from keeps the dropout of that BERT"),
+        ("--updates 5 --masking decoder --mask-share 0.3", "leave --mask-share out"),
         ("--updates 5 --head-only", "--head-only must come with --from"),
         ("--updates 5 --hidden 16 --heads 3", r"`heads` must divide `hidden` (16)"),
         ("--updates 0", "`updates` must be positive"),

@@ -50,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     budget.add_argument("--minutes", type=float, help="wall-clock time of training")
     training.add_argument("--batch-tokens", type=int, default=4096, help="default %(default)s")
     training.add_argument("--lr", type=float, default=5e-4, help="default %(default)s")
-    training.add_argument("--dropout", type=float, default=0.1, help="default %(default)s")
+    training.add_argument("--dropout", type=float, help="of a new BERT; default 0.1")
     training.add_argument(
         "--masking",
         choices=("bert", "decoder"),
@@ -60,8 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--mask-share",
         type=float,
-        default=0.4,
-        help="share of words to predict, with --masking bert; default %(default)s",
+        help="share of words to predict, with --masking bert; default 0.4",
     )
     training.add_argument(
         "--no-cls", action="store_true", help="sequences begin with their first word"
@@ -94,6 +93,11 @@ def run(args: argparse.Namespace) -> int:
         raise AbNetError("--head-only must come with --from, the BERT whose head trains.")
     if args.start is not None and (given or args.lowercase):
         raise AbNetError("--from keeps the shape and the vocabulary of that BERT; leave them out.")
+    if args.start is not None and args.dropout is not None:
+        raise AbNetError("--from keeps the dropout of that BERT; leave --dropout out.")
+    if args.masking == "decoder" and args.mask_share is not None:
+        raise AbNetError("--masking decoder hides any share of the words; leave --mask-share out.")
+    chosen = {name: vars(args)[name] for name in ("dropout", "mask_share")}
     options = PretrainingOptions(
         shape=BertShape(**given) if args.start is None else None,
         start=args.start,
@@ -104,13 +108,12 @@ def run(args: argparse.Namespace) -> int:
         minutes=args.minutes,
         batch_tokens=args.batch_tokens,
         learning_rate=args.lr,
-        dropout=args.dropout,
         masking=args.masking,
-        mask_share=args.mask_share,
         precision=args.precision,
         seed=args.seed,
         save_minutes=args.save_minutes,
         resume=args.resume,
+        **{name: value for name, value in chosen.items() if value is not None},
     )
     try:
         report = pretrain(args.text, args.output, options, args.exclude)
