@@ -38,7 +38,7 @@ class LeanBertForMaskedLM(BertForMaskedLM):  # type: ignore[misc]
             hidden = self.bert(input_ids, attention_mask=attention_mask).last_hidden_state
         chosen = labels != IGNORED
         logits = self.cls(hidden[chosen])
-        words = word_loss(logits.float(), labels[chosen], smoothing=0.0)
+        words = word_loss(logits, labels[chosen], smoothing=0.0)
         return MaskedLMOutput(loss=words.loss / chosen.sum(), logits=logits)
 
 

@@ -38,7 +38,8 @@ def word_loss(logits: Tensor, gold: Tensor, smoothing: float) -> WordLoss:
         gold: (N,) ids.
         smoothing: e.
     """
-    return WordLoss(*_apply(None, gold, smoothing, max(len(gold), 1), logits))
+    rows = rows_at_once(logits.size(1), logits.device)
+    return WordLoss(*_apply(None, gold, smoothing, rows, logits))
 
 
 def word_loss_of_states(
@@ -81,9 +82,11 @@ class _WordLoss(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Without a head the states are logits."""
         wanted: tuple[bool, ...] = ctx.needs_input_grad[4:]
+        # Of the states each part is written once; what trains adds up.
+        new = (torch.empty_like, *(torch.zeros_like for _ in trained))
         gradients = [
-            torch.zeros_like(value, dtype=torch.float32) if needed else None
-            for value, needed in zip((states, *trained), wanted, strict=True)
+            make(value, dtype=torch.float32) if needed else None
+            for make, value, needed in zip(new, (states, *trained), wanted, strict=True)
         ]
         sums = [torch.zeros((), device=states.device) for _ in range(2)]
         right = torch.zeros((), dtype=torch.long, device=states.device)

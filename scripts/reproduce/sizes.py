@@ -28,7 +28,9 @@ class Size:
         abnet: of `fairseq-train`, for AB-Net: the paper's recipe, from which a search departs.
         ctc: of `fairseq-train`, for AB-Net with CTC, behind those of AB-Net.
         dag: of `fairseq-train`, for AB-Net with a graph of words, in the same way.
-        fuzzy: of `fairseq-train`, for a graph that goes on with expected n-grams, in the same way.
+        dag_begun: of `fairseq-train`, behind those of a graph, for one that is to go on with
+            expected n-grams: less, since likelihood soon learns the training side by heart.
+        fuzzy: of `fairseq-train`, for its going on, in the same way.
         minilm: of `fairseq-train`, for AB-Net with the real English encoder, too.
         rivals: of `fairseq-train`, for the Transformer and the CMLM: their shape and batches.
         scratch: of `fairseq-train`, for what is from scratch in systems of ours: as the rivals.
@@ -48,6 +50,7 @@ class Size:
     abnet: tuple[str, ...]
     ctc: tuple[str, ...]
     dag: tuple[str, ...]
+    dag_begun: tuple[str, ...]
     fuzzy: tuple[str, ...]
     minilm: tuple[str, ...]
     rivals: tuple[str, ...]
@@ -69,6 +72,7 @@ class Size:
         own = {
             "abnet_ctc": self.ctc,
             "abnet_dag": self.dag,
+            "abnet_dag_begun": (*self.dag, *self.dag_begun),
             "abnet_dag_fuzzy": (*self.dag, *self.fuzzy),
             "abnet_minilm": self.minilm,
         }
@@ -110,9 +114,10 @@ SIZES = {
             "--frames-per-piece 3 "
             "--total-num-update 8000 --max-update 8000 --save-interval-updates 200"
         ),
+        dag_begun=words("--total-num-update 3000 --max-update 3000"),
         fuzzy=words(
-            "--fuzzy-likelihood-weight 0.05 --max-tokens 1200 --lr 1e-3 --warmup-updates 200 "
-            "--total-num-update 3000 --max-update 3000"
+            "--max-tokens 1200 --lr 1e-3 --warmup-updates 200 "
+            "--total-num-update 4000 --max-update 4000"
         ),
         minilm=words("--total-num-update 4000 --max-update 4000 --save-interval-updates 100"),
         rivals=words(
@@ -164,6 +169,7 @@ SIZES = {
         ),
         ctc=(),
         dag=(),
+        dag_begun=(),
         fuzzy=words(
             "--warmup-updates 200 --total-num-update 3000 --max-update 3000 "
             "--save-interval-updates 150"
@@ -214,6 +220,7 @@ SIZES = {
         ),
         ctc=(),
         dag=(),
+        dag_begun=(),
         fuzzy=(),
         minilm=(),
         rivals=words(

@@ -19,7 +19,11 @@ def example(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_sums_and_gradient_are_torchs(smoothing: float, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("rows", [2, 100])
+def test_sums_and_gradient_are_torchs(
+    smoothing: float, dtype: torch.dtype, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("abnet.training.word_loss.rows_at_once", lambda *_: rows)
     logits, gold = example(dtype)
     found = word_loss(logits, gold, smoothing)
     expected = F.cross_entropy(logits.float(), gold, label_smoothing=smoothing, reduction="sum")
