@@ -18,7 +18,8 @@ from abnet.corpora.manifest import Manifest
 from abnet.corpora.writing import SplitWriter, split_files
 from abnet.errors import AbNetError
 from abnet.text import clean_line, read_pair
-from abnet.translated.origin import KINDS, describe_origin, origin_of
+from abnet.translated.manifest import KINDS
+from abnet.translated.origin import describe_origin, origin_of
 
 # A change of what comes out of the same files makes data of other versions "something else".
 FORMAT = 2

@@ -92,6 +92,7 @@ class Results:
                         score=row[candidate],
                         passes=passes,
                         history=[page[number, :length].clone() for page in history[:passes]],
+                        given_up=self.pruned[number],
                     )
                 )
             found.append(hypotheses)

@@ -18,6 +18,7 @@ class Hypothesis(NamedTuple):
             the decoding.
         passes: decoder passes (Mask-Predict) or steps (beam search) that it took.
         history: (L,) filled prediction of each pass; empty unless asked for.
+        given_up: whether it had no more passes while others had (`prune_after`).
     """
 
     tokens: Tensor
@@ -26,3 +27,4 @@ class Hypothesis(NamedTuple):
     score: float
     passes: int
     history: list[Tensor]
+    given_up: bool = False

@@ -105,8 +105,9 @@ def mask_predict_and_rerank(
         options: how to decode.
 
     Returns:
-        For each sentence its `n_best` hypotheses, best first, of equals the one that was before.
-        Their `score` is the new one; `token_scores` remain the model's own.
+        For each sentence its `n_best` hypotheses, best first, of equals the one that was before;
+        those that were given up come behind all others. Their `score` is the new one;
+        `token_scores` remain the model's own.
     """
     found = mask_predict(model, source, replace(options, n_best=options.length_beam))
     scores = _scores(reranker.model, source, found, options.length_penalty)
@@ -116,7 +117,7 @@ def mask_predict_and_rerank(
             one._replace(score=reranker.weight * score + (1 - reranker.weight) * one.score)
             for one, score in zip(candidates, theirs, strict=True)
         ]
-        scored.sort(key=lambda one: -one.score)
+        scored.sort(key=lambda one: (one.given_up, -one.score))
         ranked.append(scored[: options.n_best])
     return ranked
 

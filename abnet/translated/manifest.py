@@ -18,6 +18,7 @@ from abnet.translated.files import sha256_of, write_json
 
 PREFIX = "train"
 PACKAGES = ("torch", "transformers", "tokenizers")
+KINDS = ("distilled", "back_translated")  # what `abnet prepare` hands on
 
 
 class Manifest:
@@ -30,8 +31,7 @@ class Manifest:
         folder: that holds it.
         data: `made_from` (everything that decides the translations), `teacher`, `inputs`,
             `versions`; with the result `shards` (a record each), `filter`, `result` (counts, and
-            the hash of each file), and `distilled` or `back_translated`, which `abnet prepare`
-            hands on.
+            the hash of each file), and one of `KINDS` or both.
     """
 
     def __init__(self, folder: Path, data: dict[str, Any]) -> None:
@@ -115,6 +115,8 @@ class Manifest:
         """
         files = result_files(self.folder, self.data["made_from"]["pair"])
         hashes = {file.name: sha256_of(file) for file in files}
+        for former in KINDS:  # of other true pairs, whose shards were the same
+            self.data.pop(former, None)
         self.data |= {**about, "result": {**result, "files": hashes}}
         self.save()
 

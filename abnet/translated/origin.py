@@ -14,9 +14,7 @@ from typing import Any
 from abnet.corpora.manifest import FILE
 from abnet.errors import AbNetError
 from abnet.translated.files import sha256_of
-from abnet.translated.manifest import read_manifest, result_files
-
-KINDS = ("distilled", "back_translated")
+from abnet.translated.manifest import KINDS, read_manifest, result_files
 
 Origin = dict[str, Any]
 

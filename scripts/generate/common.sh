@@ -40,7 +40,9 @@ generate() {
     subset="$(option --gen-subset test "$@")"
     results="$(option --results-path "$run" "$@")"
     abnet average "$run" --last "${LAST:-10}" --or-fewer --output "$run/checkpoint_average.pt"
+    # The paper's decoding, which stops at the first repeat.
     local objective decoding=(--iter-decode-max-iter 10 --iter-decode-with-beam 4)
+    decoding+=(--iter-decode-patience 1)
     objective="$(objective_of "$run/checkpoint_average.pt")"
     case "$objective" in
         autoregressive) decoding=(--beam 5) ;;

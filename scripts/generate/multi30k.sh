@@ -6,8 +6,9 @@
 #   scripts/generate/multi30k.sh                 German to English
 #   scripts/generate/multi30k.sh de-en --iter-decode-max-iter 4 --batch-size 1
 #
-# The last ten checkpoints (LAST) are averaged; ten passes, four length candidates. Everything after
-# PAIR goes to fairseq-generate and wins over what is set here. Prints sacreBLEU's scores against raw
+# The last ten checkpoints (LAST) are averaged; ten passes, four length candidates, a stop at the
+# first repeat (--iter-decode-patience 2 is better: docs/recipe.md). Everything after PAIR goes to
+# fairseq-generate and wins over what is set here. Prints sacreBLEU's scores against raw
 # text and, below, tokenized BLEU. DATA and RUN name another
 # prepared folder and another folder of checkpoints.
 set -euo pipefail

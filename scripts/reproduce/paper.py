@@ -35,7 +35,7 @@ ENGLISH_ONLY = ("gpt2",)
 _TRANSLATED = re.compile(r"Translated ([\d,]+) sentences .* in ([\d.]+)s")
 
 DECODING = {  # of scripts/generate, by objective
-    "conditional_masked_lm": {"passes": 10, "length_beam": 4},
+    "conditional_masked_lm": {"passes": 10, "length_beam": 4, "patience": 1},
     "autoregressive": {"beam": 5},
     "ctc": {"passes": 1},
     "dag": {"passes": 1},

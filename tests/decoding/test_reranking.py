@@ -83,6 +83,21 @@ def test_scores_are_those_of_single_sentences(
     assert ends == {True, False}
 
 
+def test_what_was_given_up_stays_behind(model: AbNet, judge: AbNet) -> None:
+    source = source_of(model)
+    plain = DecodingOptions(iterations=4, length_beam=5, n_best=5, force_max_iterations=True)
+    pruned = replace(plain, prune_after=1, prune_keep=2)
+    ranked = decode(model, source, pruned, Reranker(judge))
+    for ours in ranked:
+        assert [one.given_up for one in ours] == [False] * 2 + [True] * 3
+        assert [one.passes for one in ours] == [4] * 2 + [1] * 3
+        for group in (ours[:2], ours[2:]):
+            scores = [one.score for one in group]
+            assert scores == sorted(scores, reverse=True)
+    # By its score alone one of those would have won.
+    assert any(max(ours, key=lambda one: one.score).given_up for ours in ranked)
+
+
 def test_without_weight_nothing_moves(model: AbNet, judge: AbNet) -> None:
     source = source_of(model)
     options = DecodingOptions(n_best=4)

@@ -107,6 +107,7 @@ def test_scoring(corpus: str, checkout: Path, monkeypatch: pytest.MonkeyPatch) -
     generated = parse(generate, monkeypatch)
     assert (generated.data, generated.path) == (str(data), averaged.output)
     assert (generated.iter_decode_max_iter, generated.iter_decode_with_beam) == (4, 4)
+    assert generated.iter_decode_patience == 1  # the paper's stop
     scored = parse(evaluate, monkeypatch)
     target = pair.split("-")[1]
     assert scored.data == data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -55,6 +56,32 @@ def test_true_pairs_first_then_synthetic_ones(
     assert run(*command, "--ratio", "50", "--upsample-true", "1", "--seed", "9").status == 0
     assert output.times() == before
     assert len(output.lines("de")) == 10
+
+
+def test_true_pairs_that_are_raw_again_are_told_as_raw(
+    run: Run, command: list[str], output: Folder, tmp_path: Path
+) -> None:
+    """All lines are taken both times, so that the second call finds the first one's shards."""
+    files = {
+        name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+        for name in ("train.en", "train.de")
+    }
+    of_teacher = tmp_path / "manifest.json"
+    of_teacher.write_text(
+        json.dumps(
+            {
+                "made_from": {"kind": "distilled", "pair": "en-de"},
+                "result": {"files": files},
+                "distilled": {"teacher": "big"},
+            }
+        )
+    )
+    assert run(*command, "--ratio", "100").status == 0
+    assert output.manifest["distilled"]["teacher"] == "big"
+    of_teacher.unlink()
+    assert run(*command, "--ratio", "100").status == 0
+    assert "distilled" not in output.manifest
+    assert "back_translated" in output.manifest
 
 
 def test_the_sample_depends_on_the_seed(run: Run, command: list[str], output: Folder) -> None:
