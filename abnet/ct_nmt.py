@@ -7,7 +7,8 @@ rate-scheduled learning lets the BERT train for a while (`abnet.training.rate_sc
 As in the paper both sides read the BERT's word pieces. It departs from it in two things. The two
 widths may differ, and then one linear layer brings the BERT's states to the Transformer's; equal
 widths, as in the paper, have none. The gate's weights begin small, so that both inputs count
-equally at first; the paper is silent.
+equally at first; the paper is silent. It is also silent on whether the states to be drawn to are of
+the BERT as published: here they are of the BERT as it trains, its dropout on.
 
 Legend: B sentences, S source positions, H the width of the Transformer, M the width of the BERT.
 """

@@ -89,7 +89,8 @@ _CT_NMT: dict[str, Any] = {
     "bert_rate_rise": 10_000,
     "bert_rate_end": 20_000,
 }
-# Rothe et al. 2020: all trains, cross-attention inside each layer, no adapters.
+# Rothe et al. 2020: all trains, cross-attention inside each layer, no adapters. Their RoBERTas are
+# XLM-Rs here, which know both languages. As everywhere, a source has no [CLS].
 _WARM_STARTED: dict[str, Any] = {
     **_AUTOREGRESSIVE,
     "train": "all",

@@ -95,17 +95,19 @@ def plot_convergence(records: Iterable[dict[str, Any]]) -> Figure:
     only where AB-Net has something beside it, and only of those that have no BERTs or AB-Net's.
     """
     curves = [row for row in records if row["kind"] == "quality" and "curve" in row]
-    groups = sorted({(_name(row), _berts(row)) for row in curves if row["system"] == "abnet"})
+    groups = {(_name(row), _berts(row)) for row in curves if row["system"] == "abnet"}
+    names = sorted({name for name, _ in groups})
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     for axes, systems in zip(figure.subplots(1, 2, sharey=True), CONVERGENCE, strict=True):
-        for name, berts in groups:
-            alike = [r for r in curves if _name(r) == name and _berts(r) in (NO_BERTS, berts)]
-            by_system = {row["system"]: row["curve"] for row in alike}
-            drawn = [system for system in systems if system in by_system]
-            if len(drawn) > 1:
-                for system in drawn:
-                    points = zip(*by_system[system], strict=True)
-                    axes.plot(*points, label=f"{name}, {SYSTEMS[system]}")
+        for name in names:
+            drawn: dict[str, Any] = {}  # on the BERTs that most of the systems have, or the longest
+            for berts in sorted(berts for own, berts in groups if own == name):
+                alike = [r for r in curves if _name(r) == name and _berts(r) in (NO_BERTS, berts)]
+                by_system = {row["system"]: row["curve"] for row in alike}
+                found = {system: by_system[system] for system in systems if system in by_system}
+                drawn = max(found, drawn, key=len)
+            for system, curve in drawn.items() if len(drawn) > 1 else ():
+                axes.plot(*zip(*curve, strict=True), label=f"{name}, {SYSTEMS[system]}")
         _label(axes, "updates", "nll on valid, bits" if systems is CONVERGENCE[0] else "")
         axes.set_visible(bool(axes.get_lines()))
     return figure

@@ -6,6 +6,7 @@ import pytest
 
 from abnet.cli import main
 from abnet.systems import SYSTEMS
+from scripts.reproduce.paper_rows import of_system
 from tests.systems import Toys, small_model
 
 
@@ -39,7 +40,12 @@ def test_every_system_is_listed_with_what_it_is_made_of(
     assert rows["abnet_wmt_en_de"]["paper_trained_millions"] == 67
     assert rows["mask_predict"]["paper_bleu"]["iwslt14.de-en"] == 31.71
     assert rows["mask_predict"]["paper_tables"] == ["table1", "table3a"]
-    assert all(row["script"].endswith(f"system.sh {name}") for name, row in rows.items())
+    for name, row in rows.items():
+        script, *of = row["script"].split()
+        assert script == "scripts/reproduce/system.sh"
+        assert of[0] == name
+        figure = of_system(*of).bleu if len(of) > 1 else None
+        assert figure == next(iter(row["paper_bleu"].values()), None)
 
 
 def test_the_list_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,6 +56,17 @@ class Paper:
     toy: Toy | None
     options: tuple[str, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """Of what the options change; empty without any."""
+        return re.sub(r"[^\w.+-]+", "_", "".join(self.options)).replace("--", ".")
+
+    @property
+    def seed(self) -> int:
+        """That of the trainings."""
+        given = dict(zip(self.options, self.options[1:], strict=False))
+        return int(given.get("--seed", 1))
+
     def is_distilled(self, row: Row) -> bool:
         """Parallel systems learn WMT14 from an autoregressive teacher, as in the paper."""
         return row.corpus == "wmt14" and SYSTEMS[row.system].objective != "autoregressive"
@@ -240,7 +251,7 @@ class Paper:
             "back_translated": row.corpus.endswith(BACK_TRANSLATED),
             "distilled": self.is_distilled(row),
             **({"teacher": TEACHER} if self.is_distilled(row) else {}),
-            "seeds": [1],
+            "seeds": [self.seed],
             **found,
             **DECODING[SYSTEMS[row.system].objective],
             "trained_parameters": training.trained_parameters,
@@ -359,7 +370,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if results is not None:
             name = row.name.replace("/", "-").replace(" ", "")
             command = _command(what, args)
-            records.write({**found, "command": command}, results / f"paper-{name}.json")
+            path = results / f"paper-{name}{paper.name}.json"
+            records.write({**found, "command": command}, path)
         say(f"{row.name}: BLEU {found['bleu']}")
 
     runner = Runner(args.jobs, common_environment(args.jobs, on_gpu=not args.toy))

@@ -21,12 +21,13 @@ LOW_RESOURCE = {  # Transformer, Mask-Predict, AB-Net
 SMALL_CORPORA = (IWSLT, "multi30k")
 MORE_DROPOUT = ("--transformer-dropout", "0.3")
 NARROW_ADAPTERS = ("--encoder-adapter-dim", "512")
-# BERT-Fused on WMT14 is of Transformer-Big's size (Zhu et al., ICLR 2020).
+# BERT-Fused on WMT14 is of Transformer-Big's size, its BERT of that width (Zhu et al., ICLR 2020).
 BIG = (
     *("--transformer-dim", "1024", "--transformer-ffn-dim", "4096", "--transformer-heads", "16"),
     *MORE_DROPOUT,
 )
-LARGE_ENGLISH = "bert-large-cased"  # the source of the paper's autoregressive systems
+LARGE_ENGLISH = "bert-large-cased"  # the source of autoregressive systems on large corpora
+READ_LARGE_ENGLISH = ("abnet_enc_ar", "bert_fused")
 LATENCY_MS = {
     "transformer_base": 778, "mask_predict": 161, "bert_fused_nat": 260, "abnet_wmt_en_de": 327,
     "abnet_enc": 165,
@@ -77,12 +78,21 @@ def of_system(
     source_bert: str | None = None,
     target_bert: str | None = None,
 ) -> Row:
-    """A system's row, with the paper's figure if there is one."""
+    """A system's row as the paper has it, with its figure if there is one.
+
+    With a BERT of one's own it is another system, and has none.
+    """
     own, options = SYSTEMS[system], ()
-    if corpus in SMALL_CORPORA and own.options.get("decoder", "bert") != "bert":
-        options += MORE_DROPOUT
-        options += NARROW_ADAPTERS if "encoder_adapter_dim" in own.options else ()
-    bleu = own.bleu.get(f"{corpus}.{pair}")
+    is_papers = source_bert is None and target_bert is None
+    bleu = own.bleu.get(f"{corpus}.{pair}") if is_papers else None
+    if corpus in SMALL_CORPORA:
+        if own.options.get("decoder", "bert") != "bert":
+            options += MORE_DROPOUT
+            options += NARROW_ADAPTERS if "encoder_adapter_dim" in own.options else ()
+    elif system in READ_LARGE_ENGLISH and pair.startswith("en-"):
+        source_bert = source_bert or LARGE_ENGLISH
+    if system == "bert_fused" and corpus == "wmt14":
+        options += BIG
     return Row(
         system, corpus, pair, options, bleu=bleu, source_bert=source_bert, target_bert=target_bert
     )
@@ -106,10 +116,7 @@ def _table2() -> Iterator[Row]:
     tasks = (("wmt14", "en-de"), ("wmt14", "en-fr"), ("wmt16_ro_en_bt", "ro-en"))
     for system in ("transformer_big", "bert_distilled", "ct_nmt", "bert_fused", "abnet_enc_ar"):
         for corpus, pair in tasks:
-            large = system == "abnet_enc_ar" and pair.startswith("en-")
-            row = of_system(system, corpus, pair, LARGE_ENGLISH if large else None)
-            if system == "bert_fused" and corpus == "wmt14":
-                row = replace(row, options=BIG)
+            row = of_system(system, corpus, pair)
             if row.bleu is not None:
                 yield row
 

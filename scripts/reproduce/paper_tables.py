@@ -27,7 +27,7 @@ def paper_table(rows: Sequence[Row], results: Sequence[dict[str, Any]]) -> str:
         "tokenized BLEU": lambda c: _number(c["tokenized_bleu"]),
         "sacreBLEU": lambda c: _number(c["bleu"]),
         "chrF": lambda c: _number(c["chrf"]),
-        "paper, trained": lambda c: _millions(SYSTEMS[c["system"]].trained_millions),
+        "paper, trained": lambda c: _millions(_papers_count(c["row"])),
         "trained": lambda c: f"{c['trained_parameters'] / 1e6:.2f}M",
         "data": _data,
     }
@@ -57,6 +57,12 @@ def curves_table(rows: Sequence[Row], results: Sequence[dict[str, Any]]) -> str:
         for name, at in names.items()
     ]
     return markdown_table({name: itemgetter(name) for name in ("updates", *curves)}, cells)
+
+
+def _papers_count(row: Row) -> int | None:
+    """The paper's trained parameters, in millions, which are those of its WMT14 En-De systems."""
+    is_counted = (row.corpus, row.pair) == ("wmt14", "en-de")
+    return SYSTEMS[row.system].trained_millions if is_counted else None
 
 
 def _data(cells: dict[str, Any]) -> str:

@@ -80,6 +80,15 @@ def test_convergence_beside_fine_tuning_and_without_decoder_adapters() -> None:
     }  # fmt: skip
     left, _ = plots.plot_convergence([rows[0], {**rows[1], "pretrain_updates": [9, 9]}]).axes
     assert not left.get_lines()  # they have other BERTs
+    longer = {**rows[0], "pretrain_updates": [9, 9], "curve": [[100, 4.0]]}
+    random = {**rows[1], "system": "abnet_sc", "curve": [[100, 8.0]]}  # without BERTs
+    left, _ = plots.plot_convergence([longer, *rows, random]).axes
+    assert [line.get_label() for line in left.get_lines()] == [
+        "cpu de-en, AB-Net", "cpu de-en, AB-Net FB, all trained",
+        "cpu de-en, AB-Net SC, from random weights",
+    ]  # fmt: skip
+    left, _ = plots.plot_convergence([longer, {**rows[0], "pretrain_updates": [5, 5]}, random]).axes
+    assert left.get_lines()[0].get_ydata().tolist() == [4.0]
     alone = [{**row, "direction": "en-de"} for row in rows[:1]]
     left, right = plots.plot_convergence(rows[:2] + alone).axes
     assert len(left.get_lines()) == 2

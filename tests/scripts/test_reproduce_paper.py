@@ -149,9 +149,26 @@ def test_autoregressive_systems_read_english_with_the_large_bert(tmp_path: Path)
     work = Paper(tmp_path, None)
     for row in TABLES["table2"]:
         (prepare,) = work.prepare(row)
-        is_large = row.system == "abnet_enc_ar" and row.pair != "ro-en"
+        is_large = row.system in ("abnet_enc_ar", "bert_fused") and row.pair != "ro-en"
         assert ("bert-large-cased" in prepare.command) == is_large
         assert work.data(row).name.endswith("-from-bert-large-cased") == is_large
+
+
+def test_a_system_alone_is_that_of_the_tables() -> None:
+    of_tables = {(row.system, row.corpus, row.pair): row for row in TABLES["table2"]}
+    for (system, corpus, pair), row in of_tables.items():
+        assert of_system(system, corpus, pair) == row
+    ours = of_system("bert_fused", "wmt14", "en-de", source_bert="my/bert")
+    assert (ours.source_bert, ours.bleu) == ("my/bert", None)  # another system than the paper's
+    assert ours.options == of_tables["bert_fused", "wmt14", "en-de"].options
+
+
+def test_results_with_other_options_are_others(tmp_path: Path) -> None:
+    plain, short = (
+        Paper(tmp_path, None, tuple(o.split())) for o in ("", "--max-update 9 --seed 3")
+    )
+    assert (plain.name, plain.seed) == ("", 1)
+    assert (short.name, short.seed) == (".max-update9.seed3", 3)
 
 
 def test_parallel_systems_learn_wmt14_from_a_teacher(tmp_path: Path) -> None:
@@ -290,6 +307,8 @@ def test_the_papers_figures_stand_beside_ours() -> None:
     assert cells["tokenized BLEU"] == "21.25"
     assert cells["sacreBLEU"] == "20.00"
     assert (cells["paper, trained"], cells["trained"]) == ("90M", "91.15M")
+    elsewhere = paper_table([replace(fused, pair="de-en")], [ours])
+    assert "| 90M |" not in elsewhere  # other vocabularies
     assert cells["data"] == "distilled by transformer_big"
     assert (cells["paper, a sentence alone"], cells["a sentence alone"]) == ("260 ms", "123 ms")
 
