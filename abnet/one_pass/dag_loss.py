@@ -12,6 +12,8 @@ from abnet.one_pass.frames import NEVER
 from abnet.tokenizer import SymbolIds
 from abnet.training.loss import LossParts
 
+LEAST = 1e-300  # the smallest share of a step's best path that is told from none
+
 
 def dag_loss(
     said: Tensor, links: Tensor, frames: Tensor, target: Tensor, symbols: SymbolIds
@@ -31,13 +33,19 @@ def dag_loss(
     """
     words = symbols.words(target) & target.ne(symbols.sep)
     lengths, counts = words.sum(dim=1), frames.eq(symbols.mask).sum(dim=1)
-    reached = [_start(links)]
+    # As one product a word; its factors span more powers of e than 32 bits have.
+    follows = links.double().exp()
+    frame = torch.arange(links.size(1), device=links.device)
+    reached = [_start(links).double()]
     for position in range(int(lengths.max())):
-        reached.append((reached[-1][:, :, None] + links).logsumexp(dim=1) + said[:, :, position])
+        most = reached[-1].detach().amax(dim=1, keepdim=True)
+        arrived = ((reached[-1] - most).exp()[:, None] @ follows)[:, 0]
+        log_p = (arrived.clamp(min=LEAST).log() + most).where(frame > position, NEVER)
+        reached.append(log_p + said[:, :, position])
     rows = torch.arange(len(target), device=target.device)
     at_end = torch.stack(reached)[lengths, rows] + _to_last(links, counts)
     impossible = lengths + 2 > counts
-    loss = -at_end.logsumexp(dim=1).masked_fill(impossible, 0.0).sum()
+    loss = -at_end.logsumexp(dim=1).masked_fill(impossible, 0.0).sum().to(said.dtype)
     taught = lengths.masked_fill(impossible, 0).sum()
     none = torch.zeros_like(taught)
     return LossParts(

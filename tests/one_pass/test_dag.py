@@ -97,6 +97,41 @@ def test_loss_and_gradient_are_those_of_the_sum_over_all_paths() -> None:
         torch.testing.assert_close(one, 2 * other.float(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("sharpness", [1.0, 15.0, 60.0])
+def test_sums_of_sharp_graphs_are_those_of_logarithms(sharpness: float) -> None:
+    """Each frame added up in logarithms in 64 bits, where the loss has products."""
+    torch.manual_seed(3)
+    counts, words = torch.tensor([24, 20, 9]), torch.tensor([9, 4, 7])
+    frames = frames_of(*counts.tolist())
+    target = torch.full((3, 10), SYMBOLS.pad)
+    for row, length in enumerate(words.tolist()):
+        target[row, :length], target[row, length] = FIRST, SYMBOLS.sep
+    place = torch.arange(24)
+    allowed = (place > place[:, None]) & (place < counts[:, None, None])
+    links = sharpness * torch.randn(3, 24, 24)
+    links = links.masked_fill(~allowed, NEVER).log_softmax(dim=2).masked_fill(~allowed, NEVER)
+    said = -sharpness * torch.rand(3, 24, 10)
+    inputs = [said.requires_grad_(), links.requires_grad_()]
+    reached = links[:, 0].double() + said[:, :, 0]
+    expected = []
+    for position in range(1, 10):
+        expected.append(reached)
+        arrived = (reached[:, :, None] + links.double()).logsumexp(dim=1)
+        reached = arrived + said[:, :, position]
+    expected.append(reached)
+    at_last = [
+        (expected[int(length) - 1][row] + links[row, :, int(count) - 1]).logsumexp(dim=0)
+        for row, (length, count) in enumerate(zip(words, counts, strict=True))
+    ]
+    total = -torch.stack(at_last).sum()
+    loss = dag_loss(said, links, frames, target, SYMBOLS).loss
+    assert loss.dtype == torch.float32
+    assert loss < -NEVER
+    torch.testing.assert_close(loss, total.float())
+    ours, theirs = (torch.autograd.grad(one, inputs) for one in (loss, total))
+    torch.testing.assert_close(ours, theirs)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_no_path_of_a_target_is_more_probable(seed: int) -> None:
     logits, links, frames = example(seed)
