@@ -14,7 +14,7 @@ from abnet.identity import check_identities
 
 _PERIODIC = re.compile(r"checkpoint(?:(\d+)|_(\d+)_(\d+))\.pt")  # epoch's end, or within it
 _LAST = "checkpoint_last.pt"
-_BEST = re.compile(r"checkpoint\.best_.+_(\d+(?:\.\d+)?)\.pt")
+_BEST = re.compile(r"checkpoint\.best_.+_(-?\d+(?:\.\d+)?)\.pt")
 
 
 def average_checkpoints(paths: Sequence[str | Path]) -> CheckpointContents:
@@ -45,6 +45,33 @@ def average_checkpoints(paths: Sequence[str | Path]) -> CheckpointContents:
     }
     envelope = {k: v for k, v in first.envelope.items() if k != "last_optimizer_state"}
     return first._replace(weights=means, envelope=envelope)
+
+
+def check_output(output: str | Path, paths: Sequence[str | Path]) -> None:
+    """Sees to it that an average overwrites nothing that a training needs to go on.
+
+    Args:
+        output: the file to write.
+        paths: what is averaged.
+
+    Raises:
+        AbNetError: it is one of these, or a checkpoint that training goes on from.
+    """
+    output = Path(output)
+    if output.resolve() in [Path(path).resolve() for path in paths]:
+        raise AbNetError(f"`--output` must be a new file, but {output} is among those averaged.")
+    if output.is_file() and (
+        is_of_training(output.name) or "last_optimizer_state" in read_checkpoint(output).envelope
+    ):
+        raise AbNetError(
+            f"`--output` must be a new file, but {output} is a checkpoint that training goes on "
+            "from."
+        )
+
+
+def is_of_training(name: str) -> bool:
+    """Whether fairseq gives this name to what it saves while training."""
+    return name == _LAST or _PERIODIC.fullmatch(name) is not None
 
 
 def last_checkpoints(folder: str | Path, count: int, or_fewer: bool = False) -> list[Path]:

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from abnet.errors import AbNetError
 
 _UTF8_BOM = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
 
 # str.translate table: every control character becomes a space, a lone surrogate (which no
 # encoder of UTF-8 accepts) the replacement character. Format characters, such as the
@@ -51,6 +52,10 @@ def decode_lines(lines: Iterable[bytes], name: str) -> Iterator[str]:
         try:
             yield content.decode("utf-8")
         except UnicodeDecodeError as error:
+            if number == 1 and line.startswith(_GZIP):
+                raise AbNetError(
+                    f"{name} must be text, but is compressed: give what `zcat` makes of it."
+                ) from None
             raise AbNetError(
                 f"{name}, line {number}: the text must be UTF-8, but byte "
                 f"{error.start + 1} of the line is 0x{content[error.start]:02x}. Convert the "

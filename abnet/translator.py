@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -49,7 +50,13 @@ EMPTY = Translation("", 0.0, 0, [], [])
 
 @dataclass
 class InputReport:
-    """What was wrong with the lines translated so far, by line number from 1."""
+    """What was wrong with the lines translated so far, by line number from 1.
+
+    Attributes:
+        lines: how many there were.
+        truncated: those with more pieces than the model takes.
+        unknown: those of whose pieces half or more are unknown.
+    """
 
     lines: int = 0
     truncated: list[int] = field(default_factory=list)
@@ -66,8 +73,8 @@ class InputReport:
             )
         if self.unknown:
             messages.append(
-                f"{_count(self.unknown)} made of unknown words only: is the text in the language "
-                f"and script of {translator.source_tokenizer.name}?"
+                f"{_count(self.unknown)} made of unknown words for the most part: is the text in "
+                f"the language and script of {translator.source_tokenizer.name}?"
             )
         return messages
 
@@ -162,40 +169,22 @@ class Translator:
         self,
         lines: Iterable[str],
         *,
-        iterations: int | None = None,
-        length_beam: int | None = None,
-        beam: int | None = None,
-        length_penalty: float | None = None,
-        blank_penalty: float | None = None,
-        word_reward: float | None = None,
-        lm_weight: float | None = None,
         batch_size: int = BATCH_SIZE,
+        **decoding: Any,
     ) -> list[str]:
         """The best translation of each line.
 
         Args:
             lines: raw text.
-            iterations: decoder passes at most, of a parallel system (10).
-            length_beam: length candidates a sentence, of a parallel system (4).
-            beam: hypotheses a sentence, of an autoregressive system (5) or in one pass (1).
-            length_penalty: see `DecodingOptions` and `BeamOptions` (1).
-            blank_penalty: see `CtcOptions` (0).
-            word_reward, lm_weight: see `DagOptions` (1 and 0).
             batch_size: sentences decoded at once; fewer where they are long.
+            **decoding: fields of the options of the system's way of decoding: of `DecodingOptions`
+                (`iterations`, `length_beam`, ...) for a parallel system, of `BeamOptions` (`beam`,
+                ...) for an autoregressive one, of `CtcOptions` or `DagOptions` in one pass.
 
         Raises:
             AbNetError: an argument is outside of what it allows, or of the other kind of system.
         """
-        given = {
-            "iterations": iterations,
-            "length_beam": length_beam,
-            "beam": beam,
-            "length_penalty": length_penalty,
-            "blank_penalty": blank_penalty,
-            "word_reward": word_reward,
-            "lm_weight": lm_weight,
-        }
-        options = options_for(self.model.config, given)
+        options = options_for(self.model.config, decoding)
         found = self.translate_n_best(lines, options, batch_size=batch_size)
         return [translations[0].text for translations in found]
 
@@ -245,7 +234,7 @@ class Translator:
         encoded = self.source_tokenizer.encode_batch(lines)
         unk = self.source_tokenizer.symbols.unk
         for number, ids in enumerate(encoded, start=report.lines + 1):
-            if ids and all(id == unk for id in ids):
+            if ids and 2 * ids.count(unk) >= len(ids):
                 report.unknown.append(number)
             if len(ids) > self.max_pieces:
                 report.truncated.append(number)

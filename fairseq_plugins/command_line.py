@@ -28,32 +28,52 @@ def check_command_line(program: str, arguments: Sequence[str]) -> None:
     """Looks at the files that a command line names with `--path` and `--input`.
 
     Args:
-        program: the name of any fairseq command.
+        program: of any kind, by its path; others than fairseq's mean something else by these.
         arguments: all of its.
 
     Raises:
-        AbNetError: a command that needs a checkpoint is given none, or see `check_checkpoint` and
-            `check_text`.
+        AbNetError: a command that needs a checkpoint is given none or what it would ignore, or see
+            `check_checkpoint` and `check_text`.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--path")
     parser.add_argument("--input", default="-")
     parser.add_argument("--scoring", default=SCORED_BY_DEFAULT)
+    parser.add_argument("--num-shards", type=int, default=1)
+    parser.add_argument("--bf16", action="store_true")
     given, _ = parser.parse_known_args(arguments)
-    if given.help:
+    command = command_of(Path(program))
+    if given.help or command is None:
         return
-    if not given.path and any(name in program for name in DECODING):
+    if not given.path and command in DECODING:
         raise AbNetError("`--path` must be the checkpoint to decode with, but is missing.")
+    if given.num_shards > 1 and command in DECODING:
+        raise AbNetError(
+            "`--num-shards` must be left out, since fairseq ignores it and each shard would have "
+            "all sentences: `--distributed-world-size N --distributed-rank I` is what divides them."
+        )
+    if given.bf16 and command in DECODING:
+        raise AbNetError(
+            "`--bf16` must be left out, since fairseq ignores it unless it trains: "
+            "`--iter-decode-dtype bfloat16` is what decodes in it."
+        )
     for path in utils.split_paths(given.path) if given.path else []:
         check_checkpoint(Path(path))
     if given.input != "-":
         check_text(Path(given.input))
-    if "generate" in program and given.scoring == SCORED_BY_DEFAULT:
+    if command == "generate" and given.scoring == SCORED_BY_DEFAULT:
         logger.warning(
             "if there are references, the BLEU4 at the end will be of pieces, not of words: for "
             "that of words add `--scoring sacrebleu`, or give the output to `abnet evaluate`"
         )
+
+
+def command_of(program: Path) -> str | None:
+    """Which of fairseq's commands a program is, "train" or another; `None` for what is none."""
+    if program.suffix == ".py":  # python -m fairseq_cli.train
+        return program.stem if program.parent.name == "fairseq_cli" else None
+    return program.name.removeprefix("fairseq-") if program.name.startswith("fairseq-") else None
 
 
 def check_checkpoint(path: Path) -> None:

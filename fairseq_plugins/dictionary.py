@@ -161,6 +161,23 @@ class SourceDictionary(BertDictionary):
         return SourcePieces(super().string(*args, **kwargs))
 
 
+def check_same_dictionaries(folders: Sequence[str], languages: Iterable[str]) -> None:
+    """Sees to it that training data in several folders are of one pair of vocabularies.
+
+    Raises:
+        AbNetError: a dictionary of one differs from the first one's.
+    """
+    first, *others = map(Path, folders)
+    for folder in others:
+        for name in (f"dict.{language}.txt" for language in languages):
+            here, there = first / name, folder / name
+            if not there.is_file() or here.read_bytes() != there.read_bytes():
+                raise AbNetError(
+                    f"The folders of DATA must be of the same BERTs, but {there} is not what "
+                    f"{here} is: make both with the same `--source-bert` and `--target-bert`."
+                )
+
+
 def check_vocabulary(side: str, dictionary: BertDictionary, tokenizer: Tokenizer) -> None:
     """Holds the data-bin's dictionary against the BERT's vocabulary, piece by piece.
 

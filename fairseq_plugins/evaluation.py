@@ -18,9 +18,11 @@ COUNTS = (
 )
 
 
-def bleu_counts(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, int]:
-    """The counts of a batch of raw lines, under sacreBLEU's standard tokenization (13a)."""
-    score = BLEU(force=True).corpus_score(list(hypotheses), [list(references)])
+def bleu_counts(
+    metric: BLEU, hypotheses: Sequence[str], references: Sequence[str]
+) -> dict[str, int]:
+    """The counts of a batch of raw lines, cut into words as the metric does it."""
+    score = metric.corpus_score(list(hypotheses), [list(references)])
     values = (*score.counts, *score.totals, score.sys_len, score.ref_len)
     return dict(zip(COUNTS, values, strict=True))
 

@@ -289,8 +289,8 @@ class Generator:
         pieces = source.ne(self.source.pad) & source.ne(self.source.sep)
         filled = pieces.any(dim=1)
         if not self.warned:
-            known = (pieces & source.ne(self.source.unk)).any(dim=1)
-            self._warn(int((filled & ~known).sum()))
+            unknown = (pieces & source.eq(self.source.unk)).sum(dim=1)
+            self._warn(int((filled & (2 * unknown >= pieces.sum(dim=1))).sum()))
         decoded = []
         if filled.any():
             decoded = decode(model, source[filled], self.options, reranker)
@@ -301,12 +301,12 @@ class Generator:
         ]
 
     def _warn(self, unknown: int) -> None:
-        """Says once that there are sentences of unknown words only, `unknown` in this batch."""
+        """Says once that there are sentences of unknown words, `unknown` in this batch."""
         if unknown:
             self.warned = True
             logger.warning(
-                "%d source sentences, and maybe more to come, are made of unknown words only: is "
-                "the text in the language and script of the source BERT?",
+                "%d source sentences, and maybe more to come, are made of unknown words for the "
+                "most part: is the text in the language and script of the source BERT?",
                 unknown,
             )
 

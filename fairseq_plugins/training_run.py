@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from abnet.averaging import is_of_training
 from abnet.config import FOR_A_NEW_MODEL, AbNetConfig
 from abnet.errors import AbNetError
 from abnet.systems import CRITERIA
@@ -98,6 +99,13 @@ def check_options(args: Namespace) -> None:
             "`--ddp-backend` must not be fully_sharded: frozen and trained weights share layers. "
             "The default, pytorch_ddp, reduces the trained ones only."
         )
+    by_loss = args.keep_best_checkpoints > 0 and args.best_checkpoint_metric == "loss"
+    if by_loss and vars(args).get("fuzzy_ngrams"):
+        raise AbNetError(
+            "`--best-checkpoint-metric` must be nll_loss or bleu for `--keep-best-checkpoints` "
+            "with `--fuzzy-ngrams`: the loss may be negative, and fairseq does not recognize the "
+            "names of such checkpoints."
+        )
     check_best(args)
 
 
@@ -155,8 +163,8 @@ def check_launch(args: Namespace, environ: Mapping[str, str]) -> None:
     if on_cpu(args) and world > 1 and not joined:
         raise AbNetError(
             f"`--distributed-world-size` is {world}, but fairseq starts processes on GPUs only, "
-            f"and none is in use. Start them with torchrun and add {flags} "
-            "(`scripts/train/distributed.sh` does)."
+            f"and none is in use. For one process add `--distributed-world-size 1`; several "
+            f"are started with torchrun and {flags} (`scripts/train/distributed.sh` does it)."
         )
 
 
@@ -171,7 +179,7 @@ def check_start(args: Namespace) -> None:
     What has a start of its own needs no `--warm-start`, which is taken away.
 
     Raises:
-        AbNetError: the checkpoint to start from is missing or damaged.
+        AbNetError: the checkpoint to start from is missing or damaged, or see `check_goes_on`.
     """
     last = Path(args.save_dir) / DEFAULT_RESTORE_FILE
     restored = None if args.restore_file == DEFAULT_RESTORE_FILE else args.restore_file
@@ -194,6 +202,13 @@ def check_start(args: Namespace) -> None:
         for flag, start in starts:
             logger.warning("`%s %s` is ignored: training goes on from %s", flag, start, last)
         starts = [("", last)]
+    elif restored is not None and last.is_file():
+        logger.warning(
+            "training starts from %s, as each time that it is given, and will overwrite %s; to go "
+            "on from that, leave `--restore-file` out", restored, last
+        )  # fmt: skip
+    if not starts:
+        check_is_new(Path(args.save_dir))
     for name in FOR_A_NEW_MODEL if starts else ():
         if vars(args).get(name) is not None:
             option = "--" + name.replace("_", "-")
@@ -205,9 +220,42 @@ def check_start(args: Namespace) -> None:
             "anything from `--fuzzy-ngrams`: give a trained one with `--warm-start` (`--arch "
             "abnet_dag` trains it)"
         )
-    for _, start in starts[:1]:  # as fairseq ranks them
+    for flag, start in starts[:1]:  # as fairseq ranks them
         check_whole(start)
         check_function(start, args)
+        if flag != "--finetune-from-model" and not args.reset_optimizer:
+            check_goes_on(start)
+
+
+def check_is_new(folder: Path) -> None:
+    """Refuses a new training where the checkpoints of another one would be overwritten.
+
+    Raises:
+        AbNetError: there are such.
+    """
+    there = sorted(path.name for path in folder.glob("checkpoint*.pt") if is_of_training(path.name))
+    if there:
+        raise AbNetError(
+            f"`--save-dir` must be a new folder for a new training, but {folder} has "
+            f"{there[-1]} and no {DEFAULT_RESTORE_FILE} to go on from. Go on from one with "
+            "`--restore-file`, or give another folder."
+        )
+
+
+def check_goes_on(path: Path) -> None:
+    """Refuses a checkpoint from which a training would begin anew without a word.
+
+    Raises:
+        AbNetError: it has no state of the optimizer, and so no updates either.
+    """
+    state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    if state.get("last_optimizer_state") is None:
+        raise AbNetError(
+            f"A training cannot go on from {path}, which has no state of the optimizer: it is an "
+            "average, or was written with `--no-save-optimizer-state`. To begin a new one with its "
+            "weights add `--reset-optimizer`, or give it as `--finetune-from-model` with a new "
+            "`--save-dir`."
+        )
 
 
 def check_function(path: Path, args: Namespace) -> None:

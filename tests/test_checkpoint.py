@@ -16,7 +16,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import AutoModelForMaskedLM
 
-from abnet.averaging import average_checkpoints, best_checkpoints, last_checkpoints
+from abnet.averaging import (
+    average_checkpoints,
+    best_checkpoints,
+    check_output,
+    last_checkpoints,
+)
 from abnet.checkpoint import (
     FAIRSEQ_IDENTITY,
     FAIRSEQ_PREFIX,
@@ -25,6 +30,7 @@ from abnet.checkpoint import (
     save_checkpoint,
     write_checkpoint,
 )
+from abnet.cli import main
 from abnet.config import AbNetConfig
 from abnet.errors import AbNetError
 from abnet.identity import identities_to_json
@@ -293,12 +299,12 @@ def test_only_checkpoints_of_one_model_are_averaged(
 
 def test_the_last_and_the_best_of_a_folder(tiny_model: AbNet, tmp_path: Path) -> None:
     names = ["checkpoint1.pt", "checkpoint2.pt", "checkpoint_2_900.pt", "checkpoint_3_1000.pt"]
-    best = ["checkpoint.best_loss_2.5000.pt", "checkpoint.best_loss_10.1002.pt"]
+    best = [f"checkpoint.best_loss_{loss}.pt" for loss in ("-0.3500", "2.5000", "10.1002")]
     for name in [*names, *best, "checkpoint_last.pt", "checkpoint_best.pt"]:
         save_fairseq(tmp_path / name, tiny_model)
     last = [path.name for path in last_checkpoints(tmp_path, 3)]
     assert last == ["checkpoint_3_1000.pt", "checkpoint2.pt", "checkpoint_2_900.pt"]
-    assert [path.name for path in best_checkpoints(tmp_path, 2)] == best
+    assert [path.name for path in best_checkpoints(tmp_path, 3)] == best
     with pytest.raises(AbNetError, match=r"must have 5 or more checkpoints check.*, but has 4"):
         last_checkpoints(tmp_path, 5)
     with pytest.raises(AbNetError, match=r"`count` \(.*\) must be at least 1, but is 0"):
@@ -314,8 +320,28 @@ def test_the_last_and_the_best_of_a_folder(tiny_model: AbNet, tmp_path: Path) ->
     for choose in (last_checkpoints, best_checkpoints):
         with pytest.raises(AbNetError, match=r"of a training run, but .*none' does not exist"):
             choose(tmp_path / "none", 1)
-        with pytest.raises(AbNetError, match=r"training run, but .*_2.5000.pt' is a file"):
+        with pytest.raises(AbNetError, match=r"training run, but .*_-0.3500.pt' is a file"):
             choose(tmp_path / best[0], 1)
+
+
+def test_an_average_overwrites_nothing_that_training_needs(
+    tiny_model: AbNet, tmp_path: Path
+) -> None:
+    names = ("checkpoint1.pt", "checkpoint2.pt", "checkpoint_last.pt", "mine.pt", "average.pt")
+    first, second, last, mine, average = (tmp_path / name for name in names)
+    for path in (first, second, last, mine):
+        save_fairseq(path, tiny_model)  # with the state of an optimizer
+    write_checkpoint(average, average_checkpoints([first, second]))
+    for output in (average, tmp_path / "new.pt", tmp_path / "checkpoint9.pt"):
+        check_output(output, [first, second])
+    with pytest.raises(AbNetError, match=r"checkpoint1\.pt is among those averaged"):
+        check_output(tmp_path / "." / "checkpoint1.pt", [first, second])
+    for output in (last, mine):
+        before = output.read_bytes()
+        with pytest.raises(AbNetError, match=f"{output.name} is a checkpoint that training goes"):
+            check_output(output, [first, second])
+        assert main(["average", str(first), str(second), "--output", str(output)]) == 2
+        assert output.read_bytes() == before
 
 
 def test_a_record_of_the_berts_that_is_damaged_is_refused(

@@ -65,7 +65,7 @@ def test_one_line_a_line_in_order(translate: Translate, tiny_model: AbNet) -> No
     everything = translate(text, "--device", "cpu")
     assert everything.status == 0
     assert everything.lines == texts
-    assert "Line 12 is made of unknown words only" in everything.errors
+    assert "Line 12 is made of unknown words for the most part" in everything.errors
     small = translate(text, "--batch-size", "2", "--buffer-size", "3")
     assert (small.lines, small.errors) == (everything.lines, everything.errors)
 

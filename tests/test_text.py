@@ -1,3 +1,4 @@
+import gzip
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,15 @@ def test_read_lines_names_file_and_line_of_bad_bytes(tmp_path: Path) -> None:
     path.write_bytes(b"gut\nauch gut\nsch\xf6n\n")
     with pytest.raises(
         AbNetError, match=r"latin1\.de, line 3: .* byte 4 of the line is 0xf6.*iconv"
+    ):
+        read_lines(path)
+
+
+def test_a_compressed_file_is_called_so(tmp_path: Path) -> None:
+    path = tmp_path / "news.de.gz"
+    path.write_bytes(gzip.compress("Ein Hund läuft.\n".encode()))
+    with pytest.raises(
+        AbNetError, match=r"news\.de\.gz must be text, but is compressed: .* `zcat`"
     ):
         read_lines(path)
 

@@ -60,6 +60,12 @@ def test_options_reach_the_decoder(translator: Translator) -> None:
     options = DecodingOptions(iterations=1, length_beam=1, length_penalty=0.5)
     assert best == [found[0].text for found in translator.translate_n_best(GERMAN, options)]
     assert best != translator.translate(GERMAN, iterations=4, length_beam=4)
+    banned = DecodingOptions(iterations=3, force_max_iterations=True, ban_repeats=True)
+    expected = [found[0].text for found in translator.translate_n_best(GERMAN, banned)]
+    given = {"iterations": 3, "force_max_iterations": True, "ban_repeats": True}
+    assert translator.translate(GERMAN, **given) == expected
+    with pytest.raises(AbNetError, match=r"`ban_repeat` must be left out: .* knows ban_repeats"):
+        translator.translate(GERMAN, ban_repeat=True)
 
 
 def test_options_of_one_pass_are_told_by_name(toys: Toys) -> None:
@@ -110,8 +116,8 @@ def test_long_lines_are_cut_with_one_warning(translator: Translator) -> None:
 
 
 def test_unknown_words_give_a_warning_and_a_line(translator: Translator) -> None:
-    with pytest.warns(UserWarning, match="Line 2 is made of unknown words only"):
-        found = translator.translate(["der Hund", "привет мир", ""])
+    with pytest.warns(UserWarning, match="Line 2 is made of unknown words for the most part"):
+        found = translator.translate(["der Hund", "привет мир .", ""])
     assert len(found) == 3
 
 

@@ -28,7 +28,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Averages and says which files went in."""
-    from abnet.averaging import average_checkpoints, best_checkpoints, last_checkpoints
+    from abnet.averaging import (
+        average_checkpoints,
+        best_checkpoints,
+        check_output,
+        last_checkpoints,
+    )
     from abnet.checkpoint import write_checkpoint
     from abnet.errors import AbNetError
 
@@ -42,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
             paths = last_checkpoints(paths[0], args.last, args.or_fewer)
         else:
             paths = best_checkpoints(paths[0], args.best)
+    check_output(args.output, paths)
     write_checkpoint(args.output, average_checkpoints(paths))
     told = f"the mean of {', '.join(str(path) for path in paths)}"
     if args.last is not None and len(paths) < args.last:

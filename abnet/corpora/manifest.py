@@ -46,11 +46,12 @@ class Manifest:
         path = folder / FILE
         fresh = cls(folder, {"made_from": made_from, "steps": {}, "binarized": None})
         if not path.exists():
-            foreign = [name for name in ("raw", "pieces") if (folder / name).exists()]
+            patterns = ("raw", "pieces", "dict.*.txt", "*.bin", "*.idx")
+            foreign = sorted(path.name for name in patterns for path in folder.glob(name))
             if foreign:
                 raise AbNetError(
                     f"`--dest` must be a new folder or one that `abnet prepare` made, but {folder} "
-                    f"has {' and '.join(foreign)} and no {FILE}."
+                    f"has {' and '.join(foreign[:2])} and no {FILE}."
                 )
             folder.mkdir(parents=True, exist_ok=True)
             return fresh

@@ -67,8 +67,13 @@ def evaluate(
     ]
 
 
-def bleu_in(language: str, lowercase: bool) -> BLEU:
+def bleu_in(language: str, lowercase: bool, force: bool = False) -> BLEU:
     """BLEU of sacreBLEU, which cuts words as the language wants it.
+
+    Args:
+        language: its code.
+        lowercase: whether case is ignored.
+        force: whether nothing is said of lines that look tokenized.
 
     Raises:
         AbNetError: a package that cuts the language is not installed.
@@ -76,7 +81,7 @@ def bleu_in(language: str, lowercase: bool) -> BLEU:
     from sacrebleu.metrics.bleu import BLEU
 
     try:
-        return BLEU(lowercase=lowercase, trg_lang=language)
+        return BLEU(lowercase=lowercase, trg_lang=language, force=force)
     except RuntimeError as error:
         raise AbNetError(
             f"BLEU in {language} needs a package for its words: install it with "
@@ -133,17 +138,23 @@ def read_generate_output(*paths: str | Path) -> list[str]:
     """The best hypothesis of each sentence in logs of `fairseq-generate`, in the data's order.
 
     Args:
-        paths: one log, or those of several `--shard-id`s of the same data.
+        paths: one log, or those of several `--distributed-rank`s of the same data.
 
     Raises:
-        AbNetError: there is none, or a sentence is missing.
+        AbNetError: there is none, a sentence is missing, or two logs have it.
     """
     best: dict[int, str] = {}
+    log_of: dict[int, str | Path] = {}
     for path in paths:
         for line in read_lines(path):
             key, _, rest = line.partition("\t")
             number = key.removeprefix("D-")
             if key.startswith("D-") and number.isdecimal() and "\t" in rest:
+                if log_of.setdefault(int(number), path) != path:
+                    raise AbNetError(
+                        f"Each sentence must be in one log, but {log_of[int(number)]} and {path} "
+                        f"both have number {number}: are they of different parts of the data?"
+                    )
                 best.setdefault(int(number), rest.partition("\t")[2])  # the best comes first
     names = ", ".join(map(str, paths))
     if not best:

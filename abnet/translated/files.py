@@ -53,12 +53,18 @@ class Lines:
         only_new: whether empty lines and those of `exclude` are left out.
         exclude: files whose lines are left out, whatever their case and spacing.
         sample: which of the lines are taken; all if not given.
+
+    Raises:
+        AbNetError: one is no file.
     """
 
     paths: tuple[Path, ...]
     only_new: bool = False
     exclude: tuple[Path, ...] = ()
     sample: Sample | None = None
+
+    def __post_init__(self) -> None:
+        refuse_pipes((*self.paths, *self.exclude))
 
     def __iter__(self) -> Iterator[str]:
         lines: Iterator[str] = itertools.chain.from_iterable(read_text(path) for path in self.paths)
@@ -86,12 +92,27 @@ class Lines:
                 yield line
 
 
+def refuse_pipes(paths: Iterable[Path]) -> None:
+    """Sees to it that what is read can be read again: a pipe is empty the second time.
+
+    Raises:
+        AbNetError: something is no file.
+    """
+    for path in paths:
+        if path.exists() and not path.is_file():
+            raise AbNetError(
+                f"{path} must be a file, since it is read more than once, but is a pipe or a "
+                "folder: write the text to a file, and name that."
+            )
+
+
 def describe_files(paths: Sequence[Path]) -> list[dict[str, Any]]:
     """What a manifest says of text files: name, hash and number of lines.
 
     Raises:
-        AbNetError: one cannot be read.
+        AbNetError: one cannot be read, or is no file.
     """
+    refuse_pipes(paths)
     return [
         {"file": str(path), "sha256": sha256_of(path), "lines": sum(1 for _ in read_text(path))}
         for path in paths

@@ -12,8 +12,9 @@ from typing import Any, Optional, get_args, get_type_hints
 import torch
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model, register_model_architecture
+from fairseq.optim import FairseqOptimizer
 from omegaconf import DictConfig
-from torch import Tensor
+from torch import Tensor, nn
 
 from abnet.checkpoint import FAIRSEQ_IDENTITY, FAIRSEQ_PREFIX
 from abnet.config import AbNetConfig
@@ -23,6 +24,7 @@ from abnet.identity import check_identities, identities_from_json, identities_to
 from abnet.model import AbNet, AbNetOutput
 from abnet.systems import PRESETS
 from fairseq_plugins.bert_rate import mark_berts
+from fairseq_plugins.full_precision import copies_of, restore_copies
 from fairseq_plugins.training_run import prepare_training
 
 logger = logging.getLogger(__name__)
@@ -57,6 +59,8 @@ class AbNetModel(BaseFairseqModel):
         abnet: the model.
         num_updates: how many updates it has seen, for the masks.
         decodes_only: whether it will not be trained on.
+        optimizer: that makes its steps, once there has been one.
+        loaded: by weight in 16 bits, what a checkpoint had of it in 32, until the first step.
     """
 
     def __init__(self, abnet: AbNet) -> None:
@@ -65,6 +69,8 @@ class AbNetModel(BaseFairseqModel):
         mark_berts(abnet)
         self.num_updates = 0
         self.decodes_only = False
+        self.optimizer: FairseqOptimizer | None = None
+        self.loaded: dict[nn.Parameter, Tensor] = {}
 
     @classmethod
     def add_args(cls, parser: ArgumentParser) -> None:
@@ -109,15 +115,25 @@ class AbNetModel(BaseFairseqModel):
         """Called before each update."""
         self.num_updates = num_updates
 
+    def before_step(self, optimizer: FairseqOptimizer) -> None:
+        """Called before each step of the optimizer."""
+        restore_copies(optimizer, self.loaded)
+        self.loaded, self.optimizer = {}, optimizer
+
     def prepare_for_inference_(self, cfg: DictConfig) -> None:
         """Called by `fairseq-generate` and `fairseq-interactive` before they decode."""
         super().prepare_for_inference_(cfg)
         self.decodes_only = True
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-        """Trained weights, and the identity of both BERTs as the bytes of a JSON text."""
+        """Trained weights, in 32 bits where they train in these, and the BERTs' identity.
+
+        The identity is that of both, as the bytes of a JSON text.
+        """
+        weights = dict(self.abnet.named_parameters())
+        full = self.loaded if self.optimizer is None else dict(copies_of(self.optimizer))
         state = {
-            FAIRSEQ_PREFIX + name: tensor
+            FAIRSEQ_PREFIX + name: full.get(weights[name], tensor)
             for name, tensor in self.abnet.trained_state_dict().items()
         }
         identity = identities_to_json(self.abnet.identities).encode()
@@ -143,16 +159,21 @@ class AbNetModel(BaseFairseqModel):
                 )
             recorded = bytes(state_dict[FAIRSEQ_IDENTITY].tolist()).decode()
             check_identities(identities_from_json(recorded), self.abnet.identities)
-            self.abnet.load_trained_state_dict(
-                {
-                    name.removeprefix(FAIRSEQ_PREFIX): tensor
-                    for name, tensor in state_dict.items()
-                    if name != FAIRSEQ_IDENTITY
-                }
-            )
+            weights = {
+                name.removeprefix(FAIRSEQ_PREFIX): tensor
+                for name, tensor in state_dict.items()
+                if name != FAIRSEQ_IDENTITY
+            }
+            self.abnet.load_trained_state_dict(weights)
         except AbNetError as error:
             logger.error(error)  # the trainer replaces it by a guess
             raise
+        self.optimizer = None  # the trainer makes another one
+        self.loaded = {
+            weight: weights[name]
+            for name, weight in self.abnet.named_parameters()
+            if name in weights and weights[name].itemsize > weight.itemsize
+        }
 
 
 def _architecture(preset: str) -> Callable[[Namespace | DictConfig], None]:

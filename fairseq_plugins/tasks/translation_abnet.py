@@ -31,11 +31,17 @@ from abnet.errors import AbNetError
 from abnet.model import AbNet
 from abnet.one_pass.ctc import CtcOptions
 from abnet.one_pass.dag import DagOptions
+from abnet.scoring.evaluate import bleu_in
 from fairseq_plugins.bert_rate import bert_rate
 from fairseq_plugins.bpe import AbNetBpe
 from fairseq_plugins.command_line import check_command_line, read_standard_input_as_files
 from fairseq_plugins.dataset import PairDataset, load_pairs
-from fairseq_plugins.dictionary import BertDictionary, SourceDictionary, check_vocabulary
+from fairseq_plugins.dictionary import (
+    BertDictionary,
+    SourceDictionary,
+    check_same_dictionaries,
+    check_vocabulary,
+)
 from fairseq_plugins.evaluation import bleu_counts, log_bleu
 from fairseq_plugins.generator import (
     PARALLEL_FLAGS,
@@ -77,7 +83,7 @@ class TranslationAbNetTask(TranslationTask):
             AbNetError: a checkpoint or an input that the command line names is missing or damaged.
         """
         super().add_args(parser)
-        check_command_line(os.path.basename(sys.argv[0]), sys.argv[1:])
+        check_command_line(sys.argv[0], sys.argv[1:])
 
     @classmethod
     def setup_task(cls, cfg: DictConfig, **kwargs: Any) -> "TranslationAbNetTask":
@@ -109,6 +115,7 @@ class TranslationAbNetTask(TranslationTask):
                     f"{folder}, which goes from {source} to {target}."
                 )
             cfg.source_lang, cfg.target_lang = source, target
+        check_same_dictionaries(folders, (cfg.source_lang, cfg.target_lang))
         source_dict = SourceDictionary.load(os.path.join(folder, f"dict.{cfg.source_lang}.txt"))
         target_dict = BertDictionary.load(os.path.join(folder, f"dict.{cfg.target_lang}.txt"))
         for language, dictionary in (
@@ -234,6 +241,7 @@ class TranslationAbNetTask(TranslationTask):
         self.model = model
         self.is_training_run = not from_checkpoint
         if self.cfg.eval_bleu:
+            self.bleu = bleu_in(self.cfg.target_lang, lowercase=False, force=True)
             self.sequence_generator = self.build_generator([model], self._eval_bleu_options())
         return model
 
@@ -338,7 +346,8 @@ class TranslationAbNetTask(TranslationTask):
     def optimizer_step(
         self, optimizer: FairseqOptimizer, model: nn.Module, update_num: int
     ) -> None:
-        """A step, in which the BERTs may have a learning rate of their own."""
+        """A step, of weights in 32 bits, in which the BERTs may have a rate of their own."""
+        self.model.before_step(optimizer)
         with bert_rate(optimizer, self.model.abnet.config, update_num):
             super().optimizer_step(optimizer, model, update_num)
 
@@ -359,7 +368,7 @@ class TranslationAbNetTask(TranslationTask):
         if self.cfg.eval_bleu_print_samples:
             logger.info("example hypothesis: %s", hypotheses[0])
             logger.info("example reference: %s", references[0])
-        return bleu_counts(hypotheses, references)
+        return bleu_counts(self.bleu, hypotheses, references)
 
     def reduce_metrics(
         self, logging_outputs: Sequence[Mapping[str, Any]], criterion: nn.Module

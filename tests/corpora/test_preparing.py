@@ -388,6 +388,15 @@ def test_foreign_folder_stays(scene: Scene) -> None:
     assert (scene.dest / "raw/train.de").read_text() == "mine"
 
 
+def test_another_programs_data_stay(scene: Scene) -> None:
+    scene.dest.mkdir(parents=True)
+    for name in ("dict.de.txt", "train.de-en.de.bin"):
+        (scene.dest / name).write_text("mine")
+    with pytest.raises(AbNetError, match=r"has dict\.de\.txt and train\.de-en\.de\.bin and no man"):
+        scene.prepare(overwrite=True)
+    assert (scene.dest / "dict.de.txt").read_text() == "mine"
+
+
 def test_broken_manifest(scene: Scene) -> None:
     scene.prepare()
     (scene.dest / "manifest.json").write_text("{")

@@ -154,12 +154,12 @@ def test_bleu_adds_up_over_batches() -> None:
     hypotheses = ["the little dog runs across the meadow .", "a man stands on a ladder ."]
     references = ["the small dog runs across the meadow .", "a man in blue stands on a ladder ."]
     counts = [
-        bleu_counts([h], [r]) for h, r in zip(hypotheses, references, strict=True)
+        bleu_counts(BLEU(), [h], [r]) for h, r in zip(hypotheses, references, strict=True)
     ]  # two batches
     with metrics.aggregate(new_root=True) as aggregated:
         log_bleu(counts)
     score = round(BLEU().corpus_score(hypotheses, [references]).score, 2)
     assert aggregated.get_smoothed_value("bleu") == score
     with metrics.aggregate(new_root=True) as aggregated:
-        log_bleu([bleu_counts([""], ["the dog"])])
+        log_bleu([bleu_counts(BLEU(), [""], ["the dog"])])
     assert aggregated.get_smoothed_value("bleu") == 0.0

@@ -9,7 +9,11 @@ import torch
 from abnet.errors import AbNetError
 from abnet.tokenizer import SymbolIds, Tokenizer
 from fairseq_plugins.bpe import AbNetBpe
-from fairseq_plugins.dictionary import BertDictionary, SourceDictionary
+from fairseq_plugins.dictionary import (
+    BertDictionary,
+    SourceDictionary,
+    check_same_dictionaries,
+)
 from tests.conftest import TinyBerts
 
 PIECES = ["<s>", "<pad>", "</s>", "<unk>", "a", "\u2028b", "c\u00a0d", "e\rf", "<mask>"]
@@ -34,6 +38,19 @@ def test_save_and_load_keep_every_piece(tmp_path: Path) -> None:
     assert loaded.special_ids == SymbolIds(pad=1, unk=3, cls=0, sep=2, mask=8)
     assert (loaded.pad(), loaded.eos(), loaded.unk(), loaded.bos()) == (1, 2, 3, 0)
     assert pickle.loads(pickle.dumps(loaded)).symbols == PIECES  # for --workers
+
+
+def test_folders_of_training_data_are_of_one_pair_of_vocabularies(tmp_path: Path) -> None:
+    one, other = (str(tmp_path / name) for name in ("one", "other"))
+    for folder in (one, other):
+        for language in ("de", "en"):
+            BertDictionary(PIECES, "test").save(f"{folder}/dict.{language}.txt")
+    check_same_dictionaries([one, other], ("de", "en"))
+    reordered = [*PIECES[:4], PIECES[5], PIECES[4], *PIECES[6:]]
+    BertDictionary(reordered, "test").save(f"{other}/dict.en.txt")
+    check_same_dictionaries([one], ("de", "en"))
+    with pytest.raises(AbNetError, match=r"of the same BERTs, but .*other/dict\.en\.txt is not"):
+        check_same_dictionaries([one, other], ("de", "en"))
 
 
 def test_pieces_are_split_at_spaces_alone() -> None:

@@ -53,7 +53,10 @@ def test_unusual_lines_come_out_as_from_generate(
     for kind in "HD":  # fairseq prints the source as pieces here, as text there
         assert lines(found, kind) == lines(generated, kind)
     for output in (generated, found):
-        assert output.count("made of unknown words only: is the text in the language") == 1
+        assert (
+            output.count("made of unknown words for the most part: is the text in the language")
+            == 1
+        )
         assert output.count("source sentences are longer than the 48 tokens") == 1
 
 

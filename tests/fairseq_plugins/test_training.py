@@ -42,14 +42,20 @@ def with_other_weights(bert: str, folder: Path) -> Path:
     return folder
 
 
-def test_resuming_equals_going_on(corpus: Corpus, tiny_berts: TinyBerts, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["", "--bf16", "--fp16"])
+def test_resuming_equals_going_on(
+    corpus: Corpus, tiny_berts: TinyBerts, tmp_path: Path, precision: str
+) -> None:
     once, twice = tmp_path / "once", tmp_path / "twice"
-    options = (*NO_DROPOUT, *QUICK, "--source-noise", "0.1")
+    options = (*NO_DROPOUT, *QUICK, "--source-noise", "0.1", *precision.split())
     train(corpus.data_bin, once, tiny_berts, *options, "--max-update", 5)
     train(corpus.data_bin, twice, tiny_berts, *options, "--max-update", 2)
     output = train(corpus.data_bin, twice, tiny_berts, *options, "--max-update", 5)
     assert "checkpoint_last.pt (epoch 1 @ 2 updates)" in output
     assert_same_weights(once / "checkpoint_last.pt", twice / "checkpoint_last.pt")
+    trained = weights(twice / "checkpoint_last.pt")
+    del trained["abnet.bert_identity"]
+    assert {tensor.dtype for tensor in trained.values()} == {torch.float32}
 
 
 def test_a_step_changes_trained_weights_only_and_all_of_them(

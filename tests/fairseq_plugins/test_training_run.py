@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from argparse import Namespace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from fairseq.logging import metrics
 
 from abnet.errors import AbNetError
 from abnet.systems import CRITERIA
-from fairseq_plugins.training_run import check_best, check_launch
+from fairseq_plugins.command_line import check_command_line, command_of
+from fairseq_plugins.training_run import check_best, check_launch, check_start
 from tests.commands import ROOT, parse
 
 ON_CPU = {"cpu": True, "distributed_no_spawn": False, "distributed_init_method": None}
@@ -66,6 +68,100 @@ def test_a_best_checkpoint_is_chosen_by_what_is_logged(objective: str) -> None:
         check_best(Namespace(**chosen, maximize_best_checkpoint_metric=better))
         with pytest.raises(AbNetError, match="would be the worst"):
             check_best(Namespace(**chosen, maximize_best_checkpoint_metric=not better))
+
+
+def test_best_by_a_loss_that_may_be_negative_is_not_kept_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    command = ["fairseq-train", "data", "--user-dir", str(ROOT / "fairseq_plugins")]
+    command += ["--task", "translation_abnet", "--criterion", "dag_lm", "--arch", "abnet_dag_fuzzy"]
+    command += ["--keep-best-checkpoints", "2"]
+    with pytest.raises(AbNetError, match="must be nll_loss or bleu for `--keep-best-checkpoints`"):
+        parse(command, monkeypatch)
+    args = parse([*command, "--best-checkpoint-metric", "nll_loss"], monkeypatch)
+    assert args.fuzzy_ngrams == 2
+
+
+def started(folder: Path, **changed: object) -> Namespace:
+    """What `check_start` looks at, with the defaults of `fairseq-train`."""
+    defaults = {
+        "save_dir": str(folder), "restore_file": "checkpoint_last.pt", "continue_once": None,
+        "finetune_from_model": None, "reset_optimizer": False,
+    }  # fmt: skip
+    return Namespace(**{**defaults, **changed})
+
+
+def save(path: Path, optimizer: object = None) -> str:
+    path.parent.mkdir(exist_ok=True)
+    torch.save({"cfg": {}, "last_optimizer_state": optimizer, "model": {}}, path)
+    return str(path)
+
+
+def test_weights_without_an_optimizer_are_no_training_to_go_on_with(tmp_path: Path) -> None:
+    average = save(tmp_path / "average.pt")
+    new = tmp_path / "new"
+    with pytest.raises(AbNetError, match=r"cannot go on from .*average\.pt, which has no state of"):
+        check_start(started(new, restore_file=average))
+    check_start(started(new, restore_file=average, reset_optimizer=True))
+    check_start(started(new, finetune_from_model=average))
+    save(new / "checkpoint_last.pt")  # with --no-save-optimizer-state
+    with pytest.raises(AbNetError, match=r"cannot go on from .*checkpoint_last\.pt"):
+        check_start(started(new))
+    save(new / "checkpoint_last.pt", {"state": {}})
+    check_start(started(new))
+
+
+def test_a_new_training_overwrites_no_other(tmp_path: Path) -> None:
+    save(tmp_path / "average.pt")
+    check_start(started(tmp_path))
+    save(tmp_path / "checkpoint1.pt", {"state": {}})
+    with pytest.raises(AbNetError, match=r"has checkpoint1\.pt and no checkpoint_last\.pt to go"):
+        check_start(started(tmp_path))
+    check_start(started(tmp_path, restore_file=str(tmp_path / "checkpoint1.pt")))
+
+
+def test_a_start_that_is_taken_each_time_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = save(tmp_path / "other.pt", {"state": {}})
+    check_start(started(tmp_path / "run", restore_file=other))
+    assert not caplog.records
+    last = save(tmp_path / "run" / "checkpoint_last.pt", {"state": {}})
+    check_start(started(tmp_path / "run", restore_file=other))
+    assert f"training starts from {other}, as each time" in caplog.text
+    assert f"will overwrite {last}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        ("/bin/fairseq-generate", "generate"),
+        ("/lib/fairseq_cli/train.py", "train"),
+        ("mine/generate.py", None),
+        ("generate_report", None),
+    ],
+)
+def test_other_programs_mean_something_else_by_the_same_options(
+    program: str, expected: str | None
+) -> None:
+    assert command_of(Path(program)) == expected
+    if expected is None:
+        check_command_line(program, ["--path", "no.pt", "--input", "none", "--num-shards", "2"])
+
+
+@pytest.mark.parametrize("program", ["fairseq-generate", "fairseq_cli/interactive.py"])
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--num-shards", "2", "--shard-id", "0"], r"`--distributed-world-size N --distributed-ra"),
+        (["--bf16"], "`--iter-decode-dtype bfloat16` is what decodes in it"),
+    ],
+)
+def test_what_decoding_would_ignore_is_refused(
+    program: str, flags: list[str], message: str
+) -> None:
+    with pytest.raises(AbNetError, match=message):
+        check_command_line(program, ["--path", "no.pt", *flags])
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,9 @@ def test_generate_output_in_several_logs(tmp_path: Path) -> None:
     assert read_generate_output(*logs) == ["one", "two", "three"]
     with pytest.raises(AbNetError, match=r"0\.out must have every sentence .* lacks 1: 1\. Was"):
         read_generate_output(logs[0])
+    logs[1].write_text("D-1\t-0.1\ttwo\nD-2\t-0.1\tthe other three\n")
+    with pytest.raises(AbNetError, match=r"one log, but .*0\.out and .*1\.out both have number 2"):
+        read_generate_output(*logs)
 
 
 def test_generate_output_that_lost_sentences(tmp_path: Path) -> None:

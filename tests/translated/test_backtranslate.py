@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -107,6 +108,16 @@ def test_held_out_lines_are_not_taken(
     assert output.lines("de")[2:] == [*GERMAN[:2], *GERMAN[3:]]
     digest = hashlib.sha256(held_out.read_bytes()).hexdigest()
     assert output.manifest["exclude"] == [{"file": str(held_out), "sha256": digest, "lines": 1}]
+
+
+def test_what_is_read_twice_is_no_pipe(
+    run: Run, command: list[str], output: Folder, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    outcome = run(*command, "--exclude", str(tmp_path / "pipe"))
+    assert outcome.status == 2
+    assert "pipe must be a file, since it is read more than once" in outcome.errors
+    assert not output.path.exists()
 
 
 def test_the_filter_drops_synthetic_pairs_alone(
