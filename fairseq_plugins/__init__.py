@@ -25,6 +25,9 @@ needed, or one that does something else, this is what stands in for it:
   (`command_line.py`).
 - *Safe loading.* fairseq's files hold its options and metrics beside tensors; `safe_loading.py`
   names their classes to torch, so that `weights_only` stays on.
+- *Going on in half precision.* A checkpoint has the weights in 16 bits, of which the optimizer's
+  copies in 32 are made anew; `full_precision.py` saves the copies and puts them back before the
+  first step.
 - *One learning rate.* Schedulers set the same for all weights; `bert_rate.py` gives the BERTs a
   share of it, around each step of the optimizer.
 - *A fused Adam.* fairseq takes apex's where it is there and else goes through the tensors one by
@@ -45,7 +48,9 @@ UTF-8 (`abnet tokenize` and `abnet prepare` name the line). A full disk is repor
 system's words. `fairseq-generate` strips padding from the printed source by the *target's* padding
 id; where two BERTs differ in it, an S- line may lack a piece of that id, never the translation.
 With `--bpe` it ends by advising `--sacrebleu`, whatever `--scoring` is; that silences this advice
-and does nothing else, so it is refused.
+and does nothing else, so it is refused. With several processes and `--update-freq` above 1 the last
+update of an epoch, where a process's last micro-batch is only there to keep it company, is divided
+by less than it should be: fairseq then forgets that process's other micro-batches in the count.
 """
 
 from fairseq_plugins import safe_loading
