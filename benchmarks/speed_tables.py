@@ -43,7 +43,7 @@ def speed_table(records: Sequence[Row], dataset: str) -> str:
         "device": lambda row: str(row["device"]),
         "size": lambda row: str(row["size"]),
         "threads": lambda row: str(row["threads"]) if row["device_kind"] == "cpu" else NOT_MEASURED,
-        "batch": lambda row: f"{row['batch']}{' (largest)' if row['largest'] else ''}",
+        "batch": lambda row: f"{row['batch']}{_largest(row)}",
         "system": lambda row: f"{NAMES.get(row['system'], row['system'])} ({row['engine']})",
         "decoding": lambda row: str(row["decoding"]),
         "weights": lambda row: str(row["precision"]),
@@ -53,7 +53,11 @@ def speed_table(records: Sequence[Row], dataset: str) -> str:
         "times CTranslate2's, beam 5": lambda row: _ratio(
             row, _peer(sides[_any_threads(row)], "ctranslate2")
         ),
-        "share of the floor's speed, %": lambda row: _number(row, "floor_share", 100, ".0f"),
+        "share of the floor's speed, %": lambda row: (
+            ">100 %"  # so that its floor is none
+            if row.get("floor_share", 0) > 1
+            else _number(row, "floor_share", 100, ".0f")
+        ),
         "passes": lambda row: f"{row['passes']:.1f}",
         "peak memory, MB": lambda row: _number(row, "peak_memory_bytes", 1e-6, ".0f"),
         "text to text / ids to ids": lambda row: (
@@ -124,6 +128,12 @@ def tradeoff_table(records: Sequence[Row], dataset: str) -> str:
     return markdown_table(columns, rows)
 
 
+def _largest(row: Row) -> str:
+    if not row["largest"]:
+        return ""
+    return " (largest tried)" if row.get("capped") else " (largest)"
+
+
 def _side(row: Row) -> tuple[Any, ...]:
     """What rows must share to be compared."""
     return (*_any_threads(row), row["threads"])
@@ -155,13 +165,17 @@ def _alone(row: Row, name: str) -> str:
 
 
 def _peer(side: Sequence[Row], engine: str) -> Row | None:
-    """The fastest Transformer of an engine with beam 5."""
+    """The fastest Transformer of an engine with beam 5, as `_ratio` compares them."""
     peers = [
         row
         for row in side
         if (row["system"], row["engine"], row["decoding"]) == ("transformer", engine, "beam 5")
     ]
-    return max(peers, key=lambda row: row["sentences_per_s"], default=None)
+
+    def slowness(row: Row) -> float:
+        return -row["sentences_per_s"] if row["largest"] else row["median_s"]
+
+    return min(peers, key=slowness, default=None)
 
 
 def _ratio(row: Row, peer: Row | None) -> str:

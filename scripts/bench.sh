@@ -9,7 +9,7 @@
 #   scripts/bench.sh DIR                                 on a CPU, about an hour on 2 idle cores
 #   scripts/bench.sh DIR --device cuda --minutes 9       on a GPU, in 10 minutes; says what it skips
 #   scripts/bench.sh DIR --training --processes 1,2      training, on a CPU
-#   scripts/bench.sh DIR --training --device cuda        training, on a GPU
+#   scripts/bench.sh DIR --training --device cuda        training, on a GPU; takes --minutes, too
 #
 # DIR holds newstest2013/newstest2013.de and .en, multi30k/test2016.de and .en, or one pair of them.
 set -euo pipefail

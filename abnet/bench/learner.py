@@ -106,7 +106,7 @@ class Learner:
 
     def gradients(self, batch: TrainingBatch, seed: int) -> LossParts:
         """Loss and its gradients, of what trains."""
-        with self._attention(), self._gradients_of_more():
+        with self._attention(), self._products(), self._gradients_of_more():
             parts = self._loss(batch, seed)
             torch.autograd.backward(parts.loss / parts.sample_size)
         return parts
@@ -141,6 +141,19 @@ class Learner:
             yield
 
     @contextlib.contextmanager
+    def _products(self) -> Iterator[None]:
+        """With "tf32", those of 32 bits are allowed to be rounded so."""
+        if "tf32" not in self.way.measures:
+            yield
+            return
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+    @contextlib.contextmanager
     def _gradients_of_more(self) -> Iterator[None]:
         """Without "frozen" or "cut" there are gradients that nothing takes; they end here."""
         thawed = self.frozen if "frozen" in self.way.without else []
@@ -169,10 +182,11 @@ class Learner:
     def checkpoint_bytes(self) -> int:
         """Of a checkpoint to go on from: weights in 32 bits and Adam's two moments.
 
-        Without any measure all weights are in it, as in the released code's; else what trains.
+        In a baseline all weights are in it, as in the released code's; else what trains.
         """
         trained = sum(p.numel() for p in self.trained)
-        saved = trained if self.way.measures else sum(p.numel() for p in self.model.parameters())
+        is_baseline = not self.way.measures - {"tf32"}
+        saved = sum(p.numel() for p in self.model.parameters()) if is_baseline else trained
         return 4 * (saved + 2 * trained)
 
     def kernels(self, batch: TrainingBatch, seed: int) -> dict[str, str]:

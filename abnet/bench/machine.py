@@ -73,9 +73,9 @@ def write_result(result: dict[str, Any], path: Path) -> None:
 class Growth:
     """Bytes that memory grew by at most inside a `with`, in `most`; `None` if not to be known.
 
-    On a GPU torch's own allocator tells; for an engine with another one, what the whole GPU has
-    less of afterwards, since such allocators keep what they had. On a CPU it is the resident
-    memory of this process, whose record Linux lets a process reset.
+    On a GPU torch's own allocator tells. Of an engine with another one nothing is known there: such
+    allocators keep what they once had. On a CPU it is the resident memory of this process, whose
+    record Linux lets a process reset.
 
     Args:
         device: where the work is done.
@@ -86,9 +86,12 @@ class Growth:
         self.device = device
         self.in_torch = in_torch
         self.most: int | None = None
+        self.before: int | None = None
 
     def __enter__(self) -> Growth:
         gc.collect()
+        if self.device.type == "cuda" and not self.in_torch:
+            return self
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
             torch.cuda.reset_peak_memory_stats(self.device)
@@ -101,22 +104,19 @@ class Growth:
         return self
 
     def __exit__(self, *error: object) -> None:
-        after = self._most()
+        after = None if self.before is None else self._most()
         if self.before is not None and after is not None:
             self.most = max(after - self.before, 0)
 
     def _most(self) -> int | None:
-        if self.device.type == "cuda" and self.in_torch:
+        if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
             return torch.cuda.max_memory_allocated(self.device)
         return self._now("VmHWM")
 
     def _now(self, field: str) -> int | None:
         if self.device.type == "cuda":
-            if self.in_torch:
-                return torch.cuda.memory_allocated(self.device)
-            free, total = torch.cuda.mem_get_info(self.device)
-            return int(total - free)
+            return torch.cuda.memory_allocated(self.device)
         status = Path("/proc/self/status")
         lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
         sizes = [line.split()[1] for line in lines if line.startswith(f"{field}:")]

@@ -14,6 +14,8 @@ from abnet.decoding.linear import FusedInt8Linear, Int8Linear, PackedLinear, fus
 
 ENOUGH = 0.004  # seconds of work that make a measurement
 TRIES = 3  # of which the fastest counts
+PASSES = 3  # over all rates, of which the fastest counts
+EXACT = 16  # counts up to it are measured as they are
 LARGEST = 1 << 24  # values of a matrix to measure with; a larger one is no faster
 INT8_LEAST = 32  # rows that int8 products on a GPU want
 INT8_STEP = 8  # what they want the other sizes to be a multiple of
@@ -22,7 +24,11 @@ INT8_STEP = 8  # what they want the other sizes to be a multiple of
 class Rates:
     """Rates of matrix products and of memory, each measured when it is first asked for.
 
-    Rows and computed columns are rounded to powers of two, so that few shapes have to be measured;
+    What slows a machine for a moment slows all tries of a rate, so that `measure_again` goes over
+    all of them in further passes, and each rate is the best of its passes.
+
+    Rows and computed columns above 16 are rounded to powers of two, so that few shapes have to be
+    measured (fewer ones are kept: a product of 5 rows takes hardly longer than one of 4 does);
     the inner width and the columns of weights are kept as they are, but for int8 on a GPU, which
     takes multiples of 8. On a GPU the products are recorded in a CUDA graph, so that no launch is
     part of a rate.
@@ -33,8 +39,8 @@ class Rates:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._seconds: dict[tuple[Product, torch.dtype], float] = {}
-        self._bandwidths: dict[int, float] = {}
+        self._seconds: dict[tuple[Product, torch.dtype], list[float]] = {}  # of each pass
+        self._bandwidths: dict[int, list[float]] = {}
 
     def floor(
         self,
@@ -72,21 +78,43 @@ class Rates:
         floats = self._rate(product, torch.float32 if on_cpu else torch.float16)
         return min(self._rate(product, dtype), floats) if product.weight else floats
 
-    def _rate(self, product: Product, dtype: torch.dtype) -> float:
-        shape = _rounded(product, dtype, self.device)
-        if (shape, dtype) not in self._seconds:
-            ways = _multipliers(shape, dtype, self.device)
-            spent = min(self._measure(multiply) for multiply in ways)
-            self._seconds[shape, dtype] = spent / shape.multiply_adds
-        return self._seconds[shape, dtype]
-
     def bandwidth(self, working_set: int) -> float:
         """Bytes a second, reading so many bytes (rounded to a power of two) again and again."""
         size = _power(max(working_set, 1 << 16))
         if size not in self._bandwidths:
-            values = torch.ones(size // 4, device=self.device)
-            self._bandwidths[size] = size / self._measure(lambda: values.sum())
-        return self._bandwidths[size]
+            self._bandwidths[size] = [self._measure_bandwidth(size)]
+        return max(self._bandwidths[size])
+
+    def measure_again(self, check: Callable[[], None] = lambda: None) -> None:
+        """Measures what was asked for until now in as many passes over all of it as are lacking.
+
+        Args:
+            check: called before each measurement; may raise an error to end this.
+        """
+        for done in range(1, PASSES):
+            for shape, found in self._seconds.items():
+                if len(found) <= done:
+                    check()
+                    found.append(self._measure_product(*shape))
+            for size, speeds in self._bandwidths.items():
+                if len(speeds) <= done:
+                    check()
+                    speeds.append(self._measure_bandwidth(size))
+
+    def _rate(self, product: Product, dtype: torch.dtype) -> float:
+        shape = _rounded(product, dtype, self.device), dtype
+        if shape not in self._seconds:
+            self._seconds[shape] = [self._measure_product(*shape)]
+        return min(self._seconds[shape])
+
+    def _measure_product(self, shape: Product, dtype: torch.dtype) -> float:
+        """Seconds of a multiply-add, in the fastest way."""
+        ways = _multipliers(shape, dtype, self.device)
+        return min(self._measure(multiply) for multiply in ways) / shape.multiply_adds
+
+    def _measure_bandwidth(self, size: int) -> float:
+        values = torch.ones(size // 4, device=self.device)
+        return size / self._measure(lambda: values.sum())
 
     def _measure(self, work: Callable[[], object]) -> float:
         """Seconds of one call at best."""
@@ -162,16 +190,21 @@ def _int8_multipliers(shape: Product, device: torch.device) -> list[Callable[[],
 
 def _rounded(product: Product, dtype: torch.dtype, device: torch.device) -> Product:
     """The shape that is measured in place of a product's."""
-    rows = min(_power(product.rows), max(LARGEST // max(product.inner, product.columns), 1))
+    rows = min(_near(product.rows), max(LARGEST // max(product.inner, product.columns), 1))
     if product.weight:
         inner, columns = product.inner, product.columns
         if dtype == torch.int8 and device.type != "cpu":
             rows = max(rows, INT8_LEAST)
             inner, columns = (-(-size // INT8_STEP) * INT8_STEP for size in (inner, columns))
         return Product(rows, inner, columns)
-    inner, columns = _power(product.inner), _power(product.columns)
+    inner, columns = _near(product.inner), _near(product.columns)
     most = max(LARGEST // max(rows * inner, inner * columns, rows * columns), 1)
-    return Product(rows, inner, columns, min(_power(product.times), most), weight=False)
+    return Product(rows, inner, columns, min(_near(product.times), most), weight=False)
+
+
+def _near(number: int) -> int:
+    """The count that is measured in place of a product's."""
+    return number if number <= EXACT else _power(number)
 
 
 def _power(number: int) -> int:

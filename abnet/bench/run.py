@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,21 +12,19 @@ from typing import Any
 
 import torch
 
-from abnet.bench.engine import RECORDINGS, Engine, Made, Materials, Row
+from abnet.bench.attempts import Attempts
+from abnet.bench.deadline import Deadline
+from abnet.bench.engine import RECORDINGS, Engine, Materials, Row
 from abnet.bench.inputs import Batch, Text
+from abnet.bench.largest import Found, largest
 from abnet.bench.machine import Growth, device_name
 from abnet.bench.plan import LARGEST, Plan
 from abnet.bench.rates import Rates
 from abnet.bench.timing import Times, turns
-from abnet.bench.work import multiply_adds
+from abnet.bench.work import Product, multiply_adds
 from abnet.errors import AbNetError
 
-MOST = 4096  # lines of the largest batch that is tried
-LARGE_BATCHES = 2  # of the largest size; there is nothing to gain from more
-
-
-class _OutOfTimeError(Exception):
-    """The plan's minutes do not suffice."""
+LARGE_BATCHES, LARGE_ROUNDS = 1, 2  # of the largest size; there is nothing to gain from more
 
 
 @dataclass
@@ -43,9 +40,11 @@ class _Cell:
         threads: of a CPU.
         seconds: of a round.
         peak: bytes of memory; `None` if not to be known.
+        capped: whether a larger batch may fit than the largest that was found.
         times: of the rounds until now.
         failed: whether a round has failed.
         result: its fields, once they are written.
+        work: products of each batch, once their rates are measured.
     """
 
     row: Row
@@ -56,9 +55,11 @@ class _Cell:
     threads: int
     seconds: float
     peak: int | None
+    capped: bool
     times: Times = field(default_factory=Times)
     failed: bool = False
     result: dict[str, Any] = field(default_factory=dict)
+    work: list[list[Product]] = field(default_factory=list)
 
 
 class Bench:
@@ -67,8 +68,9 @@ class Bench:
     Rows of one batch size take turns, with each number of threads: where a machine is faster at
     some times than at others, all of them have their share of both.
 
-    A cell is written as soon as its rounds are done, and again when its floor is known. One that
-    fails is said, with its traceback on the standard error, and the others go on.
+    A cell is written as soon as its rounds are done, and again when its floor is known; one of the
+    largest batch also after the first round, which comes right after the search. One that fails is
+    said, with its traceback on the standard error, and the others go on.
 
     Args:
         rows: in the order in which they are to be kept if time is short.
@@ -83,7 +85,7 @@ class Bench:
             need not be measured again.
 
     Attributes:
-        failed: the cells, and floors, that could not be measured for a fault.
+        attempt: tries each cell and floor, and knows what failed.
 
     Raises:
         AbNetError: the largest batch is asked for on a CPU.
@@ -114,115 +116,102 @@ class Bench:
         self.rates = {} if rates is None else rates
         self.forced = materials.checkpoint is None
         self.device = materials.device
-        self.missing: set[str] = set()
-        self.failed: list[str] = []
-        self.grown: dict[str, int] = {}  # by engines with an allocator of their own
+        self.attempt = Attempts(say)
         self.written: list[_Cell] = []
+        self.all_threads = torch.get_num_threads()
 
     def run(self) -> int:
         """Measures all cells, then their floors, and returns how many results were written."""
         batches = self.plan.batches
-        before = torch.get_num_threads()
         try:
             for number, batch in enumerate(batches):
                 self._measure_group(batch, self._share(len(batches) - number + 1))
             self._find_floors(self._share(1))
         finally:
-            torch.set_num_threads(before)
+            torch.set_num_threads(self.all_threads)
         return len(self.written)
 
-    def _share(self, parts: int) -> float | None:
-        """When the first of equal parts of the minutes that are left is over.
-
-        The floors of all groups take a part like a group's.
-        """
-        if self.plan.minutes is None:
-            return None
-        now = time.monotonic()
-        return now + (self.begun + 60 * self.plan.minutes - now) / parts
+    def _share(self, parts: int) -> Deadline:
+        """The first of equal parts of the minutes that are left; the floors take one, too."""
+        return Deadline(self.begun, self.plan.minutes, parts)
 
     def _set_threads(self, count: int) -> None:
         torch.set_num_threads(count)
         self.materials.threads = count
 
-    def _measure_group(self, size: int | str, until: float | None) -> None:
-        """All rows at one batch size, with each number of threads, in turn.
-
-        Args:
-            size: lines a batch.
-            until: time at which to be done, as `time.monotonic` has it.
-        """
+    def _measure_group(self, size: int | str, deadline: Deadline) -> None:
+        """All rows at one batch size, with each number of threads, in turn."""
         threads = self.plan.threads if self.device.type == "cpu" else self.plan.threads[:1]
         cells: list[_Cell] = []
         for count, row in itertools.product(threads, self.rows):
-            if row.name in self.missing:
+            if row.name in self.attempt.missing:
                 continue
             self._set_threads(count)
             called = f"{row.name}, batch {size}, {self._threads()}"
             if row.compiled and size == LARGEST:
                 self.say(f"skipped: {called}: every size of the search would be compiled")
                 continue
-            cell = self._attempt(row, called, partial(self._warm_up, row, called, size, until))
-            if cell is not None:
-                cells.append(cell)
-                if until is not None:
-                    until -= self._needed(cell)
-        for cell in turns(cells, self.plan.repeats):
-            if cell.failed:
+            warm_up = partial(self._warm_up, row, called, size, deadline)
+            cell = self.attempt(row.name, called, warm_up)
+            if cell is None:
                 continue
-            self._set_threads(cell.threads)
-            rounds = self._attempt(cell.row, cell.called, partial(self._add_round, cell))
-            cell.failed = rounds is None
-            if rounds == self.plan.repeats:
-                self._write(cell)
+            cells.append(cell)
+            if size == LARGEST:
+                with deadline.aside():  # the time is kept already
+                    self._measure_round(cell)
+        done = len(cells) if size == LARGEST else 0
+        for cell in itertools.islice(turns(cells, self._rounds(size)), done, None):
+            self._measure_round(cell)
 
-    def _attempt(self, row: Row, called: str, action: Callable[[], Made]) -> Made | None:
-        """What an action returns, or `None` if it fails, which is said.
+    def _rounds(self, size: int | str) -> int:
+        return min(self.plan.repeats, LARGE_ROUNDS) if size == LARGEST else self.plan.repeats
 
-        Args:
-            row: that is not tried again if it cannot run at all.
-            called: what a reader calls what is tried.
-            action: to do.
-        """
+    def _measure_round(self, cell: _Cell) -> None:
+        """Of a cell that has not failed, which is written when it is time."""
+        if cell.failed:
+            return
+        self._set_threads(cell.threads)
+        rounds = self.attempt(cell.row.name, cell.called, partial(self._add_round, cell))
+        cell.failed = rounds is None
+        if rounds and (rounds == self._rounds(cell.size) or cell.size == LARGEST):
+            self._write(cell)
+
+    def _build(self, row: Row, deadline: Deadline) -> Engine:
+        """With all threads, and not in the time of the group."""
+        deadline.check()
+        torch.set_num_threads(self.all_threads)
         try:
-            return action()
-        except (AbNetError, ImportError) as error:
-            self.missing.add(row.name)
-            self.say(f"skipped: {row.name}: {error}")
-        except _OutOfTimeError as error:
-            self.say(f"skipped: {called}: {error}")
-        except Exception as error:  # whatever is wrong with one system, the others are measured
-            if "out of memory" in str(error):
-                self.say(f"skipped: {called}: out of memory")
-            else:
-                self.failed.append(called)
-                sys.stderr.write(f"failed: {called}\n{traceback.format_exc()}")
-                self.say(f"failed: {called}: {type(error).__name__}: {error}")
-        return None
+            with deadline.aside():
+                return row.build(self.materials)
+        finally:
+            torch.set_num_threads(self.materials.threads)
 
-    def _warm_up(self, row: Row, called: str, size: int | str, until: float | None) -> _Cell:
-        """Builds the engine and translates each batch once.
+    def _warm_up(self, row: Row, called: str, size: int | str, deadline: Deadline) -> _Cell:
+        """Builds the engine and translates each batch once; calls that compile are building, too.
 
         Raises:
-            _OutOfTimeError: this, or all rounds of it, would end too late.
+            OutOfTimeError: this, or all rounds of it, would end too late.
         """
-        check = partial(_check_time, until)
-        check()
-        engine = row.build(self.materials)
+        engine = self._build(row, deadline)
+        found, first = Found(0), list[Batch]()
         try:
             if isinstance(size, int):
                 batches = self.text.batches(size, self.plan.count)
+                first = [batches[-1], *(RECORDINGS * batches if row.compiled else ())]  # longest
             else:
                 engine.release()
-                batches = self.text.batches(self._largest(engine, check), LARGE_BATCHES)
-            first = [batches[-1], *(RECORDINGS * batches if row.compiled else ())]  # the longest
+                found = self._largest(engine, deadline.check)
+                batches = self.text.batches(found.size, LARGE_BATCHES)
+                if found.trouble:
+                    self.say(f"{called}: the search ended at {found.size}: {found.trouble}")
             for batch in first:
-                check()
-                self._translate(engine, batch)
+                deadline.check()
+                with deadline.aside() if row.compiled else contextlib.nullcontext():
+                    self._translate(engine, batch)
             with Growth(self.device, engine.in_torch) as growth:
                 seconds = 0.0
                 for batch in batches:
-                    check()
+                    deadline.check()
                     start = time.perf_counter()
                     self._translate(engine, batch)
                     seconds += time.perf_counter() - start
@@ -230,34 +219,31 @@ class Bench:
             if size == LARGEST:
                 engine.release()
         peak = self._peak(row, engine, growth.most)
-        cell = _Cell(row, called, engine, batches, size, self.materials.threads, seconds, peak)
-        needed = self._needed(cell)
-        if until is not None and time.monotonic() + needed > until:
-            raise _OutOfTimeError(f"needs about {needed:.0f} s, more than its share of --minutes")
+        threads = self.materials.threads
+        cell = _Cell(row, called, engine, batches, size, threads, seconds, peak, found.capped)
+        deadline.keep(self._needed(cell))
         return cell
 
     def _needed(self, cell: _Cell) -> float:
         """Seconds that all its rounds will take."""
-        return self.plan.repeats * cell.seconds * (2 if cell.size == LARGEST else 1)
+        return self._rounds(cell.size) * cell.seconds * (2 if cell.size == LARGEST else 1)
 
     def _peak(self, row: Row, engine: Engine, grown: int | None) -> int | None:
         """Weights and what decoding needs besides."""
         if grown is None or row.compiled:  # CUDA graphs hold memory of their own
             return None
-        if self.device.type == "cuda" and not engine.in_torch:  # keeps what it once had
-            self.grown[row.name] = grown = grown + self.grown.get(row.name, 0)
         return engine.weight_bytes + grown
 
     def _translate(self, engine: Engine, batch: Batch) -> None:
         encoded = engine.encode(batch.lines)
         engine.join(engine.decode(encoded, batch.length if self.forced else None))
 
-    def _largest(self, engine: Engine, check: Callable[[], None]) -> int:
-        """The largest power of two of lines that fits, at most `MOST`.
+    def _largest(self, engine: Engine, check: Callable[[], None]) -> Found:
+        """The largest batch that fits; see `largest`.
 
         Raises:
             RuntimeError: not even one line fits.
-            _OutOfTimeError: `check` found so before all were tried.
+            OutOfTimeError: `check` found so before all were tried.
         """
 
         def attempt(size: int) -> None:
@@ -280,6 +266,8 @@ class Bench:
     def _write(self, cell: _Cell) -> None:
         """Writes the result, for now without a floor."""
         row = cell.row
+        if not cell.result:
+            self.written.append(cell)
         cell.result = {
             "kind": "speed",
             "row": row.name,
@@ -293,13 +281,13 @@ class Bench:
             "threads": cell.threads,
             "batch": len(cell.batches[0].lines),
             "largest": cell.size == LARGEST,
+            **({"capped": True} if cell.capped else {}),
             "input": self.text.name,
             **cell.times.summary(cell.batches, self.forced),
             **({} if cell.peak is None else {"peak_memory_bytes": cell.peak}),
             **self.stamps,
         }
         self.write(self._file(cell), cell.result)
-        self.written.append(cell)
         self.say(
             f"{row.name}, batch {cell.result['batch']}, {self._threads()}: "
             f"{1000 * cell.result['median_s']:.1f} ms, "
@@ -312,74 +300,65 @@ class Bench:
         name = f"speed-{kind}-{self.stamps['size']}-{self.text.name}-{cell.row.name}-b{cell.size}"
         return name + (f"-t{cell.threads}" if kind == "cpu" else "")
 
-    def _find_floors(self, until: float | None) -> None:
-        """Writes each result again with its floor, as long as there is time."""
+    def _find_floors(self, deadline: Deadline) -> None:
+        """Writes each result again with its floor, as long as there is time.
+
+        Rates are measured in passes over all of them, so that a busy moment of the machine slows no
+        rate in all. The floors of the first pass are written, too, in case that it was the last.
+        """
         for cell in self.written:
             self._set_threads(cell.threads)
-            called = f"{cell.called}, its floor"
-            floor = self._attempt(cell.row, called, partial(self._floor, cell, until))
+            measure = partial(self._measure_rates, cell, deadline.check)
+            self.attempt(cell.row.name, f"{cell.called}, its floor", measure)
             if cell.size == LARGEST:
                 cell.engine.release()
-            if floor:
-                self.write(self._file(cell), {**cell.result, **floor})
-                self.say(f"{cell.called}: {100 * floor['floor_share']:.0f} % of the floor's speed")
+            self._write_floor(cell)
+        for count, rates in self.rates.items():
+            self._set_threads(count)
+            called = f"all passes over the rates of products, {self._threads()}"
+            self.attempt("rates", called, partial(rates.measure_again, deadline.check))
+        for cell in self.written:
+            share = self._write_floor(cell)
+            if share is not None:
+                self.say(f"{cell.called}: {100 * share:.0f} % of the floor's speed")
 
-    def _floor(self, cell: _Cell, until: float | None) -> dict[str, Any]:
-        """The least seconds of a batch, as a median over the batches, and how near they came.
+    def _measure_rates(self, cell: _Cell, check: Callable[[], None]) -> None:
+        """Counts the products of each batch, if they are to be known, and measures their rates.
 
         Raises:
-            _OutOfTimeError: it took too long.
+            OutOfTimeError: `check` found so before all were measured.
         """
         rates = self.rates.setdefault(cell.threads, Rates(self.device))
-        floors, counts = [], []
+        work = []
         for batch in cell.batches:
-            _check_time(until)
+            check()
             encoded = cell.engine.encode(batch.lines)
             products = cell.engine.work(encoded, batch.length if self.forced else None)
             if products is None:
-                return {}
-            check = partial(_check_time, until)
-            floors.append(rates.floor(products, cell.row.dtype, cell.engine.weight_bytes, check))
-            counts.append(multiply_adds(products))
-        return {
-            "multiply_adds": sum(counts) // len(counts),
+                return
+            rates.floor(products, cell.row.dtype, cell.engine.weight_bytes, check)
+            work.append(products)
+        cell.work = work
+
+    def _write_floor(self, cell: _Cell) -> float | None:
+        """The least seconds of a batch, as a median over the batches, and how near they came.
+
+        Returns:
+            the latter; `None` if the work is not known or a rate could not be measured.
+        """
+        if not cell.work:
+            return None
+        rates, kind = self.rates[cell.threads], cell.row.dtype
+        floors = [rates.floor(work, kind, cell.engine.weight_bytes) for work in cell.work]
+        share = sum(floors) / cell.times.seconds_a_round()
+        floor = {
+            "multiply_adds": sum(map(multiply_adds, cell.work)) // len(cell.work),
             "floor_s": sorted(floors)[len(floors) // 2],
-            "floor_share": sum(floors) / cell.times.seconds_a_round(),
+            "floor_share": share,
         }
+        self.write(self._file(cell), {**cell.result, **floor})
+        return share
 
     def _threads(self) -> str:
         count = self.materials.threads
         return f"{count} thread{'s' if count > 1 else ''}"
-
-
-def _check_time(until: float | None) -> None:
-    """Raises an error if it is later."""
-    if until is not None and time.monotonic() >= until:
-        raise _OutOfTimeError("no time left of its share of --minutes")
-
-
-def largest(attempt: Callable[[int], None], release: Callable[[], None], most: int = MOST) -> int:
-    """The largest power of two that can be attempted without running out of memory.
-
-    Args:
-        attempt: tries so many lines.
-        release: called after each.
-        most: the last one tried.
-
-    Raises:
-        RuntimeError: not even 1 can.
-    """
-    fits = 0
-    size = 1
-    while size <= most:
-        try:
-            attempt(size)
-        except RuntimeError as error:
-            if "out of memory" not in str(error) or not fits:
-                raise
-            break
-        finally:
-            release()
-        fits = size
-        size *= 2
-    return fits

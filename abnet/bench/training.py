@@ -6,12 +6,15 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 
+from abnet.bench.attempts import Attempts
 from abnet.bench.data_parallel import measure_processes
-from abnet.bench.engine import Materials
+from abnet.bench.deadline import Deadline
+from abnet.bench.engine import Made, Materials
 from abnet.bench.learner import OF_MODELS, Learner, make_model
 from abnet.bench.loading import measure_waiting, shuffle_lines
 from abnet.bench.machine import Growth, device_name
@@ -36,6 +39,7 @@ class TrainingPlan:
         processes: data-parallel ones, on GPUs each with one.
         repeats: rounds that are timed, after one that is not.
         count: batches a round.
+        minutes: for all; what does not fit is left out. `None` for no limit.
 
     Raises:
         AbNetError: a value is not allowed.
@@ -46,6 +50,7 @@ class TrainingPlan:
     processes: tuple[int, ...] = (1,)
     repeats: int = 5
     count: int = 6
+    minutes: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("tokens", "repeats", "count"):
@@ -63,17 +68,23 @@ class _Cell:
     """A way while it is measured."""
 
     way: Way
+    called: str
     learner: Learner
     batches: list[TrainingBatch]
     peak: int | None
     seconds: list[list[float]] = field(default_factory=list)  # [round][batch]
+    failed: bool = False
 
 
 class TrainingBench:
     """Trains ways side by side.
 
+    A row is written as soon as its last round is done. One that fails is said, with its traceback
+    on the standard error, and the others go on; where it has what a machine may lack, that is no
+    fault.
+
     Args:
-        ways: to measure.
+        ways: in the order in which they are to be kept if time is short.
         materials: of the systems.
         name: of the text.
         source, target: raw text.
@@ -81,6 +92,10 @@ class TrainingBench:
         stamps: fields of every result, `run` and `size` among them.
         write: takes the name and the fields of each result.
         say: takes what a reader should know.
+        begun: when the minutes of the plan began, as `time.monotonic` has it; by default now.
+
+    Attributes:
+        attempt: tries each row, and knows what failed.
 
     Raises:
         AbNetError: more processes are asked for than there are GPUs, or `tokens` are too few.
@@ -97,6 +112,7 @@ class TrainingBench:
         stamps: dict[str, Any],
         write: Callable[[str, dict[str, Any]], None],
         say: Callable[[str], None] = print,
+        begun: float | None = None,
     ) -> None:
         most = max(plan.processes)
         if materials.device.type == "cuda" and most > max(torch.cuda.device_count(), 1):
@@ -112,6 +128,8 @@ class TrainingBench:
         self.stamps = stamps
         self.write = write
         self.say = say
+        self.attempt = Attempts(say)
+        self.begun = time.monotonic() if begun is None else begun
         longest = materials.size.bert.max_positions - 8
         sides = [
             tokenizer.encode_batch(lines)
@@ -134,46 +152,59 @@ class TrainingBench:
         threads = self.plan.threads if self.device.type == "cpu" else self.plan.threads[:1]
         before = torch.get_num_threads()
         try:
-            for count in threads:
+            for number, count in enumerate(threads):
                 torch.set_num_threads(count)
                 self.materials.threads = count
-                self._measure()
+                self._measure(len(threads) - number)
         finally:
             torch.set_num_threads(before)
         return self.written
 
-    def _measure(self) -> None:
-        """All ways at one number of threads, in turn."""
+    def _measure(self, parts: int) -> None:
+        """All ways at one number of threads, in turn, in the first of equal parts of the time."""
+        deadline = Deadline(self.begun, self.plan.minutes, parts)
         loading = time.perf_counter()
         batches = [self._collate(lines) for lines in self.chosen]
         self._wait()
         loading = (time.perf_counter() - loading) / len(batches)
         if 1 in self.plan.processes:
             shuffled = [self._collate(lines) for lines in self.shuffled]
-            found = [
-                self._attempt(way, batches if self._lines(way) is self.chosen else shuffled)
-                for way in self.ways
-            ]
-            cells = [cell for cell in found if cell is not None]
+            cells = []
+            for way in self.ways:
+                own = batches if self._lines(way) is self.chosen else shuffled
+                called = self._called(way, 1)
+                cell = self._attempt(way, called, self._warm_up, way, called, own, deadline)
+                if cell is not None:
+                    cells.append(cell)
             for cell in turns(cells, self.plan.repeats):
-                cell.seconds.append([self._time(cell.learner, batch) for batch in cell.batches])
-            for cell in cells:
-                self._write({**self._fields_of(cell), "loading_s": loading})
+                if not cell.failed:
+                    done = self._attempt(cell.way, cell.called, self._add_round, cell, loading)
+                    cell.failed = done is None
+        deadline = Deadline(self.begun, self.plan.minutes, parts)
         for processes in self.plan.processes:
             for way in self.ways:
                 if processes > 1 and way.name in PROCESSES_OF:
-                    self._measure_processes(way, batches, processes)
+                    called = self._called(way, processes)
+                    self._attempt(
+                        way, called, self._measure_processes, way, batches, processes, deadline
+                    )
 
-    def _attempt(self, way: Way, batches: list[TrainingBatch]) -> _Cell | None:
-        """The way warmed up; `None` if it has what this machine has not, which is said."""
-        try:
-            return self._warm_up(way, batches)
-        except Exception as error:  # whatever is wrong with a compiler or a kernel of others
-            if not way.measures & EXTRAS.keys():
-                raise
-            first = (str(error).splitlines() or [""])[0]
-            self.say(f"skipped: {way.name}: {type(error).__name__}: {first}")
-            return None
+    def _attempt(
+        self, way: Way, called: str, action: Callable[..., Made], *given: Any
+    ) -> Made | None:
+        """What an action returns, or `None` if it fails; with what a machine may lack it may."""
+        optional = way.apex or bool(way.measures & EXTRAS.keys())
+        return self.attempt(way.name, called, partial(action, *given), optional)
+
+    def _called(self, way: Way, processes: int) -> str:
+        return f"{way.name}, {self.materials.threads} threads, {processes} processes"
+
+    def _add_round(self, cell: _Cell, loading: float) -> int:
+        """Times a round, and writes the row after the last; tells how many there are."""
+        cell.seconds.append([self._time(cell.learner, batch) for batch in cell.batches])
+        if len(cell.seconds) == self.plan.repeats:
+            self._write({**self._fields_of(cell), "loading_s": loading})
+        return len(cell.seconds)
 
     def _fields_of(self, cell: _Cell) -> dict[str, Any]:
         """What a result of one process says."""
@@ -190,7 +221,15 @@ class TrainingBench:
         )  # fmt: skip
         return {**fields, "waiting_share": waiting.share, "loaded_step_s": waiting.step_s}
 
-    def _measure_processes(self, way: Way, batches: list[TrainingBatch], processes: int) -> None:
+    def _measure_processes(
+        self, way: Way, batches: list[TrainingBatch], processes: int, deadline: Deadline
+    ) -> None:
+        """A row of several processes, which go on to their end once they are begun.
+
+        Raises:
+            OutOfTimeError: there is no time to begin.
+        """
+        deadline.check()
         found = measure_processes(
             processes, self.materials, way, self.encoded, self.chosen, self.plan.repeats
         )
@@ -210,16 +249,29 @@ class TrainingBench:
         name = f"training {way.system} {sorted(way.measures & OF_MODELS)}"
         return self.materials.shared(name, lambda: make_model(self.materials, way))
 
-    def _warm_up(self, way: Way, batches: list[TrainingBatch]) -> _Cell:
-        """A round that does not count, and what memory it takes."""
+    def _warm_up(
+        self, way: Way, called: str, batches: list[TrainingBatch], deadline: Deadline
+    ) -> _Cell:
+        """A round that does not count, and what memory it takes.
+
+        Raises:
+            OutOfTimeError: this, or all rounds of it, would end too late.
+        """
+        deadline.check()
         learner = Learner(self._model(way), way)
         learner.step(batches[-1], seed=len(batches) - 1)  # makes the optimizer's state
+        self._wait()
+        start = time.perf_counter()
         with Growth(self.device, in_torch=True) as growth:
             for number, batch in enumerate(batches):
+                deadline.check()
                 learner.step(batch, seed=number)
+        self._wait()
+        rounds = 2 * self.plan.repeats + 2  # those that wait for batches; kernels, idle time
+        deadline.keep(rounds * (time.perf_counter() - start))
         grown = growth.most
         peak = None if grown is None else learner.resident_bytes() + grown
-        return _Cell(way, learner, batches, peak)
+        return _Cell(way, called, learner, batches, peak)
 
     def _time(self, learner: Learner, batch: TrainingBatch) -> float:
         """Seconds of a step."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import torch
 
@@ -21,6 +22,7 @@ EXTRAS = {
     "compile": "layers and adapters compiled by torch",
     "liger": "liger-kernel's product and loss in one, in place of chunks",
     "half": "frozen weights in bfloat16, which are made 32 bits again where they are used",
+    "tf32": "products of 32 bits in TF32",
 }
 """What is tried besides the measures, on a GPU; a row that cannot have it is left out."""
 
@@ -54,8 +56,8 @@ class Way:
 def ways(device: torch.device) -> list[Way]:
     """The baseline, ours, each measure alone and left out, and full fine-tuning, both ways.
 
-    On a CPU that is no faster with bfloat16, all measures are all but that one. "chunks" need
-    "masked".
+    On a GPU also the baseline with TF32, and what is tried besides the measures. On a CPU that is
+    no faster with bfloat16, all measures are all but that one. "chunks" need "masked".
     """
     is_slow = device.type == "cpu" and not computes_in_bfloat16()
     every = frozenset(MEASURES) - ({"bf16"} if is_slow else set())
@@ -65,6 +67,8 @@ def ways(device: torch.device) -> list[Way]:
         Way("abnet_fb-baseline", "abnet_fb", frozenset()),
         Way("abnet_fb-all", "abnet_fb", every),
     ]
+    if device.type == "cuda":
+        found.append(Way("abnet-baseline-tf32", "abnet", frozenset({"tf32"})))
     for name in sorted(every):
         if name != "chunks":
             found.append(Way(f"abnet-only-{name}", "abnet", frozenset({name})))
@@ -77,6 +81,11 @@ def ways(device: torch.device) -> list[Way]:
             found.append(Way(f"{system}-with-compile", system, every | {"compile"}))
         found.append(Way("abnet-with-liger", "abnet", every - {"chunks"} | {"liger"}))
         found.append(Way("abnet-with-half", "abnet", every - {"bf16"} | {"half"}))
-        if apex_kernels():
+        if has_apex_adam():
             found.append(Way("abnet-all-apex", "abnet", every, apex=True))
     return found
+
+
+def has_apex_adam() -> bool:
+    """Whether apex is there with the kernels of `apex.optimizers.FusedAdam`."""
+    return "Adam" in apex_kernels() and find_spec("amp_C") is not None

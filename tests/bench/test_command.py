@@ -118,6 +118,32 @@ def test_ours_and_others_come_by_turns_and_only_trained_ones_with_a_checkpoint(
     assert {row.system for row in rows} == {"abnet", tmp_path.name}
 
 
+def test_on_a_gpu_the_rows_that_count_most_come_first() -> None:
+    gpu = torch.device("cuda")
+    given = Namespace(checkpoint=None, ctranslate2=None, rows=None)
+
+    def row(system: str, engine: str, beam: int) -> Row:
+        name = f"{system}-{engine}-beam{beam}-float16"
+        return Row(name, system, True, engine, f"beam {beam}", "float16", lambda _: None)  # type: ignore[arg-type, return-value]
+
+    others = [row("transformer", kind, beam) for kind in ("fairseq", "ctranslate2")
+              for beam in (5, 1)]  # fmt: skip
+    names = [row.name for row in bench._chosen_rows(given, gpu, lambda device: others)]
+    assert names[:4] == [
+        "abnet-10-bfloat16-compiled",
+        "transformer-fairseq-beam5-float16",
+        "transformer-ctranslate2-beam5-float16",
+        "abnet-10-bfloat16",
+    ]
+    assert names[4:8] == [  # as they were
+        "abnet-1-bfloat16",
+        "abnet-4-bfloat16",
+        "transformer-fairseq-beam1-float16",
+        "abnet-10-bfloat16-every-logit",
+    ]
+    assert len(names) == len(set(names))
+
+
 def test_a_row_that_fails_shows_in_the_status(
     command: list[str],
     tmp_path: Path,

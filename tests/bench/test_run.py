@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,88 +10,14 @@ from typing import Any
 import pytest
 import torch
 
-from abnet.bench.engine import Materials, Output, Row
-from abnet.bench.inputs import Line, Text
+from abnet.bench.deadline import Deadline, OutOfTimeError
+from abnet.bench.engine import Materials, Row
 from abnet.bench.plan import Plan
-from abnet.bench.rates import Rates
-from abnet.bench.run import Bench, largest
+from abnet.bench.rates import PASSES, Rates
+from abnet.bench.run import Bench
 from abnet.bench.work import Product
 from abnet.errors import AbNetError
-
-TEXT = Text("x", [Line("eins zwei", 2, length) for length in (3, 5, 8)], 0)
-
-
-class Pretender:
-    """Notes what it is asked for; "a" knows its work."""
-
-    in_torch = True
-    weight_bytes = 100
-
-    def __init__(self, name: str, log: list[str], spend: Callable[[], None]) -> None:
-        self.name, self.log, self.spend = name, log, spend
-
-    def encode(self, lines: Sequence[str]) -> Any:
-        return lines
-
-    def decode(self, encoded: Any, length: int | None) -> Output:
-        if len(encoded) > 8:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        self.log.append(self.name)
-        self.spend()
-        return Output(list(encoded), [length or 1] * len(encoded), 10)
-
-    def join(self, output: Output) -> list[str]:
-        return output.sentences
-
-    def work(self, encoded: Any, length: int | None) -> list[Product] | None:
-        return [Product(8, 16, 16)] if self.name == "a" else None
-
-    def release(self) -> None:
-        self.log.append("release")
-
-
-class Clock:
-    """In place of the module `time`: only pretenders let it go on."""
-
-    now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    perf_counter = monotonic
-
-    def spend(self, seconds: float) -> None:
-        self.now += seconds
-
-
-def row(name: str, log: list[str], spend: Callable[[], None] = lambda: None) -> Row:
-    return Row(
-        name, "abnet", False, "abnet", "1 pass", "float32", lambda _: Pretender(name, log, spend)
-    )
-
-
-class Written(dict[str, dict[str, Any]]):
-    """Results by name: the last ones, and how many fields each time."""
-
-    def __init__(self) -> None:
-        self.fields: list[tuple[str, bool]] = []  # names, and whether with a floor
-
-    def put(self, name: str, result: dict[str, Any]) -> None:
-        self.fields.append((name, "floor_s" in result))
-        self[name] = result
-
-
-def bench(
-    rows: list[Row], materials: Materials, plan: Plan, failed: Sequence[str] = (), **more: Any
-) -> tuple[Written, list[str]]:
-    """Results, and what was said."""
-    written, said = Written(), list[str]()
-    found = Bench(
-        rows, materials, TEXT, plan, {"size": "tiny", "run": "r"}, written.put, said.append, **more
-    )
-    assert found.run() == len(written)
-    assert found.failed == list(failed)
-    return written, said
+from tests.bench.pretending import TEXT, Clock, Pretender, Written, bench, row
 
 
 def test_systems_take_turns_and_every_cell_is_written(
@@ -139,9 +64,9 @@ def test_a_cell_is_written_when_its_rounds_are_done_and_again_with_its_floor(
 
     plan = Plan(batches=(1,), threads=(1,), repeats=1, count=1)
     Bench([row("a", log), row("b", log)], materials, TEXT, plan, {"size": "tiny"}, write).run()
-    assert log == ["a", "a", "b", "b", "a", "written", "b", "written", "written"]
+    assert log == ["a", "a", "b", "b", "a", "written", "b", "written", "written", "written"]
     first, second = (f"speed-cpu-tiny-x-{name}-b1-t1" for name in "ab")
-    assert written.fields == [(first, False), (second, False), (first, True)]
+    assert written.fields == [(first, False), (second, False), (first, True), (first, True)]
 
 
 def test_what_is_compiled_has_more_calls_before_those_that_count(materials: Materials) -> None:
@@ -152,7 +77,7 @@ def test_what_is_compiled_has_more_calls_before_those_that_count(materials: Mate
     assert len(log) == 1 + 3 * 2 + 2 + 2  # the longest, recordings, warm-up, the round
     assert "peak_memory_bytes" not in results["speed-cpu-tiny-x-b-b1-t1"]
     searching = Bench([compiled], materials, TEXT, plan, {}, Written().put, log.append)
-    searching._measure_group("largest", None)
+    searching._measure_group("largest", Deadline(0.0, None))
     assert log[-1] == (
         "skipped: b, batch largest, 1 thread: every size of the search would be compiled"
     )
@@ -176,14 +101,12 @@ def test_a_rate_is_measured_once_for_all_texts(
         results, _ = bench([row("a", [])], materials, plan, rates=rates)
         assert all("floor_s" in result for result in results.values())
     assert set(rates) == {1, 2}
-    assert measured == 3 * [1] + 3 * [2]  # two ways to multiply, and the bandwidth
+    each = [1] * 3, [2] * 3  # two ways to multiply, and the bandwidth
+    assert measured == [*each[0], *each[1], *(PASSES - 1) * each[0], *(PASSES - 1) * each[1]]
 
 
-def test_what_does_not_fit_the_minutes_is_said(
-    materials: Materials, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock, log = Clock(), list[str]()
-    monkeypatch.setattr("abnet.bench.run.time", clock)
+def test_what_does_not_fit_the_minutes_is_said(materials: Materials, clock: Clock) -> None:
+    log: list[str] = []
     rows = [row(name, log, partial(clock.spend, 1.0)) for name in ("b", "d")]
     rows.insert(1, row("slow", log, partial(clock.spend, 10.0)))
     plan = Plan(batches=(1, 2), threads=(1,), repeats=5, count=1, minutes=2)
@@ -201,10 +124,9 @@ def test_what_does_not_fit_the_minutes_is_said(
 
 
 def test_the_clock_is_looked_at_in_warm_up_and_floors(
-    materials: Materials, monkeypatch: pytest.MonkeyPatch
+    materials: Materials, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, log = Clock(), list[str]()
-    monkeypatch.setattr("abnet.bench.run.time", clock)
+    log: list[str] = []
     plan = Plan(batches=(1,), threads=(1,), repeats=1, count=4, minutes=1)
     late = "no time left of its share of --minutes"
     _, said = bench([row("slow", log, partial(clock.spend, 14.0))], materials, plan)
@@ -219,7 +141,11 @@ def test_the_clock_is_looked_at_in_warm_up_and_floors(
     plan = Plan(batches=(1, 2), threads=(1,), repeats=1, count=4, minutes=1)
     results, said = bench([row("a", log)], materials, plan, begun=clock.now)
     assert ["floor_s" in result for result in results.values()] == [False, False]
-    assert said[2:] == [f"skipped: a, batch {size}, 1 thread, its floor: {late}" for size in (1, 2)]
+    assert said[2:] == [
+        f"skipped: a, batch 1, 1 thread, its floor: {late}",
+        f"skipped: a, batch 2, 1 thread, its floor: {late}",
+        f"skipped: all passes over the rates of products, 1 thread: {late}",
+    ]
 
 
 def test_what_cannot_run_is_said_once(materials: Materials) -> None:
@@ -282,33 +208,47 @@ def test_a_floor_that_fails_leaves_the_row(
     ]
 
 
-def test_the_largest_batch_is_searched_by_doubling() -> None:
-    tried: list[int] = []
-    released = itertools.count()
-
-    def attempt(size: int) -> None:
-        tried.append(size)
-        if size > 20:
-            raise torch.OutOfMemoryError("out of memory")
-
-    assert largest(attempt, lambda: next(released), most=64) == 16
-    assert tried == [1, 2, 4, 8, 16, 32]
-    assert next(released) == 6
-    assert largest(lambda size: None, lambda: None, most=64) == 64
-    with pytest.raises(torch.OutOfMemoryError):
-        largest(lambda size: attempt(size + 20), lambda: None)
-
-
-def test_the_search_for_the_largest_batch_ends_with_the_minutes(
-    materials: Materials, monkeypatch: pytest.MonkeyPatch
+def test_models_are_built_with_all_threads_and_in_no_groups_time(
+    materials: Materials, clock: Clock
 ) -> None:
-    clock, log = Clock(), list[str]()
-    monkeypatch.setattr("abnet.bench.run.time", clock)
-    searching = Bench([], materials, TEXT, Plan((1,), (1,), minutes=1), {}, Written().put)
-    late = "no time left of its share of --minutes"
-    with pytest.raises(Exception, match=late):
-        searching._warm_up(row("b", log, partial(clock.spend, 25.0)), "b", "largest", 60.0)
-    assert log == ["release", "b", "release", "b", "release", "b", "release", "release", "release"]
+    log: list[str] = []
+    threads: list[int] = []
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+
+    def build(_: Materials) -> Pretender:
+        threads.append(torch.get_num_threads())
+        clock.spend(50.0)
+        return Pretender("b", log, partial(clock.spend, 1.0))
+
+    rows = [replace(row(name, log), build=build) for name in "bcd"]
+    plan = Plan(batches=(1,), threads=(1,), repeats=5, count=1, minutes=3)
+    try:
+        results, said = bench(rows, materials, plan)
+    finally:
+        torch.set_num_threads(before)
+    # each takes 50 + 2 + 5 s: the group's 90 s are of the latter
+    assert sorted(name[-7:] for name in results) == ["b-b1-t1", "c-b1-t1", "d-b1-t1"]
+    assert threads == [2, 2, 2]
+    assert not [line for line in said if line.startswith("skipped")]
+
+
+def test_what_is_done_aside_still_takes_the_minutes(clock: Clock) -> None:
+    deadline = Deadline(0.0, minutes=2, parts=4)
+    with deadline.aside():
+        clock.spend(50.0)
+    assert deadline.until == 80
+    deadline.keep(20.0)
+    assert deadline.until == 60
+    with pytest.raises(OutOfTimeError, match="needs about 11 s, more than its share of --minutes"):
+        deadline.keep(11.0)
+    with deadline.aside():
+        clock.spend(49.0)
+    assert deadline.until == 100  # 20 of 120 are kept
+    with deadline.aside():
+        clock.spend(9.0)
+    with pytest.raises(OutOfTimeError, match="no time left of its share of --minutes"):
+        deadline.check()
 
 
 @pytest.mark.parametrize(

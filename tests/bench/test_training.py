@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -18,12 +17,9 @@ from abnet.bench.engine import Materials
 from abnet.bench.learner import Learner, make_model
 from abnet.bench.loading import measure_waiting, shuffle_lines
 from abnet.bench.scaling import gradient_bytes, sent_bytes, step_seconds
-from abnet.bench.training import TrainingBench, TrainingPlan
 from abnet.bench.training_batches import TrainingBatch, choose_lines, collate
 from abnet.bench.ways import ALWAYS, EXTRAS, Way, ways
-from abnet.cli import main
 from abnet.errors import AbNetError
-from benchmarks import records
 from tests.tiny import ENGLISH, GERMAN
 
 WAYS = {way.name: way for way in ways(torch.device("cuda")) if not way.apex}
@@ -91,13 +87,13 @@ def ways_of(system: str) -> list[Way]:
 def test_gradients_with_every_measure_are_those_without(
     system: str, materials: Materials, batch: TrainingBatch
 ) -> None:
-    """Within 1e-5 of the largest gradient; with weights in bfloat16, 5 % of the norm of all."""
+    """Within 1e-5 of the largest gradient; with rounded weights or products 5 % of all's norm."""
     plain, expected = gradients(materials, WAYS[f"{system}-baseline"], batch)
     assert expected
     for way in ways_of(system):
         loss, found = gradients(materials, way, batch)
         assert found.keys() == expected.keys(), way.name
-        if way.measures & {"bf16", "half"}:
+        if way.measures & {"bf16", "half", "tf32"}:
             assert loss == pytest.approx(plain, rel=0.01), way.name
             ours, theirs = (torch.cat([g.flatten() for g in one.values()])
                             for one in ({n: found[n] for n in expected}, expected))  # fmt: skip
@@ -192,7 +188,7 @@ def test_kernels_are_those_that_a_step_ran(
 
 
 def test_what_is_not_there_is_said(materials: Materials, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("abnet.bench.ways.apex_kernels", lambda: ["Adam"])
+    monkeypatch.setattr("abnet.bench.ways.has_apex_adam", lambda: True)
     (apex,) = (way for way in ways(torch.device("cuda")) if way.apex)
     with pytest.raises(AbNetError, match="apex is not there to train with: No module named 'apex"):
         learner(materials, apex)
@@ -201,29 +197,40 @@ def test_what_is_not_there_is_said(materials: Materials, monkeypatch: pytest.Mon
         learner(materials, WAYS["abnet-with-liger"])
 
 
-def test_rows_with_more_than_a_machine_has_are_left_out(
-    materials: Materials, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("kernels", "compiled", "expected"),
+    [(["Adam"], {"amp_C"}, True), (["Adam"], {"fused_adam_cuda"}, False),
+     (["layer norm"], {"amp_C"}, False), ([], set(), False)],
+)  # fmt: skip
+def test_apex_has_a_row_where_its_adam_has_its_kernels(
+    kernels: list[str], compiled: set[str], expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A compiler that fails, too; what fails without any extra stops the benchmark."""
-
-    def fail(model: object) -> None:
-        raise RuntimeError("no compiler\nfor this")
-
-    monkeypatch.setitem(sys.modules, "liger_kernel", None)
-    monkeypatch.setattr("abnet.bench.learner.compile_layers", fail)
-    chosen = [WAYS[f"abnet-with-{name}"] for name in ("compile", "liger")]
-    said: list[str] = []
-    plan = TrainingPlan(200, repeats=1, count=1)
-    bench = TrainingBench(
-        chosen, materials, "x", GERMAN, ENGLISH, plan, {}, lambda name, row: None, said.append
+    monkeypatch.setattr("abnet.bench.ways.apex_kernels", lambda: kernels)
+    monkeypatch.setattr(
+        "abnet.bench.ways.find_spec", lambda name: name if name in compiled else None
     )
-    assert bench.run() == 0
-    assert said[0] == "skipped: abnet-with-compile: RuntimeError: no compiler"
-    assert said[1].startswith("skipped: abnet-with-liger: AbNetError: liger-kernel is not there")
-    monkeypatch.setattr("abnet.bench.learner.training_loss", None)
-    bench.ways = [WAYS["abnet-all"]]
-    with pytest.raises(TypeError, match="'NoneType' object is not callable"):
-        bench.run()
+    assert any(way.apex for way in ways(torch.device("cuda"))) == expected
+
+
+def test_the_baseline_with_tf32_is_the_baseline_but_for_its_products(
+    materials: Materials, batch: TrainingBatch, cpu: torch.device
+) -> None:
+    """Forward and backward; nothing is left of it for others."""
+    plain, allowed = (WAYS[name] for name in ("abnet-baseline", "abnet-baseline-tf32"))
+    assert allowed == replace(plain, name=allowed.name, measures=frozenset({"tf32"}))
+    assert not any("tf32" in way.measures for way in ways(cpu))
+    one, seen = learner(materials, allowed), []
+
+    def look(*given: object) -> None:
+        seen.append(torch.get_float32_matmul_precision())
+
+    one.model.decoder.backbone.layers[-1].register_forward_hook(look)
+    one.trained[0].register_hook(look)
+    one.step(batch, seed=1)
+    assert seen == ["high", "high"]
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert one.checkpoint_bytes() == learner(materials, plain).checkpoint_bytes()
+    assert one.kernels(batch, seed=1) == learner(materials, plain).kernels(batch, seed=1)
 
 
 @pytest.mark.parametrize("is_fast", [True, False])
@@ -313,81 +320,3 @@ def test_gradients_become_the_mean_of_all_processes(monkeypatch: pytest.MonkeyPa
     data_parallel.sum_gradients(gradients)
     assert gradients[0].tolist() == [1.0]
     assert gradients[1].tolist() == [[1.0, 2.0], [3.0, 4.0]]
-
-
-@pytest.fixture
-def command(tmp_path: Path) -> list[str]:
-    for name, lines in (("test.de", GERMAN), ("test.en", ENGLISH)):
-        (tmp_path / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    sides = ["--source", str(tmp_path / "test.de"), "--target", str(tmp_path / "test.en")]
-    quick = ["--size", "tiny", "--device", "cpu", "--repeats", "1", "--count", "1"]
-    quick += ["--threads", "1", "--tokens", "200", "--results", str(tmp_path / "results")]
-    return ["bench", "--training", *sides, *quick]
-
-
-def test_rows_are_written_for_one_process_and_for_two(
-    command: list[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """An all-reduce carries the trained weights' gradients and nothing else."""
-    monkeypatch.setattr("abnet.bench.ways.computes_in_bfloat16", lambda: False)
-    assert main([*command, "--rows", "abnet-baseline,abnet-all", "--processes", "1,2"]) == 0
-    rows = records.read_all(tmp_path / "results")
-    found = {(row["row"], row["processes"]): row for row in rows}
-    assert found.keys() == {("abnet-baseline", 1), ("abnet-all", 1), ("abnet-all", 2)}
-    assert found["abnet-baseline", 1]["measures"] == []
-    assert found["abnet-all", 1]["measures"] == ["adam", "chunks", "masked", "sdpa"]
-    assert len({row["run"] for row in rows}) == 1
-    together = found["abnet-all", 2]
-    assert together["reduced_bytes"] == 4 * together["trained_parameters"]
-    assert together["kernels"]["adam"] == "torch, fused"
-    assert found["abnet-baseline", 1]["kernels"]["attention"] == "math"
-    said = capsys.readouterr().out
-    assert "(attention math; layer norm torch; adam torch, one tensor at a time; apex not" in said
-    for row in rows:
-        assert row["gradient_bytes"] == 4 * row["trained_parameters"]
-        assert row["trained_parameters"] < row["total_parameters"]
-        per_step = row["processes"] * row["batch_tokens"] / row["step_s"]
-        assert row["target_tokens_per_s"] == pytest.approx(per_step)  # of one batch, once
-        if row["processes"] == 1:
-            assert row["peak_memory_bytes"] >= 4 * row["total_parameters"]
-            assert 0 < row["waiting_share"] < 1
-            assert row["loaded_step_s"] > 0
-
-
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (["--checkpoint", "x.pt"], "`--checkpoint` must be left out with `--training`"),
-        (["--tokens", "0"], "`tokens` must be at least 1, but is 0 instead"),
-        (["--tokens", "5"], "`--tokens` must be at least "),
-        (["--processes", "0"], "`processes` must be at least 1, but is 0 instead"),
-        (["--processes", "two"], "`--processes` must be numbers with commas between them"),
-        (["--rows", "nothing"], "`--rows` must name one of abnet-baseline, abnet-all, "),
-    ],
-)
-def test_errors_say_what_to_do(
-    command: list[str], more: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([*command, *more]) == 2
-    assert message in capsys.readouterr().err
-
-
-def test_what_cannot_be_measured_is_refused(
-    materials: Materials, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def bench(materials: Materials, lines: list[str], processes: int) -> TrainingBench:
-        plan = TrainingPlan(200, processes=(1, processes))
-        return TrainingBench([], materials, "x", lines, lines, plan, {}, lambda name, row: None)
-
-    on_gpu = replace(materials, device=torch.device("cuda"))
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(
-        AbNetError, match="`--processes` must be at most 2, the GPUs there are, but"
-    ):
-        bench(on_gpu, GERMAN, 4)
-    assert bench(on_gpu, GERMAN, 2).plan.processes == (1, 2)
-    with pytest.raises(AbNetError, match="must have pairs of 1 to 56 pieces a side, but none of"):
-        bench(materials, [""], 1)

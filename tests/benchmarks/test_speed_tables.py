@@ -54,6 +54,35 @@ def test_ratios_are_to_peers_of_the_same_run_batch_and_threads() -> None:
     ]
 
 
+def test_the_best_peer_is_that_of_what_is_compared() -> None:
+    """Medians of a batch, but sentences a second where each has the largest."""
+    quick = {"precision": "int8", "median_s": 0.2, "sentences_per_s": 3.0}
+    busy = {"precision": "float32", "median_s": 0.5, "sentences_per_s": 4.0}
+    ours = {"median_s": 0.4, "sentences_per_s": 2.0}
+    for largest in (False, True):
+        rows = [speed(**CTRANSLATE2, **way, largest=largest) for way in (quick, busy)]
+        lines = speed_table([*rows, speed(**ours, largest=largest)], "multi30k").splitlines()
+        (found,) = (row for row in map(cells, lines[2:]) if row[4] == "AB-Net (abnet)")
+        assert found[8] == "0.50"
+    alone = alone_table(
+        [speed(**CTRANSLATE2, **quick), speed(**CTRANSLATE2, **busy), speed(**ours)], "cpu"
+    )
+    assert cells(alone.splitlines()[2])[4] == "2.00 (float32)"
+
+
+def test_a_floor_that_is_none_has_no_number() -> None:
+    shares = {"1": ("abnet", 0.999), "2": ("abnet_ctc", 1.0), "3": ("abnet_dag", 1.004)}
+    rows = [speed(system=name, floor_share=share) for name, share in shares.values()]
+    lines = speed_table([*rows, speed(system="cmlm")], "multi30k").splitlines()
+    assert [cells(line)[9] for line in lines[2:]] == ["100", "100", ">100 %", "-"]
+
+
+def test_a_search_that_was_capped_is_told() -> None:
+    gpu = {"device": "H100", "device_kind": "cuda", "size": "base", "largest": True}
+    lines = speed_table([speed(**gpu, batch=65536, capped=True)], "multi30k").splitlines()
+    assert cells(lines[2])[3] == "65536 (largest tried)"
+
+
 def test_gpus_have_times_and_the_largest_batches_are_compared_by_throughput() -> None:
     gpu = {"device": "H100", "device_kind": "cuda", "size": "base", "largest": True}
     rows = [
