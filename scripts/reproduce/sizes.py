@@ -117,7 +117,7 @@ SIZES = {
         dag_begun=words("--total-num-update 3000 --max-update 3000"),
         fuzzy=words(
             "--max-tokens 1200 --lr 1e-3 --warmup-updates 200 "
-            "--total-num-update 3400 --max-update 3400"
+            "--total-num-update 3000 --max-update 3000"
         ),
         minilm=words("--total-num-update 4000 --max-update 4000 --save-interval-updates 100"),
         rivals=words(
