@@ -155,11 +155,8 @@ class Decoder(nn.Module):
         Returns:
             (number of chosen positions, V), in row-major order of `predict`.
         """
-        hidden = (self.fast or self.hidden)(target, memory)[predict]
-        logits: Tensor = self.lm_head(hidden)
-        if self.blank is not None:
-            logits[:, self.symbols.mask] = self.blank(hidden)[:, 0].to(logits.dtype)
-        return logits
+        [positions] = torch.where(predict.flatten())
+        return self.logits(self.states(target, memory, positions))
 
     def dag(self, frames: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """What the output head makes logits of, at all frames, and how these follow each other.
@@ -181,23 +178,27 @@ class Decoder(nn.Module):
         return hidden.flatten(0, 1), links
 
     def word_loss(
-        self, target: Tensor, memory: Memory, predict: Tensor, gold: Tensor, smoothing: float
+        self, target: Tensor, memory: Memory, positions: Tensor, gold: Tensor, smoothing: float
     ) -> WordLoss:
-        """The loss of the chosen words; never holds the logits of all of them, but in float16.
+        """The loss of the words at some positions; never holds all their logits, but in float16.
 
         Args:
-            target, memory, predict: see `forward`.
-            gold: (number of chosen positions,) ids, in row-major order of `predict`.
+            target, memory: see `forward`.
+            positions: (N,) indices into the flattened target.
+            gold: (N,) ids, in the order of `positions`.
             smoothing: of labels.
         """
-        hidden = self.hidden(target, memory)[predict]
-        if hidden.dtype == torch.float16:
+        hidden = self.hidden(target, memory).flatten(0, 1).index_select(0, positions)
+        dtype, device = hidden.dtype, hidden.device.type
+        if torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)  # of the logits, whatever the states have
+        if dtype == torch.float16:
             return word_loss(self.lm_head(hidden), gold, smoothing)
         rows = rows_at_once(self.backbone.vocab_size, hidden.device)
         return word_loss_of_states(self.lm_head, hidden, gold, smoothing, rows)
 
     def states(self, target: Tensor, memory: Memory, positions: Tensor) -> Tensor:
-        """What the output head makes logits of, at some positions; for decoding.
+        """What the output head makes logits of, at some positions.
 
         Args:
             target, memory: see `forward`; there may be fewer rows, if the memory has places.
@@ -208,6 +209,13 @@ class Decoder(nn.Module):
         """
         hidden = (self.fast or self.hidden)(target, memory)
         return hidden.flatten(0, 1).index_select(0, positions)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """The output head, of states (N, H): (N, V)."""
+        logits: Tensor = self.lm_head(states)
+        if self.blank is not None:
+            logits[:, self.symbols.mask] = self.blank(states)[:, 0].to(logits.dtype)
+        return logits
 
     def bert_states(self, target: Tensor, positions: Tensor) -> Tensor:
         """What the output head makes logits of, when the BERT reads the target alone.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from abnet.attention import training_attention
@@ -178,6 +179,8 @@ class AbNet(nn.Module):
             gold: (number of chosen positions,) true ids, row-major, to have their loss and not the
                 logits, which takes far less memory; `None` for logits.
         """
+        # Before all else: an accelerator is waited for to know how many there are.
+        [positions] = torch.where(predict.flatten())
         with training_attention(self, source, target):
             encoded = self.encode(source)
             memory = self.project(encoded)
@@ -186,10 +189,10 @@ class AbNet(nn.Module):
                 logits = self.logits(states, slice(None))
                 return AbNetOutput(logits, encoded.length_logits, encoded.distance, None, links)
             if gold is None:
-                logits = self.decode(target, memory, predict)
+                logits = self.logits(self.states(target, memory, positions), slice(None))
                 return AbNetOutput(logits, encoded.length_logits, encoded.distance)
             smoothing = self.config.label_smoothing
-            words = self.decoder.word_loss(target, memory, predict, gold, smoothing)
+            words = self.decoder.word_loss(target, memory, positions, gold, smoothing)
         none = encoded.memory.new_empty(0, self.decoder.backbone.vocab_size)
         return AbNetOutput(none, encoded.length_logits, encoded.distance, words)
 
@@ -252,8 +255,7 @@ class AbNet(nn.Module):
 
     def logits(self, states: Tensor, part: slice) -> Tensor:
         """Logits of a part of the states, (n, V)."""
-        logits: Tensor = self.decoder.lm_head(states[part])
-        return logits
+        return self.decoder.logits(states[part])
 
     def new_state(self) -> DecoderState:
         """What `step` remembers, of no tokens yet.

@@ -212,11 +212,6 @@ class Watched:
         """See `AbNet.logits`."""
         return self.model.logits(states, part)
 
-    def decode(self, target: Tensor, memory: Memory, predict: Tensor) -> Tensor:
-        """See `AbNet.decode`."""
-        self._note(target, memory, predict.numel())  # one pass predicts every frame
-        return self.model.decode(target, memory, predict)
-
     def dag(self, frames: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """See `AbNet.dag`."""
         self._note(frames, memory, frames.numel())

@@ -113,11 +113,18 @@ def beam_search(
         logits = model.step(search.tokens[:, :, -1].flatten(), memory, state)
         kept = search.extend(logits.view(*search.tokens.shape[:2], -1))
         staying = search.leave()
-        rows = kept[staying]  # (B', K) places among the B*K hypotheses
-        state.select(rows.flatten())
+        rows = kept[staying].flatten()  # (B' * K) places among the B*K hypotheses
         if len(staying) < len(kept):
             memory = memory.select(staying)
+            state.select(rows)
+        elif options.beam > 1 and not _is_known_to_stay(rows):
+            state.select(rows)
     return search.results
+
+
+def _is_known_to_stay(rows: Tensor) -> bool:
+    """Whether all rows stay where they are; an accelerator is not asked."""
+    return rows.device.type == "cpu" and rows.equal(torch.arange(len(rows)))
 
 
 class _Finished(NamedTuple):

@@ -35,5 +35,8 @@ class SourceReader(Protocol):
 class Predictor(SourceReader, Protocol):
     """Predicts any positions of targets; see `abnet.model.AbNet` for the shapes."""
 
-    def decode(self, target: Tensor, memory: Any, predict: Tensor) -> Tensor:
-        """Logits of the positions to predict; memory: from `project`."""
+    def states(self, target: Tensor, memory: Any, positions: Tensor) -> Any:
+        """What `logits` are made of, at N positions of the flattened target."""
+
+    def logits(self, states: Any, part: slice) -> Tensor:
+        """Logits of a part of the states, (n, V)."""

@@ -138,11 +138,6 @@ class Ensemble:
         pairs = zip(self.models, encoded, strict=True)
         return Memories(tuple(model.project(one) for model, one in pairs))
 
-    def decode(self, target: Tensor, memory: Memories, predict: Tensor) -> Tensor:
-        """Log-probabilities (chosen positions, V); see `AbNet.decode`."""
-        pairs = zip(self.models, memory.parts, strict=True)
-        return self._word_mean(model.decode(target, one, predict) for model, one in pairs)
-
     def dag(self, frames: Tensor, memory: Memories) -> tuple[tuple[Tensor, ...], Tensor]:
         """States, one tensor a model, and log-probabilities of links (B, F, F); see `AbNet.dag`."""
         pairs = zip(self.models, memory.parts, strict=True)

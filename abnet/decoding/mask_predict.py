@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from abnet.decoding.candidates import Candidates, Results, on_device, places_of
-from abnet.decoding.decodable import Rows, SourceReader
+from abnet.decoding.decodable import Predictor, Rows
 from abnet.decoding.hypothesis import Hypothesis
 from abnet.decoding.pruning import survivors
 from abnet.decoding.selection import choose
@@ -101,17 +101,11 @@ class DecodingOptions:
                 raise AbNetError(f"`{name}` must be at least {least}, but is {value} instead.")
 
 
-class MaskPredictModel(SourceReader, Protocol):
+class MaskPredictModel(Predictor, Protocol):
     """What Mask-Predict needs of a model; see `abnet.model.AbNet` for the shapes."""
 
     def predict_length(self, encoded: Any, candidates: int) -> LengthBeam:
         """The most probable lengths; encoded: from `encode`."""
-
-    def states(self, target: Tensor, memory: Any, positions: Tensor) -> Any:
-        """What `logits` are made of, at N positions of the flattened target."""
-
-    def logits(self, states: Any, part: slice) -> Tensor:
-        """Logits of a part of the states, (n, V)."""
 
 
 @torch.inference_mode()

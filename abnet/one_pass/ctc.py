@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from abnet.decoding.candidates import on_device
 from abnet.decoding.decodable import Predictor
 from abnet.decoding.hypothesis import Hypothesis
-from abnet.decoding.selection import best_of
+from abnet.decoding.selection import POSITIONS_AT_ONCE, best_of
 from abnet.errors import AbNetError
 from abnet.one_pass.frames import NEVER, Framed, make_frames
 from abnet.tokenizer import SymbolIds
@@ -56,7 +57,7 @@ def pin(log_probs: Tensor, given: Tensor, scores: Tensor, symbols: SymbolIds) ->
         given: (B, F) ids, a word, [MASK] where none is given, or [PAD].
         scores: (B, F) the log-probabilities that the given words are to have.
     """
-    known = given.ne(symbols.mask) & given.ne(symbols.pad)
+    known = _known(given, symbols)
     only = torch.full_like(log_probs, NEVER).scatter_(2, given[..., None], scores[..., None])
     return torch.where(known[..., None], only, log_probs)
 
@@ -127,23 +128,24 @@ def ctc_decode(model: CtcModel, source: Tensor, options: CtcOptions) -> list[lis
     symbols = model.target_symbols
     memory = model.project(model.encode(source))
     frames = make_frames(model, source)
-    given, scores = frames, torch.zeros(frames.shape, device=frames.device)
-    for passes in range(1, options.iterations + 1):
-        logits = model.decode(given, memory, torch.ones_like(frames, dtype=torch.bool)).float()
-        logits[:, sorted({symbols.pad, symbols.cls, symbols.sep} - {symbols.mask})] = -torch.inf
-        logits[:, symbols.mask] -= options.blank_penalty
-        log_probs = logits.view(*frames.shape, -1).log_softmax(dim=2)
-        if passes > 1:
-            log_probs = pin(log_probs, given, scores, symbols)
-        if passes < options.iterations:
-            scores, tokens = log_probs.max(dim=2)
-            spoken = tokens.ne(symbols.mask) & frames.eq(symbols.mask)
-            count = spoken.sum(dim=1, keepdim=True) * passes // options.iterations
-            surest = rank(-scores.masked_fill(~spoken, -torch.inf)) < count
-            given = torch.where(surest, tokens, frames)
+    head = _Head(model, options.blank_penalty, source.device)
+    everywhere = torch.arange(frames.numel(), device=source.device)
+    given, scores = frames, torch.zeros(frames.shape, device=source.device)
+    states = model.states(given, memory, everywhere)
+    for passes in range(1, options.iterations):
+        tokens, scores = _choose(head, states, given, scores)
+        spoken = tokens.ne(symbols.mask) & frames.eq(symbols.mask)
+        count = spoken.sum(dim=1, keepdim=True) * passes // options.iterations
+        surest = rank(-scores.masked_fill(~spoken, -torch.inf)) < count
+        given = torch.where(surest, tokens, frames)
+        states = model.states(given, memory, everywhere)
     if options.beam == 1:
-        paths = _best_paths(log_probs, frames, symbols)
+        tokens, scores = _choose(head, states, given, scores)
+        paths = _best_paths(tokens, scores, frames, symbols)
     else:
+        log_probs = head.log_probs(states, slice(None)).view(*frames.shape, -1)
+        if options.iterations > 1:
+            log_probs = pin(log_probs, given, scores, symbols)
         paths = _prefix_search(log_probs, frames, symbols, options.beam)
     return [
         [
@@ -156,9 +158,51 @@ def ctc_decode(model: CtcModel, source: Tensor, options: CtcOptions) -> list[lis
     ]
 
 
-def _best_paths(log_probs: Tensor, frames: Tensor, symbols: SymbolIds) -> list[Hypothesis]:
-    """The most probable token of each frame, repeats and blanks taken out; score: log p."""
-    best, tokens = (part.view(frames.shape) for part in best_of(log_probs.flatten(0, 1)))
+class _Head:
+    """The last step of a model, without what CTC never predicts and after the blank's penalty."""
+
+    def __init__(self, model: CtcModel, penalty: float, device: torch.device) -> None:
+        self.model = model
+        self.symbols = model.target_symbols
+        self.penalty = penalty
+        banned = {self.symbols.pad, self.symbols.cls, self.symbols.sep} - {self.symbols.mask}
+        self.banned = on_device(sorted(banned), device)
+
+    def log_probs(self, states: Any, part: slice) -> Tensor:
+        """Of a part of the states, (n, V) in 32 bits."""
+        logits = self.model.logits(states, part).float().index_fill_(1, self.banned, -torch.inf)
+        logits[:, self.symbols.mask] -= self.penalty
+        return logits.log_softmax(dim=1)
+
+
+def _choose(head: _Head, states: Any, given: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """The most probable token of each frame, or the word given there, and its log-probability.
+
+    The logits of `POSITIONS_AT_ONCE` frames are in memory at a time.
+
+    Args:
+        head: makes log-probabilities of states.
+        states: of all frames.
+        given, scores: (B, F), see `pin`.
+    """
+    parts = [
+        best_of(head.log_probs(states, slice(start, start + POSITIONS_AT_ONCE)))
+        for start in range(0, given.numel(), POSITIONS_AT_ONCE)
+    ]
+    own, tokens = (torch.cat(one).view(given.shape) for one in zip(*parts, strict=True))
+    known = _known(given, head.symbols)
+    return torch.where(known, given, tokens), torch.where(known, scores, own)
+
+
+def _known(given: Tensor, symbols: SymbolIds) -> Tensor:
+    """(B, F) boolean: where a word is given."""
+    return given.ne(symbols.mask) & given.ne(symbols.pad)
+
+
+def _best_paths(
+    tokens: Tensor, best: Tensor, frames: Tensor, symbols: SymbolIds
+) -> list[Hypothesis]:
+    """The tokens (B, F), repeats and blanks taken out; score: the sum of all log p."""
     filled = frames.eq(symbols.mask)
     best, spoken = best.masked_fill(~filled, 0.0), tokens.ne(symbols.mask) & filled
     starts = path_starts(tokens, frames, symbols)
@@ -166,11 +210,15 @@ def _best_paths(log_probs: Tensor, frames: Tensor, symbols: SymbolIds) -> list[H
     run = starts.cumsum(dim=1).masked_fill(~spoken, 0)
     of_run = torch.full_like(best, -torch.inf)
     of_run = F.pad(of_run, (1, 0)).scatter_reduce(1, run, best, "amax")
-    rows = zip(*(part.cpu() for part in (tokens, starts, of_run, best.sum(dim=1))), strict=True)
-    return [
-        Hypothesis(of[start], runs[1 : 1 + int(start.sum())], 0.0, float(total), 1, [])
-        for of, start, runs, total in rows
-    ]
+    # In one copy; 32 bits hold each id.
+    packed = torch.cat([tokens, starts, of_run, best.sum(dim=1, keepdim=True)], dim=1).cpu()
+    length = frames.size(1)
+    found = []
+    for row in packed:
+        of, start, runs, total = row.split([length, length, length + 1, 1])
+        own = of[start.bool()].long()
+        found.append(Hypothesis(own, runs[1 : 1 + len(own)], 0.0, float(total), 1, []))
+    return found
 
 
 def _prefix_search(

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from abnet.decoding.candidates import on_device
 from abnet.decoding.decodable import SourceReader
 from abnet.decoding.fluency import TargetReader, pseudo_log_likelihood
 from abnet.decoding.hypothesis import Hypothesis
@@ -134,7 +135,7 @@ def _words(
 ) -> tuple[Tensor, Tensor]:
     """The best word of each frame, or the best two, and their log-probabilities: (B, F, K) each."""
     symbols = model.target_symbols
-    banned = torch.tensor(symbols.never_predicted, device=frames.device)
+    banned = on_device(symbols.never_predicted, frames.device)
     may_end = torch.zeros(frames.numel(), dtype=torch.bool, device=frames.device)
     choice = choose(model, states, may_end, banned, symbols.sep, with_second)
     words, said = [choice.tokens], [choice.scores]

@@ -56,7 +56,7 @@ def dag_loss(
         length_nll=torch.zeros_like(loss),
         masked=taught,
         tokens=lengths.sum(),
-        sentences=torch.tensor(target.size(0), device=target.device),
+        sentences=target.new_full((), target.size(0)),
         words_right=none,
         lengths_right=none,
         impossible=impossible.sum(),

@@ -67,7 +67,7 @@ def frame_loss(
         length_nll=torch.zeros_like(loss),
         masked=taught,
         tokens=lengths.sum(),
-        sentences=torch.tensor(target.size(0), device=target.device),
+        sentences=target.new_full((), target.size(0)),
         words_right=torch.zeros_like(taught),
         lengths_right=found.eq(lengths).sum(),
         impossible=impossible.sum(),

@@ -74,7 +74,7 @@ def sequence_loss(
         share = config.soft_label_weight
         taught = share * soft_loss + (1 - share) * found.loss
     lengths = words.sum(dim=1)
-    masked, sentences = chosen.sum(), torch.tensor(target.size(0), device=target.device)
+    masked, sentences = chosen.sum(), target.new_full((), target.size(0))
     length_nll, lengths_right = _length_loss(length_logits, lengths, target.size(1))
     tokens = lengths.sum()
     if config.loss_normalization == "masked":

@@ -98,9 +98,11 @@ def training_loss(
         labels = _soft_labels(model, pairs, masked)
     if training and config.r_drop > 0:
         return _with_r_drop(model, forward, source, target, masked, labels)
-    gold = target[masked.chosen] if labels is None else None  # a teacher is compared by logits
-    output = forward(source, masked.inputs, masked.chosen, gold)
-    return _loss(model, output, target, masked.chosen, labels)
+    gold = target[masked.chosen]
+    output = forward(  # a teacher is compared by logits
+        source, masked.inputs, masked.chosen, gold if labels is None else None
+    )
+    return _loss(model, output, target, masked.chosen, gold, labels)
 
 
 def _one_pass_loss(
@@ -117,6 +119,7 @@ def _one_pass_loss(
         source, target, frames, given = (
             torch.cat([part, part]) for part in (source, target, frames, given)
         )
+        [hidden] = torch.where(given.eq(symbols.mask).flatten())
     output = forward(source, given, torch.ones_like(frames, dtype=torch.bool))
     logits, links = output.word_logits, output.links
     if links is None:
@@ -124,7 +127,6 @@ def _one_pass_loss(
     else:
         parts = _graph_loss(config, logits, links, frames, target, symbols, given)
     if twice:
-        [hidden] = torch.where(given.eq(symbols.mask).flatten())
         parts = _with_disagreement(parts, logits.index_select(0, hidden), config)
     return _with_distance(parts, output, config)
 
@@ -206,10 +208,12 @@ def _with_r_drop(
     labels: SoftLabels | None,
 ) -> LossParts:  # fmt: skip
     """Both passes as one batch of 2B sentences."""
-    twice = (torch.cat([part, part]) for part in (source, masked.inputs, masked.chosen))
-    output = forward(*twice)
-    targets, chosen = torch.cat([target, target]), torch.cat([masked.chosen, masked.chosen])
-    parts = _loss(model, output, targets, chosen, labels and labels.twice())
+    gold = target[masked.chosen]
+    source, inputs, chosen, target, gold = (
+        torch.cat([part, part]) for part in (source, masked.inputs, masked.chosen, target, gold)
+    )
+    output = forward(source, inputs, chosen)
+    parts = _loss(model, output, target, chosen, gold, labels and labels.twice())
     return _with_disagreement(parts, output.word_logits, model.config)
 
 
@@ -219,12 +223,17 @@ def _with_disagreement(parts: LossParts, logits: Tensor, config: AbNetConfig) ->
 
 
 def _loss(
-    model: AbNet, output: AbNetOutput, target: Tensor, chosen: Tensor, labels: SoftLabels | None
-) -> LossParts:
-    """The loss of words and lengths, and a share of it for each teacher that there is."""
+    model: AbNet, output: AbNetOutput, target: Tensor, chosen: Tensor, gold: Tensor,
+    labels: SoftLabels | None,
+) -> LossParts:  # fmt: skip
+    """The loss of words and lengths, and a share of it for each teacher that there is.
+
+    The words `gold` are the chosen ones of the target, picked out before the forward pass, which
+    an accelerator would have to end first.
+    """
     found = output.words
     if found is None:
-        found = word_loss(output.word_logits, target[chosen], model.config.label_smoothing)
+        found = word_loss(output.word_logits, gold, model.config.label_smoothing)
     parts = sequence_loss(
         found,
         output.length_logits,

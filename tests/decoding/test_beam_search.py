@@ -96,6 +96,51 @@ def test_the_longest_length_is_kept_and_ended() -> None:
     assert found[0].score >= found[1].score
 
 
+class Followed(DecoderState):
+    """Notes how often its rows move."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moves: list[list[int]] = []
+
+    def select(self, rows: Tensor) -> None:
+        self.moves.append(rows.tolist())
+
+
+def followed(model: Bigrams, monkeypatch: pytest.MonkeyPatch) -> Followed:
+    state = Followed()
+    monkeypatch.setattr(model, "new_state", lambda: state)
+    return state
+
+
+def test_keys_and_values_are_moved_only_where_a_sentence_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = Bigrams()
+    state = followed(model, monkeypatch)
+    options = BeamOptions(beam=1, max_length_factor=1.0, max_length_offset=1)
+    model.logits[:, :, 3] -= 8.0  # it would never end by itself
+    beam_search(model, torch.tensor([[5, 3, 0], [6, 6, 3], [7, 3, 0]]), options)
+    assert state.moves == [[1], []]  # after the third step of four, and at the end
+    assert model.calls == 4
+
+
+def test_with_a_beam_they_follow_the_hypotheses_that_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = Bigrams()
+    state = followed(model, monkeypatch)
+    model.logits[:] = 0.0
+    model.logits[:, :, 3] = -9.0
+    model.logits[:, 2, 5], model.logits[:, 2, 6] = 2.0, 1.0  # 5 and 6 come first; then
+    model.logits[:, 6, 6] = 9.0  # [6 6] is better than the likes of [5 1]
+    model.logits[:, 5, 5] = 8.9
+    options = BeamOptions(beam=2, max_length_factor=0.0, max_length_offset=4)
+    [[best]] = beam_search(model, torch.tensor([[5, 3]]), options)
+    assert best.tokens.tolist() == [5, 5, 5, 3]
+    assert state.moves == [[0, 0], []]  # of the two equal rows at first; then each stays
+
+
 def test_options_are_checked() -> None:
     with pytest.raises(AbNetError, match="`beam` must be at least 1, but is 0 instead"):
         BeamOptions(beam=0)

@@ -18,9 +18,11 @@ from abnet.decoding.ensemble import Ensemble
 from abnet.decoding.reranking import Reranker
 from abnet.errors import AbNetError
 from abnet.model import AbNet
+from abnet.one_pass import ctc
 from abnet.one_pass.ctc import CtcOptions, ctc_decode, path_starts
 from abnet.one_pass.frames import make_frames
 from abnet.tokenizer import SymbolIds
+from tests.parity.waits import Waits
 from tests.systems import Toys, learn, lively_model, small_config, small_model, small_pairs
 
 SYMBOLS = SymbolIds(pad=0, unk=1, cls=2, sep=3, mask=4)
@@ -53,7 +55,7 @@ class Fixed:
     """A model whose logits are given: (B, F, V) for sources of `counts` frames."""
 
     def __init__(self, logits: Tensor, frames: Tensor, config: AbNetConfig) -> None:
-        self.logits = logits
+        self.given = logits
         self.frames = frames
         self.config = config
         self.source_symbols = self.target_symbols = SYMBOLS
@@ -70,10 +72,13 @@ class Fixed:
     def project(self, encoded: Tensor) -> Tensor:
         return encoded
 
-    def decode(self, target: Tensor, memory: Tensor, predict: Tensor) -> Tensor:
+    def states(self, target: Tensor, memory: Tensor, positions: Tensor) -> Tensor:
         self.calls += 1
         assert target.equal(self.frames)
-        return self.logits[predict].clone()
+        return self.given.flatten(0, 1)[positions]
+
+    def logits(self, states: Tensor, part: slice) -> Tensor:
+        return states[part].clone()
 
 
 def fixed(logits: Tensor, frames: Tensor) -> Fixed:
@@ -94,7 +99,7 @@ def test_the_best_path_is_that_of_a_plain_loop() -> None:
     torch.manual_seed(2)
     frames = frames_of(9, 6, 1)
     model = fixed(2 * torch.randn(3, 9, VOCABULARY), frames)
-    log_probs = log_probs_as_decoded(model.logits)
+    log_probs = log_probs_as_decoded(model.given)
     found = ctc_decode(model, model.source(), CtcOptions(length_penalty=0.5))
     for row, count in enumerate((9, 6, 1)):
         path = log_probs[row, :count].argmax(dim=1).tolist()
@@ -119,7 +124,7 @@ def test_a_wide_prefix_search_finds_the_most_probable_sequence() -> None:
     better = 0
     for _ in range(20):
         model = fixed(torch.randn(1, 4, VOCABULARY), frames_of(4))
-        labelings = all_labelings(log_probs_as_decoded(model.logits)[0].double().exp())
+        labelings = all_labelings(log_probs_as_decoded(model.given)[0].double().exp())
         best = max(labelings, key=lambda tokens: labelings[tokens])
         [[hypothesis]] = ctc_decode(model, model.source(), CtcOptions(beam=200, length_penalty=0))
         assert tuple(hypothesis.tokens.tolist()) == best
@@ -136,7 +141,7 @@ def test_the_prefix_search_of_many_frames_keeps_its_precision() -> None:
     wide = ctc_decode(model, model.source(), CtcOptions(beam=16, length_penalty=0))
     narrow = ctc_decode(model, model.source(), CtcOptions(length_penalty=0))
     for [many], [one], count in zip(wide, narrow, (48, 30), strict=True):
-        own = log_probs_as_decoded(model.logits)[int(count == 30)][:count]
+        own = log_probs_as_decoded(model.given)[int(count == 30)][:count]
         total = -torch.nn.functional.ctc_loss(
             own, many.tokens, torch.tensor([count]), torch.tensor([len(many.tokens)]),
             SYMBOLS.mask, "sum",
@@ -177,6 +182,41 @@ def test_where_tokens_start() -> None:
     path = torch.tensor([[5, 5, 4, 5, 6, 6], [4, 6, 6, 5, 5, 5]])
     starts = path_starts(path, frames_of(6, 4), SYMBOLS)
     assert starts.int().tolist() == [[1, 0, 0, 1, 1, 0], [0, 1, 0, 1, 0, 0]]
+
+
+def test_few_logits_at_a_time_give_the_same(toys: Toys, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = lively_model("abnet_ctc", toys)
+    source = small_pairs(model).source
+    options = [CtcOptions(blank_penalty=2.0), CtcOptions(blank_penalty=2.0, iterations=3)]
+    before = [ctc_decode(model, source, one) for one in options]
+    most = []
+
+    def logits(states: Tensor, part: slice) -> Tensor:
+        found = AbNet.logits(model, states, part)
+        most.append(len(found))
+        return found
+
+    monkeypatch.setattr(ctc, "POSITIONS_AT_ONCE", 7)
+    monkeypatch.setattr(model, "logits", logits)
+    for one, expected in zip(options, before, strict=True):
+        for [hypothesis], [other] in zip(ctc_decode(model, source, one), expected, strict=True):
+            assert len(hypothesis.tokens) > 0
+            assert hypothesis.tokens.equal(other.tokens)
+            torch.testing.assert_close(hypothesis.token_scores, other.token_scores)
+            assert hypothesis.score == pytest.approx(other.score)
+    assert max(most) == 7
+    assert len(most) > 20
+
+
+@pytest.mark.parametrize("passes", [1, 3])
+def test_an_accelerator_is_waited_for_at_both_ends(toys: Toys, passes: int) -> None:
+    """For the most frames, and for all that was found; what comes then is on the host."""
+    model = lively_model("abnet_ctc", toys)
+    source = small_pairs(model).source
+    with Waits() as waits:
+        ctc_decode(model, source, CtcOptions(iterations=passes))
+    most, banned, copy = "aten.item.default", "aten.lift_fresh.default", "aten.to.dtype_layout"
+    assert waits.found[:3] == [most, banned, copy]  # `on_device` itself waits for nothing
 
 
 @pytest.mark.parametrize("keep_cls", [False, True])

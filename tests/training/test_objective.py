@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 import torch
 
 from abnet.config import AbNetConfig
+from abnet.encoder import EncoderOutput
 from abnet.model import AbNet, AbNetOutput
 from abnet.training.loss import LossParts
 from abnet.training.masking import batch_generator
 from abnet.training.objective import Pairs, training_loss
 from tests.batches import batch
+from tests.parity.waits import Waits
+from tests.systems import Toys, small_model, small_pairs
 from tests.tiny import ENGLISH, GERMAN
 
 DROPOUT = {"bert_dropout": 0.3, "adapter_dropout": 0.3}
@@ -58,6 +62,38 @@ def step(model: AbNet, training: bool = True) -> tuple[LossParts, Spy]:
     parts = training_loss(model, spy, pairs(model), generator, training)
     assert len(spy.calls) == 1
     return parts, spy
+
+
+@pytest.mark.parametrize("r_drop", [0.0, 1.0])
+@pytest.mark.parametrize(
+    "system", ["abnet", "abnet_causal", "abnet_ctc", "abnet_dag", "transformer_base"]
+)
+def test_nothing_waits_for_an_accelerator_once_the_encoder_runs(
+    system: str, r_drop: float, toys: Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for a graph's longest target, of which its loss makes so many steps.
+
+    They start with `t[:, 0] = 0.0`, which waits on no accelerator.
+    """
+    model = small_model(system, toys, r_drop=r_drop).train()
+    batch = small_pairs(model)
+    waits, encode = Waits(), model.encode
+
+    def begin(source: torch.Tensor) -> EncoderOutput:
+        waits.watching = True
+        return encode(source)
+
+    def forward(*args: Any) -> AbNetOutput:  # what is done to reveal frames comes before
+        waits.watching = False
+        waits.found.clear()
+        return cast(AbNetOutput, model(*args))
+
+    monkeypatch.setattr(model, "encode", begin)
+    with waits:
+        training_loss(model, forward, batch, batch_generator(torch.device("cpu"), 1), True)
+    assert waits.watching
+    start, longest = "aten.lift_fresh.default", "aten._local_scalar_dense.default"
+    assert waits.found == ([start, longest] if system == "abnet_dag" else [])
 
 
 def test_correction_replaces_revealed_tokens_by_the_models_own_guesses(

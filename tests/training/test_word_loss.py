@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from abnet.training.word_loss import rows_at_once, word_loss, word_loss_of_states
+from abnet.training.word_loss import WordLoss, rows_at_once, word_loss, word_loss_of_states
+from tests.systems import Toys, small_model, small_pairs
 
 
 def example(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
@@ -78,6 +79,25 @@ def test_no_more_logits_at_once_than_asked_for_and_no_gradient_without_need() ->
         found = word_loss_of_states(head, torch.randn(7, 4), gold, 0.1, 2)
     assert head.most == 2
     assert not found.loss.requires_grad
+
+
+@pytest.mark.parametrize("autocast", [torch.bfloat16, torch.float16, None])
+def test_float16_has_its_gradients_scaled_under_autocast_as_well(
+    autocast: torch.dtype | None, toys: Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the gradient of the loss: gradients made before it comes would vanish."""
+    model = small_model("transformer_base", toys)
+    pairs, whole = small_pairs(model), []
+
+    def spy(logits: Tensor, gold: Tensor, smoothing: float) -> WordLoss:
+        whole.append(logits.dtype)
+        return word_loss(logits, gold, smoothing)
+
+    monkeypatch.setattr("abnet.decoder.word_loss", spy)
+    words = pairs.target.ne(model.target_symbols.pad)
+    with torch.autocast("cpu", autocast, enabled=autocast is not None):
+        model(pairs.source, pairs.target, words, pairs.target[words])
+    assert whole == ([torch.float16] if autocast == torch.float16 else [])
 
 
 def test_nothing_to_predict_is_no_loss() -> None:
