@@ -10,6 +10,8 @@ from dataclasses import fields
 from pathlib import Path
 
 import torch
+from fairseq import utils
+from fairseq.data import data_utils
 
 from abnet.averaging import is_of_training
 from abnet.config import FOR_A_NEW_MODEL, AbNetConfig
@@ -64,9 +66,20 @@ def prepare_training(args: Namespace) -> None:
         args.fp16_no_flatten_grads = True  # fairseq would flatten them on a GPU
     if vars(args).get("bert_rate_end") is not None:
         args.fp16_no_flatten_grads = True  # flat weights could not be told apart
+    name_languages(args)
     check_options(args)
     check_launch(args, os.environ)
     check_start(args)
+
+
+def name_languages(args: Namespace) -> None:
+    """Has the checkpoints tell the languages, as they do where the command line names them.
+
+    The task infers them from the data's names, but in a copy of the options that is not saved.
+    """
+    folders = [folder for folder in utils.split_paths(args.data or "") if os.path.isdir(folder)]
+    if folders and args.source_lang is None and args.target_lang is None:
+        args.source_lang, args.target_lang = data_utils.infer_language_pair(folders[0])
 
 
 def check_options(args: Namespace) -> None:

@@ -109,6 +109,7 @@ def back_translate(
     """
     pair = "-".join(task.pair)
     true_files = task.true_files
+    reverse.check_direction(*reversed(task.pair))
     true_pairs = sum(1 for _ in read_text_pairs(*true_files))
     most = most_synthetic(true_pairs, task.upsample_true, task.ratio)
     if not most:

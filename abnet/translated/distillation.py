@@ -74,6 +74,7 @@ def distill(
     Raises:
         AbNetError: text, checkpoint or folder cannot be used, or a shard cannot be translated.
     """
+    teacher.check_direction(*task.pair)
     made_from, about, origin = _describe(task)
     lines, folder, overwrite = Lines(task.sources), task.output, task.overwrite
     work = Translating(

@@ -44,6 +44,25 @@ class Teacher:
     target_bert: str | None = None
     batch_size: int = 32
 
+    def check_direction(self, source: str, target: str) -> None:
+        """Refuses a model of the other direction, where its checkpoint says what it is of.
+
+        Args:
+            source, target: the languages of what it is to read and to write.
+
+        Raises:
+            AbNetError: it reads the one that it is to write, or it cannot be read.
+        """
+        for checkpoint in self.checkpoints:
+            task = read_checkpoint(checkpoint).envelope.get("cfg", {}).get("task", {})
+            found = task.get("source_lang"), task.get("target_lang")
+            if source != target and found == (target, source):
+                raise AbNetError(
+                    f"The model must translate from {source} into {target}, but {checkpoint} was "
+                    f"trained from {found[0]} into {found[1]}: give one of the other direction, or "
+                    "change `--pair`."
+                )
+
     def describe(self) -> dict[str, Any]:
         """What a manifest says of it; the BERTs are those of the first checkpoint.
 

@@ -69,6 +69,8 @@ def test_checkpoint_holds_trained_weights_and_identity_alone(
     model = load_checkpoint(trained.checkpoint)
     expected = {"abnet." + name for name in model.trained_state_dict()}
     assert state["model"].keys() == expected | {"abnet.bert_identity"}
+    task = state["cfg"]["task"]
+    assert (task["source_lang"], task["target_lang"]) == ("de", "en")  # as its data have it
     trained_bytes = sum(p.numel() * 4 for p in model.parameters() if p.requires_grad)
     stored = sum(t.untyped_storage().nbytes() for t in state["model"].values())
     assert trained_bytes < stored <= 1.02 * trained_bytes

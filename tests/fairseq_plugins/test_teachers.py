@@ -93,7 +93,7 @@ def test_weights_that_must_be_told_apart_are_not_flattened(
         objective="autoregressive", criterion="autoregressive_lm", task="translation_abnet",
         store_ema=False, ddp_backend="pytorch_ddp", best_checkpoint_metric="loss", eval_bleu=False,
         maximize_best_checkpoint_metric=False, distributed_world_size=1, save_dir=tmp_path,
-        sentence_avg=False, keep_best_checkpoints=-1,
+        sentence_avg=False, keep_best_checkpoints=-1, data=None,
         restore_file="checkpoint_last.pt", continue_once=None, finetune_from_model=None,
         distributed_no_spawn=False, distributed_init_method=None,
     )  # fmt: skip

@@ -14,10 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from abnet.decoding.mask_predict import DecodingOptions
 from abnet.model import AbNet
 from abnet.translated.back_translation import most_synthetic
+from abnet.translated.translating import Teacher
 from abnet.translator import Translator
 from tests.corpora.making import lines
+from tests.test_checkpoint import save_fairseq
 from tests.tiny import GERMAN
 from tests.translated.conftest import Folder, Outcome, write
 
@@ -118,6 +121,31 @@ def test_what_is_read_twice_is_no_pipe(
     assert outcome.status == 2
     assert "pipe must be a file, since it is read more than once" in outcome.errors
     assert not output.path.exists()
+
+
+@pytest.mark.parametrize("kind", ["distill", "backtranslate"])
+def test_a_model_of_the_other_direction_is_refused(
+    kind: str, run: Run, command: list[str], output: Folder, tiny_model: AbNet, tmp_path: Path
+) -> None:
+    """Where the checkpoint says of which direction it is, as those of `fairseq-train` do."""
+    model = {**tiny_model.config.to_dict(), "_name": "abnet"}
+    files = {}
+    for pair in ("de-en", "en-de", "document-summary"):
+        source, target = pair.split("-")
+        task = {"source_lang": source, "target_lang": target}
+        files[pair] = tmp_path / f"{pair}.pt"
+        save_fairseq(files[pair], tiny_model, cfg={"model": model, "task": task})
+    if kind == "distill":
+        command = ["distill", "", "--pair", "de-en", "--train", str(tmp_path / "train")]
+        command += ["--output", str(output.path), "--devices", "cpu", "--no-filter"]
+    command[1] = str(files["en-de"])
+    outcome = run(*command)
+    assert outcome.status == 2
+    message = f"must translate from de into en, but {files['en-de']} was trained from en into de"
+    assert message in outcome.errors
+    assert not output.path.exists()
+    for pair in ("de-en", "document-summary"):  # of another task it may be anything
+        Teacher((files[pair],), DecodingOptions()).check_direction("de", "en")
 
 
 def test_the_filter_drops_synthetic_pairs_alone(
