@@ -36,7 +36,6 @@ SYSTEMS = {
     "abnet_ctc_refined": "AB-Net with CTC, ten passes",
     "abnet_dag": "AB-Net with a graph of words, one pass",
     "abnet_dag_ranked": "AB-Net with a graph of words, the best of 8 by its target BERT",
-    "abnet_dag_begun": "AB-Net with a graph of words, a shorter training",
     "abnet_dag_fuzzy": "AB-Net with a graph of words, trained on for n-grams",
     "abnet_dag_fuzzy_ranked": (
         "AB-Net with a graph of words, trained on for n-grams, the best of 8 by its target BERT"

@@ -31,7 +31,6 @@ ARCHITECTURES = {  # of ours, in the plugin
     "abnet_ctc_refined": "abnet_ctc",
     "abnet_dag": "abnet_dag",
     "abnet_dag_ranked": "abnet_dag",
-    "abnet_dag_begun": "abnet_dag",
     "abnet_dag_fuzzy": "abnet_dag_fuzzy",
     "abnet_dag_fuzzy_ranked": "abnet_dag_fuzzy",
     "abnet_enc": "abnet_enc",
@@ -47,12 +46,7 @@ TRAINED_AS = {  # the same checkpoint, decoded in another way
     "abnet_dag_ranked": "abnet_dag",
     "abnet_dag_fuzzy_ranked": "abnet_dag_fuzzy",
 }
-STARTS_FROM = {  # the system whose trained weights another takes over
-    "abnet_after_ctc": "abnet_ctc",
-    "abnet_dag_fuzzy": "abnet_dag_begun",
-    "bert_fused_nat": "mask_predict",
-}
-WITH_LEXICON = ("abnet_dag", "abnet_dag_begun")  # the others have been trained without one so far
+WITH_LEXICON = ("abnet_dag",)  # the others have been trained without one so far
 SHAPED_AS_ABNET = tuple(name for name, arch in ARCHITECTURES.items() if arch in ABNETS)
 DIRECTIONS = ("de-en", "en-de")
 PASSES = 10
@@ -335,8 +329,12 @@ def kept_decoding(system: str, direction: str) -> tuple[str, ...]:
 
 
 def start_of(system: str) -> str | None:
-    """The system whose training a system needs: it takes over its weights or is the same one."""
-    return TRAINED_AS.get(system) or STARTS_FROM.get(system)
+    """The system whose trained weights one of ours takes over."""
+    if system == "abnet_after_ctc":
+        return "abnet_ctc"
+    if system in TRAINED_AS:
+        return TRAINED_AS[system]
+    return SYSTEM_TABLE[ARCHITECTURES[system]].starts_from if is_ours(system) else None
 
 
 def starts_of(system: str) -> list[str]:

@@ -28,9 +28,7 @@ class Size:
         abnet: of `fairseq-train`, for AB-Net: the paper's recipe, from which a search departs.
         ctc: of `fairseq-train`, for AB-Net with CTC, behind those of AB-Net.
         dag: of `fairseq-train`, for AB-Net with a graph of words, in the same way.
-        dag_begun: of `fairseq-train`, behind those of a graph, for one that is to go on with
-            expected n-grams: less, since likelihood soon learns the training side by heart.
-        fuzzy: of `fairseq-train`, for its going on, in the same way.
+        fuzzy: of `fairseq-train`, for a graph that goes on with expected n-grams, in the same way.
         minilm: of `fairseq-train`, for AB-Net with the real English encoder, too.
         rivals: of `fairseq-train`, for the Transformer and the CMLM: their shape and batches.
         scratch: of `fairseq-train`, for what is from scratch in systems of ours: as the rivals.
@@ -50,7 +48,6 @@ class Size:
     abnet: tuple[str, ...]
     ctc: tuple[str, ...]
     dag: tuple[str, ...]
-    dag_begun: tuple[str, ...]
     fuzzy: tuple[str, ...]
     minilm: tuple[str, ...]
     rivals: tuple[str, ...]
@@ -72,7 +69,6 @@ class Size:
         own = {
             "abnet_ctc": self.ctc,
             "abnet_dag": self.dag,
-            "abnet_dag_begun": (*self.dag, *self.dag_begun),
             "abnet_dag_fuzzy": (*self.dag, *self.fuzzy),
             "abnet_minilm": self.minilm,
         }
@@ -114,7 +110,6 @@ SIZES = {
             "--frames-per-piece 3 "
             "--total-num-update 8000 --max-update 8000 --save-interval-updates 200"
         ),
-        dag_begun=words("--total-num-update 3000 --max-update 3000"),
         fuzzy=words(
             "--max-tokens 1200 --lr 1e-3 --warmup-updates 200 "
             "--total-num-update 3000 --max-update 3000"
@@ -169,7 +164,6 @@ SIZES = {
         ),
         ctc=(),
         dag=(),
-        dag_begun=(),
         fuzzy=words(
             "--warmup-updates 200 --total-num-update 3000 --max-update 3000 "
             "--save-interval-updates 150"
@@ -220,7 +214,6 @@ SIZES = {
         ),
         ctc=(),
         dag=(),
-        dag_begun=(),
         fuzzy=(),
         minilm=(),
         rivals=words(

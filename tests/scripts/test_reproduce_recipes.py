@@ -96,14 +96,12 @@ def test_trainings(
     if system == "bert_fused_nat":
         assert args.warm_start == work.average("mask_predict", direction, 7).command[-1]
     if trained == "abnet_dag_fuzzy":
-        assert args.warm_start == work.average("abnet_dag_begun", direction, 7).command[-1]
+        assert args.warm_start == work.average("abnet_dag", direction, 7).command[-1]
         assert args.fuzzy_ngrams == 2
         assert args.fuzzy_likelihood_weight == 0.05
-        before = parse(work.train("abnet_dag_begun", direction, 7).command, monkeypatch)
-        whole = parse(work.train("abnet_dag", direction, 7).command, monkeypatch)
-        assert args.frames_per_piece == before.frames_per_piece == whole.frames_per_piece
-        assert before.max_update <= whole.max_update
-        assert before.lexicon == whole.lexicon
+        before = parse(work.train("abnet_dag", direction, 7).command, monkeypatch)
+        assert args.frames_per_piece == before.frames_per_piece
+        assert args.max_update <= before.max_update
     if system == "abnet_top_half":
         assert 0 < args.encoder_adapter_layers == args.decoder_adapter_layers
     if system == "abnet_no_decoder_adapters":  # nothing else tells the decoder of the source
@@ -163,7 +161,7 @@ def test_decodings(work: Multi30k, system: str, monkeypatch: pytest.MonkeyPatch)
         assert args.ctc_iterations == args.ctc_beam == 1
     elif system == "abnet_ctc_refined":
         assert args.ctc_iterations == PASSES
-    elif system in ("abnet_dag", "abnet_dag_begun", "abnet_dag_fuzzy"):
+    elif system in ("abnet_dag", "abnet_dag_fuzzy"):
         assert args.dag_word_reward > 0
         assert (args.dag_beam, args.dag_lm_weight) == (1, 0)
     elif system in ("abnet_dag_ranked", "abnet_dag_fuzzy_ranked"):
