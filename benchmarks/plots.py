@@ -37,9 +37,9 @@ def plot_pretraining(records: Iterable[dict[str, Any]]) -> Figure:
     series: dict[tuple[str, float], dict[int, float]] = defaultdict(dict)
     none: dict[str, float] = {}
     for row in records:
-        if row["kind"] == "recipe" and row["factor"] in (BASELINE, PRE_TRAINING, MASK_SHARE):
-            if "pretrain_updates" not in row:  # a rival's
-                continue
+        if row["kind"] != "recipe" or row["system"] != "abnet":
+            continue
+        if row["factor"] in (BASELINE, PRE_TRAINING, MASK_SHARE):
             updates = row["pretrain_updates"][-1]
             if updates == 1:
                 none[_name(row)] = row["bleu"]

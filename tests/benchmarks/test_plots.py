@@ -31,6 +31,15 @@ def test_pretraining_by_updates() -> None:
     rows = [
         trial("recipe", "abnet", 13.0, group="recipe", pretrain_updates=[4000, 4000]),
         trial("recipe", "cmlm", 2.0, group="recipe", system="cmlm"),
+        trial(
+            "recipe",
+            "abnet_dag",
+            32.0,
+            group="recipe",
+            system="abnet_dag",
+            **masks,
+            pretrain_updates=[32000, 32000],
+        ),
         trial("pre-training", "none", 4.0, pretrain_updates=[1, 1]),
         trial("pre-training", "quarter", 9.0, pretrain_updates=[1000, 1000]),
         trial("lr", "double", 15.0, pretrain_updates=[4000, 4000]),
