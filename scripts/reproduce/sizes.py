@@ -107,7 +107,7 @@ SIZES = {
         ),
         ctc=words("--total-num-update 8000 --max-update 8000 --save-interval-updates 200"),
         dag=words(
-            "--frames-per-piece 3 "
+            "--frames-per-piece 3 --reveal-frames 0 "
             "--total-num-update 8000 --max-update 8000 --save-interval-updates 200"
         ),
         fuzzy=words(
