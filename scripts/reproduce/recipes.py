@@ -240,12 +240,10 @@ class Multi30k:
         return Step("train", run, ("fairseq-train", str(data), *common, *options, *variant.options))
 
     def _kept(self, system: str, direction: str, seed: int) -> tuple[str, ...]:
-        """What the search has found to help a system, and what makes it of the size."""
+        """What the search has found to help a system, and what it begins with."""
         options = self.size.kept.get(system, ())
         if system in SHAPED_AS_ABNET:
             options = self.size.kept["abnet"]
-        elif is_ours(system):
-            options = self.size.scratch
         if system == "abnet_top_half":
             layers = self.size.bert[self.size.bert.index("--layers") + 1]
             half = str(max(1, int(layers) // 2))

@@ -26,12 +26,9 @@ class Size:
         bert: of `abnet pretrain`, for a new BERT.
         minilm_head: of `abnet pretrain`, for the head of the real English encoder.
         abnet: of `fairseq-train`, for AB-Net: the paper's recipe, from which a search departs.
-        ctc: of `fairseq-train`, for AB-Net with CTC, behind those of AB-Net.
-        dag: of `fairseq-train`, for AB-Net with a graph of words, in the same way.
-        fuzzy: of `fairseq-train`, for a graph that goes on with expected n-grams, in the same way.
-        minilm: of `fairseq-train`, for AB-Net with the real English encoder, too.
+        own: for another system of ours, those that come behind AB-Net's and so hold. What is from
+            scratch in it has the rivals' shape, batches and learning rates.
         rivals: of `fairseq-train`, for the Transformer and the CMLM: their shape and batches.
-        scratch: of `fairseq-train`, for what is from scratch in systems of ours: as the rivals.
         transformer: of `fairseq-train`, for the Transformer.
         cmlm: of `fairseq-train`, for the CMLM.
         kept: for a system, options of `fairseq-train` that the search has found to help.
@@ -46,12 +43,8 @@ class Size:
     bert: tuple[str, ...]
     minilm_head: tuple[str, ...]
     abnet: tuple[str, ...]
-    ctc: tuple[str, ...]
-    dag: tuple[str, ...]
-    fuzzy: tuple[str, ...]
-    minilm: tuple[str, ...]
+    own: Mapping[str, tuple[str, ...]]
     rivals: tuple[str, ...]
-    scratch: tuple[str, ...]
     transformer: tuple[str, ...]
     cmlm: tuple[str, ...]
     kept: Mapping[str, tuple[str, ...]]
@@ -66,13 +59,7 @@ class Size:
         """The options of `fairseq-train` that are a system's own."""
         if system in ("transformer", "cmlm"):
             return (*self.rivals, *(self.transformer if system == "transformer" else self.cmlm))
-        own = {
-            "abnet_ctc": self.ctc,
-            "abnet_dag": self.dag,
-            "abnet_dag_fuzzy": (*self.dag, *self.fuzzy),
-            "abnet_minilm": self.minilm,
-        }
-        return (*self.abnet, *own.get(system, ()))
+        return (*self.abnet, *self.own.get(system, ()))
 
 
 KEPT_DECODING = {
@@ -91,6 +78,33 @@ KEPT_REWARDS = {
 }
 """By system and direction, what comes to these: found on the validation set of 0, 0.5, 1, 1.5."""
 
+IN_8000 = "--total-num-update 8000 --max-update 8000 --save-interval-updates 200"
+GRAPH = f"--frames-per-piece 3 --reveal-frames 0 {IN_8000}"
+TRANSFORMER_TINY = (
+    "--transformer-encoder-layers 4 --transformer-decoder-layers 4 "
+    "--transformer-dim 128 --transformer-ffn-dim 256 --transformer-heads 4"
+)
+LIKE_TRANSFORMER = (
+    f"{TRANSFORMER_TINY} --transformer-dropout 0.3 "
+    f"--lr 3e-3 --max-tokens 2000 --warmup-updates 400 {IN_8000}"
+)
+LIKE_CMLM = (
+    f"{TRANSFORMER_TINY} --transformer-dropout 0.1 --length-loss-weight 0.1 "
+    f"--lr 2e-3 --max-tokens 1000 --warmup-updates 400 {IN_8000}"
+)
+LIKE_TRANSFORMER_ON_GPU = (
+    f"{TRANSFORMER_TINY} --transformer-dropout 0.3 --lr 4e-3 --warmup-updates 2000"
+)
+LIKE_CMLM_ON_GPU = (
+    f"{TRANSFORMER_TINY} --transformer-dropout 0.3 --length-loss-weight 0.1 "
+    "--lr 2e-3 --warmup-updates 2000"
+)
+ONE_LAYER = (
+    "--transformer-encoder-layers 1 --transformer-decoder-layers 1 "
+    "--transformer-dim 32 --transformer-ffn-dim 64 --transformer-heads 2"
+)
+"""Parts of the options below."""
+
 SIZES = {
     "cpu": Size(
         bert=words(
@@ -105,26 +119,29 @@ SIZES = {
             "--warmup-updates 500 --total-num-update 16000 --max-update 16000 "
             "--save-interval-updates 400"
         ),
-        ctc=words("--total-num-update 8000 --max-update 8000 --save-interval-updates 200"),
-        dag=words(
-            "--frames-per-piece 3 --reveal-frames 0 "
-            "--total-num-update 8000 --max-update 8000 --save-interval-updates 200"
-        ),
-        fuzzy=words(
-            "--max-tokens 1200 --lr 1e-3 --warmup-updates 200 "
-            "--total-num-update 3000 --max-update 3000"
-        ),
-        minilm=words("--total-num-update 4000 --max-update 4000 --save-interval-updates 100"),
+        own={
+            "abnet_ctc": words(IN_8000),
+            "abnet_dag": words(GRAPH),
+            "abnet_dag_fuzzy": words(
+                f"{GRAPH} --max-tokens 1200 --lr 1e-3 --warmup-updates 200 "
+                "--total-num-update 3000 --max-update 3000"
+            ),
+            "abnet_minilm": words(
+                "--total-num-update 4000 --max-update 4000 --save-interval-updates 100"
+            ),
+            "abnet_enc": words(LIKE_CMLM),
+            "abnet_enc_ar": words(LIKE_TRANSFORMER),
+            "mask_predict": words(LIKE_CMLM),
+            "bert_fused_nat": words(LIKE_CMLM),
+            "bert2bert": words(
+                f"--bert-dropout 0.1 --lr 5e-4 --max-tokens 2000 --warmup-updates 400 {IN_8000}"
+            ),
+        },
         rivals=words(
             "--encoder-layers 4 --decoder-layers 4 --encoder-embed-dim 128 "
             "--decoder-embed-dim 128 --encoder-ffn-embed-dim 256 --decoder-ffn-embed-dim 256 "
             "--encoder-attention-heads 4 --decoder-attention-heads 4 --max-tokens 1000 "
             "--clip-norm 1.0 --lr-scheduler polynomial_decay --warmup-updates 400"
-        ),
-        scratch=words(
-            "--transformer-encoder-layers 4 --transformer-decoder-layers 4 "
-            "--transformer-dim 128 --transformer-ffn-dim 256 --transformer-heads 4 "
-            "--transformer-dropout 0.1 --length-loss-weight 0.1"
         ),
         transformer=words(
             "--dropout 0.3 --lr 3e-3 --max-tokens 2000 --total-num-update 8000 --max-update 8000 "
@@ -162,24 +179,23 @@ SIZES = {
             "--warmup-updates 1000 --total-num-update 12000 --max-update 12000 "
             "--save-interval-updates 300 --fp16"
         ),
-        ctc=(),
-        dag=(),
-        fuzzy=words(
-            "--warmup-updates 200 --total-num-update 3000 --max-update 3000 "
-            "--save-interval-updates 150"
-        ),
-        minilm=(),
+        own={
+            "abnet_dag_fuzzy": words(
+                "--warmup-updates 200 --total-num-update 3000 --max-update 3000 "
+                "--save-interval-updates 150"
+            ),
+            "abnet_enc": words(LIKE_CMLM_ON_GPU),
+            "abnet_enc_ar": words(LIKE_TRANSFORMER_ON_GPU),
+            "mask_predict": words(LIKE_CMLM_ON_GPU),
+            "bert_fused_nat": words(LIKE_CMLM_ON_GPU),
+            "bert2bert": words("--lr 5e-4 --warmup-updates 2000"),
+        },
         rivals=words(
             "--encoder-layers 4 --decoder-layers 4 --encoder-embed-dim 128 "
             "--decoder-embed-dim 128 --encoder-ffn-embed-dim 256 --decoder-ffn-embed-dim 256 "
             "--encoder-attention-heads 4 --decoder-attention-heads 4 --max-tokens 4096 "
             "--clip-norm 1.0 --lr-scheduler polynomial_decay --warmup-updates 2000 "
             "--total-num-update 12000 --max-update 12000 --save-interval-updates 300 --fp16"
-        ),
-        scratch=words(
-            "--transformer-encoder-layers 4 --transformer-decoder-layers 4 "
-            "--transformer-dim 128 --transformer-ffn-dim 256 --transformer-heads 4 "
-            "--transformer-dropout 0.3 --length-loss-weight 0.1"
         ),
         transformer=words("--dropout 0.3 --lr 4e-3"),
         cmlm=words("--dropout 0.3 --lr 2e-3"),
@@ -212,21 +228,16 @@ SIZES = {
             "--total-num-update 16 "
             "--max-update 16 --save-interval-updates 1"
         ),
-        ctc=(),
-        dag=(),
-        fuzzy=(),
-        minilm=(),
+        own={
+            system: words(ONE_LAYER)
+            for system in ("abnet_enc", "abnet_enc_ar", "mask_predict", "bert_fused_nat")
+        },
         rivals=words(
             "--encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 32 --decoder-embed-dim 32 "
             "--encoder-ffn-embed-dim 64 --decoder-ffn-embed-dim 64 --encoder-attention-heads 2 "
             "--decoder-attention-heads 2 --max-tokens 200 --lr 1e-3 "
             "--lr-scheduler polynomial_decay --warmup-updates 2 --total-num-update 16 "
             "--max-update 16 --save-interval-updates 1"
-        ),
-        scratch=words(
-            "--transformer-encoder-layers 1 --transformer-decoder-layers 1 "
-            "--transformer-dim 32 --transformer-ffn-dim 64 --transformer-heads 2 "
-            "--transformer-dropout 0.1 --length-loss-weight 0.1"
         ),
         transformer=words("--dropout 0.1"),
         cmlm=words("--dropout 0.1"),

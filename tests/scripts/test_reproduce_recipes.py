@@ -112,6 +112,32 @@ def test_trainings(
         assert not args.apply_bert_init
 
 
+@pytest.mark.parametrize(
+    ("system", "rival"),
+    [
+        ("abnet_enc_ar", "transformer"),
+        ("abnet_enc", "cmlm"),
+        ("mask_predict", "cmlm"),
+        ("bert_fused_nat", "cmlm"),
+    ],
+)
+@pytest.mark.parametrize("size", ["cpu", "gpu"])
+def test_what_is_from_scratch_trains_as_its_rival(
+    system: str, rival: str, size: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Multi30k(tmp_path / "raw", tmp_path / "out", SIZES[size])
+    ours, theirs = (
+        parse(work.train(name, "de-en", 1).command, monkeypatch) for name in (system, rival)
+    )
+    for name in ("lr", "max_tokens", "warmup_updates", "max_update", "total_num_update"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    assert ours.transformer_dropout == theirs.dropout
+    assert ours.transformer_dim == theirs.encoder_embed_dim
+    assert ours.transformer_ffn_dim == theirs.decoder_ffn_embed_dim
+    assert ours.transformer_heads == theirs.encoder_attention_heads
+    assert ours.transformer_decoder_layers == theirs.decoder_layers
+
+
 def test_a_search_begins_at_the_paper(work: Multi30k, monkeypatch: pytest.MonkeyPatch) -> None:
     found = parse(work.train("abnet", "de-en", 1).command, monkeypatch)
     plain = parse(work.train("abnet", "de-en", 1, Variant("v")).command, monkeypatch)
