@@ -163,7 +163,8 @@ def build_decoder(config: AbNetConfig, backbones: Backbones, symbols: SymbolIds)
     )
     spread = blank = links = None
     if config.spread_source:
-        spread = SourceSpread(backbone.hidden_size, backbones.source.hidden_size)
+        gloss_dim = config.lexical_adapter_dim if config.gloss_source else 0
+        spread = SourceSpread(backbone.hidden_size, backbones.source.hidden_size, gloss_dim)
     if config.objective == "ctc":
         blank = nn.Linear(backbone.hidden_size, 1)
     if config.objective == "dag":

@@ -128,6 +128,10 @@ class AbNetConfig:
     spread_source: bool = False
     """Target positions begin with the encoder's state at the same share of the source, through a
     trained projection; for parallel systems."""
+    gloss_source: bool = False
+    """One [MASK] of those that begin with the same source position begins as the word that its
+    piece is translated by, too: a projection of the piece's vector (`lexical_adapter_dim`), which a
+    `lexicon` gives; with `spread_source`."""
     frames_per_piece: int = 2
     """One pass: how many [MASK]s the decoder gets for each piece of the source."""
     reveal_frames: float = 0.0
@@ -283,6 +287,13 @@ class AbNetConfig:
             raise AbNetError(
                 "`lexicon` must be left out with a `warm_start`, whose vectors would replace it."
             )
+        for name, needed in (
+            ("spread_source", self.spread_source),
+            ("lexical_adapter_dim", self.lexical_adapter_dim > 0),
+            ('decoder="bert"', self.decoder == "bert"),
+        ):
+            if self.gloss_source and not needed:
+                raise AbNetError(f"`gloss_source` needs `{name}`, but the config has it not.")
         if self.lexical_adapter_dim and self.encoder != "bert":
             raise AbNetError(
                 '`lexical_adapter_dim` must be 0 where the encoder is not "bert": the words of a '

@@ -18,7 +18,7 @@ from abnet.bert_fused import FusedCrossAttention, FusedKeysValues
 from abnet.encoder import EncoderOutput, prepend_symbol
 from abnet.errors import AbNetError
 from abnet.one_pass.links import Links
-from abnet.spread import SourceSpread
+from abnet.spread import SourceSpread, Spread
 from abnet.tokenizer import SymbolIds
 from abnet.training.word_loss import WordLoss, rows_at_once, word_loss, word_loss_of_states
 
@@ -29,13 +29,13 @@ class Memory(NamedTuple):
     Attributes:
         layers: layer index (as a string) to the keys and values of that layer's adapter.
         visible: (B, 1, 1, S) boolean, `False` at source padding.
-        spread: (B, S, H) the source as `SourceSpread` adds it to the target; else `None`.
+        spread: the source as `SourceSpread` adds it to the target; else `None`.
         places: which candidates read it; `None` if each sentence has as many.
     """
 
     layers: dict[str, KeysValues | FusedKeysValues]
     visible: Tensor
-    spread: Tensor | None = None
+    spread: Spread | None = None
     places: Places | None = None
 
     def select(self, sentences: Tensor) -> Memory:
@@ -43,7 +43,7 @@ class Memory(NamedTuple):
         return Memory(
             {index: source.select(sentences) for index, source in self.layers.items()},
             self.visible[sentences],
-            None if self.spread is None else self.spread[sentences],
+            None if self.spread is None else self.spread.each(lambda own: own[sentences]),
         )
 
     def read_by(self, places: Places | None) -> Memory:
@@ -139,7 +139,7 @@ class Decoder(nn.Module):
                 if isinstance(adapter, CrossAttentionAdapter | FusedCrossAttention)
             },
             ~encoded.padding[:, None, None, :],
-            None if self.spread is None else self.spread.project(encoded.memory),
+            None if self.spread is None else self.spread.project(encoded.memory, encoded.pieces),
         )
 
     def forward(self, target: Tensor, memory: Memory, predict: Tensor) -> Tensor:
@@ -240,7 +240,7 @@ class Decoder(nn.Module):
         counts = self.symbols.words(target).sum(dim=1)
         if self.keep_cls:
             target = prepend_symbol(target, self.symbols.cls)
-        hidden = self._spread_source(self.backbone.embed(target), counts, memory)
+        hidden = self._spread_source(target, counts, memory)
         if self.causal:
             bias = causal_bias(target.size(1), hidden)  # padding, on the right, is hidden as well
         else:
@@ -265,8 +265,9 @@ class Decoder(nn.Module):
         logits: Tensor = self.lm_head(hidden[:, 0])
         return logits
 
-    def _spread_source(self, embedded: Tensor, counts: Tensor, memory: Memory) -> Tensor:
-        """Embeddings (R, T, H) of `counts` (R,) tokens each, with the source in them."""
+    def _spread_source(self, target: Tensor, counts: Tensor, memory: Memory) -> Tensor:
+        """Embeddings of a target (R, T) of `counts` (R,) tokens, with the source in them."""
+        embedded = self.backbone.embed(target)
         if self.spread is None or memory.spread is None:
             return embedded
         first, sentences = int(self.keep_cls), memory.visible.size(0)
@@ -276,7 +277,9 @@ class Decoder(nn.Module):
             rows = torch.arange(embedded.size(0), device=embedded.device)
             sentence = rows // (embedded.size(0) // sentences)
         sizes = memory.visible.flatten(1).sum(dim=1)
-        spread = self.spread(embedded[:, first:], memory.spread, sentence, sizes, counts)
+        masked = target[:, first:].eq(self.symbols.mask)
+        begun = embedded[:, first:]
+        spread = self.spread(begun, masked, memory.spread, sentence, sizes, counts)
         return torch.cat([embedded[:, :first], spread], dim=1)
 
     def _layers(

@@ -25,6 +25,7 @@ class EncoderOutput(NamedTuple):
             same padding; BERT-Fused only.
         distance: how far the states are from a teacher's, a mean over tokens; CT-NMT only, and
             only while training.
+        pieces: (B, S, dim) vectors of the source pieces (`abnet.lexical`); `None` for none.
     """
 
     memory: Tensor
@@ -32,6 +33,7 @@ class EncoderOutput(NamedTuple):
     length_logits: Tensor | None
     bert: Tensor | None = None
     distance: Tensor | None = None
+    pieces: Tensor | None = None
 
 
 Layer = Callable[[int, Tensor, Tensor], Tensor]
@@ -110,9 +112,11 @@ class Encoder(nn.Module):
         memory, length_logits = hidden, None
         if self.length is not None:
             memory, length_logits = hidden[:, 1:], self.length(hidden[:, 0])
+        pieces = None
         if self.lexical is not None:
-            memory = memory + self.lexical(source)
-        return EncoderOutput(memory, padding, length_logits)
+            pieces = self.lexical.vectors(source)
+            memory = memory + self.lexical(pieces)
+        return EncoderOutput(memory, padding, length_logits, pieces=pieces)
 
 
 class EncoderBesideBert(Encoder):

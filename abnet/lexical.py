@@ -36,7 +36,12 @@ class LexicalAdapter(nn.Module):
         """Takes over vectors for the first pieces; (at most vocab_size, dim). Others become 0."""
         self.table.weight.zero_()[: len(vectors)] = vectors
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """ids: (B, S) -> what is added to the states, (B, S, H)."""
-        added: Tensor = self.projection(self.dropout(self.table(ids)))
+    def vectors(self, ids: Tensor) -> Tensor:
+        """ids: (B, S) -> the vectors E[x], (B, S, dim)."""
+        found: Tensor = self.dropout(self.table(ids))
+        return found
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """vectors: (B, S, dim) -> what is added to the states, (B, S, H)."""
+        added: Tensor = self.projection(vectors)
         return added

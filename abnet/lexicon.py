@@ -3,7 +3,8 @@
 A word that the training side has a few times is learned late: its vector in the lexical adapter
 (`abnet.lexical`) changes in a few updates an epoch. But counting finds its translations at once. So
 the vectors may begin as the mean target embedding of what their pieces are translated by, and one
-projection, which all pieces train, makes use of them.
+projection, which all pieces train, makes use of them. Another turns them into these embeddings
+again, for a decoder that begins with them (`abnet.spread`).
 
 Legend: S and V the source and target vocabulary, H the width of the target BERT, N pairs of pieces.
 """
@@ -23,11 +24,15 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from abnet.backbone import Backbone
 from abnet.errors import AbNetError
-from abnet.tokenizer import Tokenizer
+from abnet.tokenizer import SymbolIds, Tokenizer
 
-FORMAT = "abnet lexicon 1"
+FORMAT = "abnet lexicon 2"
+OLDER_FORMAT = "abnet lexicon 1"  # with vectors on axes that it does not have
 PAIRS_AT_ONCE = 10_000
+WORDS_AT_ONCE = 4096
+PLACE = 10  # in a sentence, where words are compared with a [MASK]; any is much like another
 ITERATIONS = 8
 
 Indices = npt.NDArray[np.int64]
@@ -46,6 +51,19 @@ class TranslationTable(NamedTuple):
     source: Indices
     target: Indices
     probability: Floats
+
+
+class Lexicon(NamedTuple):
+    """Vectors of source pieces, and how to make target embeddings of them.
+
+    Attributes:
+        vectors: (S, dim); the first columns hold most. 0 for a piece that the pairs have not.
+        axes: (dim, H), so that `vectors @ axes` is the mean over a piece's translations of what
+            `word_inputs` has of them, or, with a dim below H, what comes closest to it.
+    """
+
+    vectors: Tensor
+    axes: Tensor
 
 
 class _Links(NamedTuple):
@@ -107,28 +125,50 @@ def translation_table(
     return TranslationTable(source, target, probability)
 
 
-def piece_vectors(table: TranslationTable, embeddings: Tensor, source_size: int) -> Tensor:
-    """The mean embedding of each source piece's translations, on principal axes.
+@torch.inference_mode()
+def word_inputs(bert: Backbone, symbols: SymbolIds, size: int) -> Tensor:
+    """What the BERT's first layer gets of each word beside what it gets of a [MASK].
+
+    Args:
+        bert: of the target, in evaluation mode.
+        symbols: of the target vocabulary.
+        size: V, its pieces.
+
+    Returns:
+        (V, H).
+    """
+    place = min(PLACE, bert.max_positions - 1)
+    parts = torch.split(torch.arange(size), WORDS_AT_ONCE)
+    words = torch.cat([bert.embed(ids[:, None], place)[:, 0] for ids in parts])
+    return words - words[symbols.mask]
+
+
+def piece_vectors(table: TranslationTable, words: Tensor, source_size: int) -> Lexicon:
+    """The mean of what each source piece's translations are, on principal axes.
+
+    A translation counts with the square of its probability: the table gives words that merely
+    stand beside a piece a little of it, and there are many.
 
     Args:
         table: of the two vocabularies.
-        embeddings: (V, H) of the target BERT, which are centred first.
+        words: (V, H), what each target piece is.
         source_size: S.
 
     Returns:
-        (S, min(S, H)); the first columns hold most. 0 for a piece that the pairs have not.
+        With a dim of min(S, H).
     """
     real = table.source >= 0
-    places = torch.from_numpy(np.stack([table.source[real], table.target[real]]))
-    values = torch.from_numpy(table.probability[real])
-    centred = embeddings.double() - embeddings.double().mean(dim=0)
+    source, target = table.source[real], table.target[real]
+    weights = table.probability[real] ** 2
+    weights /= np.bincount(source, weights, source_size)[source]
+    places = torch.from_numpy(np.stack([source, target]))
     translated = torch.sparse_coo_tensor(
-        places, values, (source_size, len(embeddings)), check_invariants=True
+        places, torch.from_numpy(weights), (source_size, len(words)), check_invariants=True
     )
-    axes, sizes, _ = torch.linalg.svd(translated @ centred, full_matrices=False)
-    vectors: Tensor = (axes * sizes).float()
+    rows, sizes, axes = torch.linalg.svd(translated @ words.double(), full_matrices=False)
+    vectors = (rows * sizes).float()
     known = torch.zeros(source_size, dtype=torch.bool).index_fill_(0, places[0], True)
-    return vectors.masked_fill(~known[:, None], 0.0)  # exactly
+    return Lexicon(vectors.masked_fill(~known[:, None], 0.0), axes.float())  # exactly
 
 
 def check_place(path: Path) -> None:
@@ -148,16 +188,16 @@ def check_place(path: Path) -> None:
 
 def write_lexicon(
     path: Path,
-    vectors: Tensor,
+    lexicon: Lexicon,
     source: Tokenizer,
     about: dict[str, str],
     target: Tokenizer | None = None,
 ) -> None:
-    """Writes vectors for the pieces of a vocabulary; replaces atomically.
+    """Writes a lexicon for the pieces of a vocabulary; replaces atomically.
 
     Args:
         path: of the file, a .safetensors.
-        vectors: (S, at most H), see `piece_vectors`.
+        lexicon: see `piece_vectors`.
         source: the tokenizer whose pieces they are of.
         about: what else the file's metadata tell.
         target: the tokenizer of what these pieces are translated by; if not given, the file may be
@@ -171,37 +211,45 @@ def write_lexicon(
         metadata[f"{side}_bert"] = tokenizer.name
         metadata[f"{side}_vocabulary"] = tokenizer.vocab_hash
     with _replacing(path) as part:
-        save_file({"vectors": vectors.contiguous()}, part, metadata)
+        tensors = {name: tensor.contiguous() for name, tensor in lexicon._asdict().items()}
+        save_file(tensors, part, metadata)
         os.replace(part, path)
 
 
 def read_lexicon(
     path: str | Path, source: Tokenizer, dim: int, target: Tokenizer | None = None
-) -> Tensor:
-    """Vectors for a lexical adapter to begin with: (S, dim), of a mean length of 1.
+) -> Lexicon:
+    """What an adapter begins with: vectors of a mean length of 1, and their axes.
 
     Args:
         path: what `write_lexicon` wrote.
         source: the tokenizer of the adapter.
         dim: the size of its vectors.
         target: the tokenizer of the model's target side, held against what the file says of its
-            own; older files say nothing.
+            own.
 
     Raises:
-        AbNetError: the file is missing, damaged or no lexicon, of another vocabulary, or its
-            vectors are too short.
+        AbNetError: the file is missing, damaged, older or no lexicon, of another vocabulary, or
+            its vectors are too short.
     """
     if not Path(path).is_file():
         raise AbNetError(f"`lexicon` must be a file of `abnet lexicon`, but there is no {path}.")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            vectors: Tensor = file.get_tensor("vectors")
+            lexicon = None
+            if metadata.get("format") == FORMAT:
+                lexicon = Lexicon(*map(file.get_tensor, Lexicon._fields))
     except safetensors.SafetensorError as error:
         raise AbNetError(
             f"`lexicon` must be a file of `abnet lexicon`, but {path} is none or damaged ({error})."
         ) from error
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") == OLDER_FORMAT:
+        raise AbNetError(
+            f"`lexicon` must be a file of this version of `abnet lexicon`, but {path} is an older "
+            "one: make it anew."
+        )
+    if lexicon is None:
         raise AbNetError(
             f"`lexicon` must be a file of `abnet lexicon`, but {path} is another safetensors file."
         )
@@ -211,15 +259,16 @@ def read_lexicon(
                 f"`lexicon` must be of the {side} vocabulary of {tokenizer.name!r}, but {path} is "
                 f"of that of {metadata[f'{side}_bert']!r}. Make one with `abnet lexicon`."
             )
-    if vectors.size(1) < dim:
+    most = lexicon.vectors.size(1)
+    if most < dim:
         raise AbNetError(
-            f"`lexical_adapter_dim` must be at most {vectors.size(1)} with the lexicon {path}, but "
-            f"is {dim} instead."
+            f"`lexical_adapter_dim` must be at most {most} with the lexicon {path}, but is {dim} "
+            "instead."
         )
-    first = vectors[:, :dim]
+    first = lexicon.vectors[:, :dim]
     lengths = first.norm(dim=1)
-    scaled: Tensor = first / lengths[lengths > 0].mean()
-    return scaled
+    scale = lengths[lengths > 0].mean()
+    return Lexicon(first / scale, lexicon.axes[:dim] * scale)
 
 
 def _sides(source: Tokenizer, target: Tokenizer | None) -> list[tuple[str, Tokenizer]]:

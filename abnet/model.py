@@ -116,13 +116,15 @@ class AbNet(nn.Module):
             for side, backbone in berts.items()
         }
         if model.encoder.lexical is not None and config.lexicon is not None:
-            vectors = read_lexicon(
+            lexicon = read_lexicon(
                 config.lexicon,
                 tokenizers["source"],
                 config.lexical_adapter_dim,
                 tokenizers["target"],
             )
-            model.encoder.lexical.begin_with(vectors)
+            model.encoder.lexical.begin_with(lexicon.vectors)
+            if model.decoder.spread is not None:
+                model.decoder.spread.begin_with(lexicon.axes)
         if config.warm_start is not None:
             from abnet.warm_start import take_over  # which reads checkpoints of this class
 

@@ -38,6 +38,7 @@ SHAPE_OF_ADAPTERS = (
     "decoder_adapter_norm",
     "cross_attention",
     "spread_source",
+    "gloss_source",
     "train_head",
     "train",
     "share_bert",

@@ -55,8 +55,9 @@ def test_dropout_of_adapters_is_on_the_vectors_too(toys: Toys) -> None:
     torch.nn.init.eye_(lexical.projection.weight)
     ids = torch.zeros(500, dtype=torch.long)
     dim = lexical.table.embedding_dim
-    assert lexical.eval()(ids)[:, :dim].eq(1).all()
-    values = lexical.train()(ids)[:, :dim]
+    assert lexical.eval()(lexical.vectors(ids))[:, :dim].eq(1).all()
+    lexical.train()
+    values = lexical(lexical.vectors(ids))[:, :dim]
     dropped = values.eq(0)
     torch.testing.assert_close(values[~dropped], torch.tensor(4 / 3).expand(int((~dropped).sum())))
     assert dropped.float().mean().item() == pytest.approx(0.25, abs=0.05)

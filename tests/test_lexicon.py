@@ -18,10 +18,12 @@ from abnet.checkpoint import load_checkpoint, save_checkpoint
 from abnet.cli import main
 from abnet.errors import AbNetError
 from abnet.lexicon import (
+    Lexicon,
     check_place,
     piece_vectors,
     read_lexicon,
     translation_table,
+    word_inputs,
     write_lexicon,
 )
 from abnet.model import AbNet
@@ -97,27 +99,33 @@ def test_pairs_without_words_are_left_out() -> None:
         translation_table(pairs[:2])
 
 
-def test_vectors_are_the_mean_embeddings_of_the_translations() -> None:
+def test_vectors_are_the_mean_of_the_translations() -> None:
     pairs = random_pairs(30, 7)
     table = translation_table(pairs)
     torch.manual_seed(1)
-    embeddings = torch.randn(7, 5)
-    centred = (embeddings - embeddings.mean(dim=0)).double()
-    expected = torch.zeros(9, 5, dtype=torch.float64)
+    words = torch.randn(7, 5)
+    expected, total = torch.zeros(9, 5, dtype=torch.float64), torch.zeros(9, 1, dtype=torch.float64)
     for (source, target), p in probabilities(pairs, lexicon.ITERATIONS).items():
         if source >= 0:
-            expected[source] += p * centred[target]
-    vectors = piece_vectors(table, embeddings, source_size=9)
-    # On other axes, which change no product, the first of which hold most.
-    torch.testing.assert_close(vectors @ vectors.T, (expected @ expected.T).float())
-    held = vectors.square().sum(dim=0)
+            expected[source] += p**2 * words[target]
+            total[source] += p**2
+    expected[:7] /= total[:7]
+    found = piece_vectors(table, words, source_size=9)
+    torch.testing.assert_close(found.vectors @ found.axes, expected.float())
+    torch.testing.assert_close(found.axes @ found.axes.T, torch.eye(5))
+    held = found.vectors.square().sum(dim=0)
     assert held.sort(descending=True).values.equal(held)
-    assert not vectors[7:].any()
+    assert not found.vectors[7:].any()
 
 
 @pytest.fixture
 def german(toys: Toys) -> Tokenizer:
     return Tokenizer.from_pretrained(toys.german)
+
+
+def some_lexicon(tokenizer: Tokenizer) -> Lexicon:
+    size = len(tokenizer.vocabulary)
+    return Lexicon(torch.eye(size), torch.eye(size))
 
 
 @pytest.fixture
@@ -149,19 +157,48 @@ def test_the_command(
     english = Tokenizer.from_pretrained(toys.english)
     pairs = zip(german.encode_batch(GERMAN), english.encode_batch(ENGLISH), strict=True)
     model = AbNet.from_pretrained(small_config("abnet", toys))
-    embeddings = model.decoder.backbone.word_embeddings.detach()
-    assert embeddings.shape == (len(english.vocabulary), 24)
-    expected = piece_vectors(translation_table(pairs), embeddings, len(german.vocabulary))
+    bert = model.decoder.backbone.eval()
+    words = word_inputs(bert, english.symbols, len(english.vocabulary))
+    assert words.shape == (len(english.vocabulary), 24)
+    expected = piece_vectors(translation_table(pairs), words, len(german.vocabulary))
     for dim in (24, 5):
         found = read_lexicon(command[-1], german, dim)
-        part = expected[:, :dim]
-        scale = part.norm(dim=1)[sorted(pieces)].mean()
-        torch.testing.assert_close(found @ found.T, part @ part.T / scale**2)
+        part = expected.vectors[:, :dim]
+        assert found.vectors.norm(dim=1)[sorted(pieces)].mean().item() == pytest.approx(1)
+        torch.testing.assert_close(found.vectors @ found.axes, part @ expected.axes[:dim])
+
+
+def test_a_decoder_begins_with_the_words_themselves(
+    toys: Toys, german: Tokenizer, tmp_path: Path
+) -> None:
+    english = Tokenizer.from_pretrained(toys.english)
+    of, words = german.encode(GERMAN[0]), english.encode(ENGLISH[0])
+    one_to_one = dict(zip(of, words, strict=False))
+    assert len(one_to_one) > 3
+    pairs = [([one], [other]) for one, other in one_to_one.items()]
+    bert = AbNet.from_pretrained(small_config("abnet", toys)).decoder.backbone.eval()
+    inputs = word_inputs(bert, english.symbols, len(english.vocabulary))
+    made = piece_vectors(translation_table(pairs), inputs, len(german.vocabulary))
+    path = tmp_path / "lexicon.safetensors"
+    write_lexicon(path, made, german, {}, english)
+    config = small_config("abnet_dag", toys, lexical_adapter_dim=24, lexicon=str(path))
+    model = AbNet.from_pretrained(config).eval()
+    assert model.decoder.spread is not None
+    source = torch.tensor([[*(one for [one], _ in pairs), german.symbols.sep]])
+    memory = model.project(model.encode(source))
+    assert memory.spread is not None
+    assert memory.spread.glosses is not None
+    first = int(config.keep_cls)
+    masks = bert.embed(torch.tensor([[english.symbols.mask]]), lexicon.PLACE)
+    said = bert.embed(torch.tensor([[other] for _, [other] in pairs]), lexicon.PLACE)
+    glosses = memory.spread.glosses[0, first : first + len(pairs), None]
+    torch.testing.assert_close(masks + glosses, said, atol=1e-5, rtol=1e-5)
+    assert not memory.spread.glosses[0, first + len(pairs) :].any()  # [SEP] has none
 
 
 def test_a_gpt_on_the_target_side(command: list[str], toys: Toys, german: Tokenizer) -> None:
     assert main([*command, "--target-bert", toys.gpt]) == 0
-    assert read_lexicon(command[-1], german, 24).any()
+    assert read_lexicon(command[-1], german, 24).vectors.any()
 
 
 def test_a_part_of_the_pairs(
@@ -169,9 +206,9 @@ def test_a_part_of_the_pairs(
 ) -> None:
     assert main([*command, "--max-pairs", "3", "--seed", "5"]) == 0
     assert "counting in 3 pairs" in capsys.readouterr().err
-    some = read_lexicon(command[-1], german, 8).any(dim=1)
+    some = read_lexicon(command[-1], german, 8).vectors.any(dim=1)
     assert main(command) == 0
-    everything = read_lexicon(command[-1], german, 8).any(dim=1)
+    everything = read_lexicon(command[-1], german, 8).vectors.any(dim=1)
     assert 0 < some.sum() < everything.sum()
 
 
@@ -250,8 +287,11 @@ def test_a_new_adapter_begins_with_them(command: list[str], toys: Toys, tmp_path
     assert model.encoder.lexical is not None
     assert model.source_tokenizer is not None
     table = model.encoder.lexical.table.weight
-    vectors = read_lexicon(command[-1], model.source_tokenizer, 8)
+    vectors, axes = read_lexicon(command[-1], model.source_tokenizer, 8)
     assert table[: len(vectors)].equal(vectors)
+    assert model.decoder.spread is not None
+    assert model.decoder.spread.gloss is not None
+    assert model.decoder.spread.gloss.weight.equal(axes.T)
     assert not table[len(vectors) :].any()
     assert table.requires_grad
     with torch.no_grad():
@@ -272,17 +312,26 @@ def test_files_that_do_not_fit(
     with pytest.raises(AbNetError, match="`lexical_adapter_dim` must be at most 24 with the lex"):
         read_lexicon(command[-1], german, 25)
     english = Tokenizer.from_pretrained(toys.english)
-    assert read_lexicon(command[-1], german, 8, english).equal(read_lexicon(command[-1], german, 8))
+    with_target = read_lexicon(command[-1], german, 8, english)
+    assert with_target.vectors.equal(read_lexicon(command[-1], german, 8).vectors)
     for tokenizers, side in (((english, 8), "source"), ((german, 8, german), "target")):
         with pytest.raises(AbNetError, match=f"must be of the {side} vocabulary of .*, but .*bert"):
             read_lexicon(command[-1], *tokenizers)
+    any_target = tmp_path / "any.safetensors"
+    write_lexicon(any_target, some_lexicon(german), german, {})
+    assert read_lexicon(any_target, german, 8, german).vectors.any()
     older = tmp_path / "older.safetensors"
-    write_lexicon(older, torch.eye(len(german.vocabulary)), german, {})
-    assert read_lexicon(older, german, 8, german).any()
-    with pytest.raises(AbNetError, match="is none or damaged"):
+    save_file({"vectors": torch.eye(9)}, older, {"format": "abnet lexicon 1"})
+    with pytest.raises(AbNetError, match="is an older one: make it anew"):
+        read_lexicon(older, german, 8)
+    with pytest.raises(AbNetError, match="is another safetensors file"):
         read_lexicon(toys.teacher, german, 8)
+    half = tmp_path / "half.safetensors"
+    save_file({"vectors": torch.eye(9)}, half, {"format": "abnet lexicon 2"})
+    with pytest.raises(AbNetError, match="is none or damaged"):
+        read_lexicon(half, german, 8)
     foreign = tmp_path / "foreign.safetensors"
-    for metadata in (None, {"format": "abnet lexicon 2"}):
+    for metadata in (None, {"format": "abnet lexicon 3"}):
         save_file({"vectors": torch.eye(9)}, foreign, metadata)
         with pytest.raises(AbNetError, match=r"but .*foreign.safetensors is another safetensors"):
             read_lexicon(foreign, german, 8)
@@ -298,7 +347,7 @@ def test_an_interrupted_write_leaves_the_older_file(
     german: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "lexicon.safetensors"
-    write_lexicon(path, torch.eye(len(german.vocabulary)), german, {})
+    write_lexicon(path, some_lexicon(german), german, {})
     before = path.read_bytes()
 
     for error in (OSError(28, "No space left on device"), SafetensorError("No space left")):
@@ -308,6 +357,6 @@ def test_an_interrupted_write_leaves_the_older_file(
 
         monkeypatch.setattr(lexicon, "save_file", full)
         with pytest.raises(AbNetError, match=r"cannot be written .*No space left.*is untouched"):
-            write_lexicon(path, torch.eye(len(german.vocabulary)), german, {})
+            write_lexicon(path, some_lexicon(german), german, {})
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

@@ -56,14 +56,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Counts, and says of how much."""
     from abnet.backbone import load_backbone
-    from abnet.lexicon import check_place, piece_vectors, translation_table, write_lexicon
+    from abnet.lexicon import (
+        check_place,
+        piece_vectors,
+        translation_table,
+        word_inputs,
+        write_lexicon,
+    )
     from abnet.tokenizer import Tokenizer
 
     if args.max_pairs < 1:
         raise AbNetError(f"`--max-pairs` must be at least 1, but is {args.max_pairs} instead.")
     check_place(args.output)
     source, target = map(Tokenizer.from_pretrained, (args.source_bert, args.target_bert))
-    embeddings = load_backbone(args.target_bert, with_head=True, dropout=0.0).word_embeddings
+    bert = load_backbone(args.target_bert, with_head=True, dropout=0.0).eval()
     try:
         pairs = list(_pieces(args, source, target))
     except OSError as error:
@@ -73,13 +79,12 @@ def run(args: argparse.Namespace) -> int:
     _warn_of_unknown(f"source side, {languages[0]},", source, [ids for ids, _ in pairs])
     _warn_of_unknown(f"target side, {languages[1]},", target, [ids for _, ids in pairs])
     table = translation_table(pairs)
-    vectors = piece_vectors(table, embeddings.detach(), len(source.vocabulary))
+    words = word_inputs(bert, target.symbols, len(target.vocabulary))
+    lexicon = piece_vectors(table, words, len(source.vocabulary))
     about = {"pairs": str(len(pairs)), "pair": args.pair}
-    write_lexicon(args.output, vectors, source, about, target)
-    known = int(vectors.any(dim=1).sum())
-    print(
-        f"{args.output}: {known:,} of {len(vectors):,} source pieces, {len(table.source):,} links"
-    )
+    write_lexicon(args.output, lexicon, source, about, target)
+    known, pieces = int(lexicon.vectors.any(dim=1).sum()), len(lexicon.vectors)
+    print(f"{args.output}: {known:,} of {pieces:,} source pieces, {len(table.source):,} links")
     return 0
 
 

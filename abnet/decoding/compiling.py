@@ -106,7 +106,7 @@ class Bucketed:
             visible[sentences:, ..., 0] = True  # or nothing would be left to attend to
             spread = memory.spread
             if spread is not None:
-                spread = F.pad(spread, (0, 0, 0, padding, 0, more))
+                spread = spread.each(lambda own: F.pad(own, (0, 0, 0, padding, 0, more)))
             self.of, self.filled = memory.visible, Memory(layers, visible, spread)
         return self.filled
 

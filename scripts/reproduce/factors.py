@@ -187,7 +187,7 @@ def _of_the_graph() -> list[Trial]:
         *_trials("graph", "frames", {"2": "--frames-per-piece 2", "6": "--frames-per-piece 6"}),
         *_trials("graph", "reveal", {"0.25": "--reveal-frames 0.25", "0.5": "--reveal-frames 0.5"}),
         *_trials("graph", "r-drop", {"1": "--r-drop 1"}),
-        *_trials("graph", "lexical-dim", {"0": "--lexical-adapter-dim 0"}),
+        *_trials("graph", "gloss", {"no": "--no-gloss-source"}),
     ]
     return [replace(trial, system=GRAPH, berts_of_comparison=True) for trial in trials]
 

@@ -20,7 +20,7 @@ from scripts.reproduce.common import (
     run_and_show,
 )
 from scripts.reproduce.factors import GROUPS, Trial, baselines, factors
-from scripts.reproduce.recipes import DIRECTIONS, ROOT, Multi30k, is_ours
+from scripts.reproduce.recipes import DIRECTIONS, ROOT, WITH_LEXICON, Multi30k, is_ours
 from scripts.reproduce.sizes import SIZES
 from scripts.reproduce.steps import say
 
@@ -90,6 +90,8 @@ def search(
         runner.run([[place.pretrain(language)] for language in ("de", "en")])
         direction = args.direction
         runner.run([[place.prepare(direction), place.prepare_for_rivals(direction)]])
+    if {trial.system for trial in trials} & set(WITH_LEXICON):
+        runner.run([[work.count_lexicon(args.direction)]])
     runner.run([_chain(work, trial, args, results) for trial in trials])
 
 

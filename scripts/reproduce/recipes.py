@@ -235,6 +235,8 @@ class Multi30k:
             # Neither BERT's initialisation nor learned positions: with words scaled up and these
             # small, masks cannot be told apart for long (docs/recipe.md).
             special += ["--criterion", "nat_loss", "--noise", "random_mask", *rival]
+        if system in WITH_LEXICON:
+            special += ["--lexicon", str(self.lexicon(direction))]
         special += self.size.training(system)
         options = [option for option in special if option not in variant.without]
         return Step("train", run, ("fairseq-train", str(data), *common, *options, *variant.options))
@@ -251,8 +253,6 @@ class Multi30k:
         if system == "abnet_no_decoder_adapters":
             options = tuple(option for option in options if option != "--spread-source")
             options += ("--decoder-adapter-layers", "0", "--lexical-adapter-dim", "0")
-        if system in WITH_LEXICON:
-            options += ("--lexicon", str(self.lexicon(direction)))
         start = start_of(system)
         if start is not None:
             options += ("--warm-start", str(self.checkpoint(start, direction, seed)))

@@ -79,7 +79,7 @@ KEPT_REWARDS = {
 """By system and direction, what comes to these: found on the validation set of 0, 0.5, 1, 1.5."""
 
 IN_8000 = "--total-num-update 8000 --max-update 8000 --save-interval-updates 200"
-GRAPH = f"--frames-per-piece 3 --reveal-frames 0 {IN_8000}"
+GRAPH = f"--frames-per-piece 3 {IN_8000}"
 TRANSFORMER_TINY = (
     "--transformer-encoder-layers 4 --transformer-decoder-layers 4 "
     "--transformer-dim 128 --transformer-ffn-dim 256 --transformer-heads 4"

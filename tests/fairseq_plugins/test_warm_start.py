@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from abnet.backbone import load_backbone
 from abnet.checkpoint import read_checkpoint
 from abnet.errors import AbNetError
-from abnet.lexicon import read_lexicon, write_lexicon
+from abnet.lexicon import Lexicon, read_lexicon, write_lexicon
 from abnet.tokenizer import Tokenizer
 from tests.conftest import TinyBerts
 from tests.fairseq_plugins.commands import lines, run, train
@@ -54,13 +55,18 @@ def test_a_run_begins_with_a_lexicon_goes_on_and_translates_without_it(
 ) -> None:
     lexicon, run_folder = tmp_path / "lexicon.safetensors", tmp_path / "run"
     german = Tokenizer.from_pretrained(tiny_berts.german)
-    write_lexicon(lexicon, torch.eye(len(german.vocabulary)), german, {})
+    size = len(german.vocabulary)
+    english = load_backbone(tiny_berts.english, with_head=True, dropout=0.0)
+    axes = torch.randn(size, english.hidden_size)
+    write_lexicon(lexicon, Lexicon(torch.eye(size), axes), german, {})
     system = ("--arch", "abnet", "--lexical-adapter-dim", "8", "--decoder-adapter-ffn-dim", "8")
+    system = (*system, "--gloss-source")
     system = (*system, "--encoder-adapter-dim", "8", "--lexicon", lexicon, "--max-update", "1")
     train(corpus.data_bin, run_folder, tiny_berts, *system, "--lr", "0")
     found = read_checkpoint(run_folder / "checkpoint_last.pt").weights
     begun = read_lexicon(lexicon, german, 8)
-    assert found["encoder.lexical.table.weight"].equal(begun)
+    assert found["encoder.lexical.table.weight"].equal(begun.vectors)
+    assert found["decoder.spread.gloss.weight"].equal(begun.axes.T)
 
     lexicon.unlink()
     arguments = ("--path", run_folder / "checkpoint_last.pt", "--cpu", "--num-workers", 0)
