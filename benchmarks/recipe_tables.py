@@ -10,6 +10,11 @@ from benchmarks.markdown import NOT_MEASURED, markdown_table
 BASELINE = "recipe"
 
 
+def of_recipe(name: str, record: dict[str, Any]) -> str:
+    """The name of a system, with the recipe where it is not the one of today."""
+    return f"{name}, {record['earlier_recipe']}" if "earlier_recipe" in record else name
+
+
 def recipe_table(records: Sequence[dict[str, Any]], dataset: str) -> str:
     """Trainings with one thing changed: scores, and how far from the recipe's own."""
     rows = [r for r in records if r["kind"] == "recipe" and r["dataset"] == dataset]
@@ -21,7 +26,7 @@ def recipe_table(records: Sequence[dict[str, Any]], dataset: str) -> str:
         {
             "size": lambda row: str(row["size"]),
             "direction": lambda row: str(row["direction"]),
-            "system": lambda row: str(row["system"]),
+            "system": lambda row: of_recipe(row["system"], row),
             "group": lambda row: str(row["group"]),
             "change": lambda row: _change(row),
             "BLEU": lambda row: f"{row['bleu']:.2f}",
@@ -60,12 +65,12 @@ def decoding_table(records: Sequence[dict[str, Any]], dataset: str) -> str:
 
 def _series(row: dict[str, Any]) -> tuple[str, str, str]:
     """What rows must share to be compared."""
-    return row["size"], row["direction"], row["system"]
+    return row["size"], row["direction"], of_recipe(row["system"], row)
 
 
 def _change(row: dict[str, Any]) -> str:
     if row["factor"] == BASELINE:
-        return "the recipe as it is"
+        return "the recipe as it " + ("was" if "earlier_recipe" in row else "is")
     return f"{row['factor']}: {row['value']} (`{row['options']}`)"
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.markdown import NOT_MEASURED, markdown_table
-from benchmarks.recipe_tables import decoding_table, recipe_table
+from benchmarks.recipe_tables import decoding_table, of_recipe, recipe_table
 from benchmarks.records import RESULTS, read_all
 from benchmarks.speed_tables import alone_table, speed_table, tradeoff_table
 from benchmarks.training_tables import scaling_table, training_table
@@ -121,9 +121,7 @@ def words_table(records: Sequence[dict[str, Any]], dataset: str) -> str:
 
 
 def _system(record: dict[str, Any]) -> str:
-    """Its name, and the recipe where it is not the one of today."""
-    name = SYSTEMS.get(record["system"], record["system"])
-    return f"{name}, {record['earlier_recipe']}" if "earlier_recipe" in record else name
+    return of_recipe(SYSTEMS.get(record["system"], record["system"]), record)
 
 
 def _share_found(record: dict[str, Any], place: int) -> str:

@@ -33,6 +33,8 @@ def test_each_system_is_held_against_its_own_recipe() -> None:
         trial("noise", "bert", 11.0, valid_nll_loss=4.75, valid_length_accuracy=20.04),
         trial("smoothing", "0", 14.25),
         trial("recipe", "abnet", 13.0, group="recipe"),
+        trial("recipe", "abnet", 9.0, group="recipe", earlier_recipe="no gloss"),
+        trial("noise", "bert", 9.5, earlier_recipe="no gloss"),
     ]
     lines = recipe_table(rows, "multi30k").splitlines()[2:]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
@@ -40,6 +42,8 @@ def test_each_system_is_held_against_its_own_recipe() -> None:
         ("abnet", "the recipe as it is", "-"),
         ("abnet", "smoothing: 0 (`--smoothing 0`)", "+1.25"),
         ("abnet", "noise: bert (`--noise bert`)", "-2.00"),
+        ("abnet, no gloss", "the recipe as it was", "-"),
+        ("abnet, no gloss", "noise: bert (`--noise bert`)", "+0.50"),
         ("cmlm", "the recipe as it is", "-"),
         ("cmlm", "lr: 1 (`--lr 1`)", "+1.50"),
     ]
