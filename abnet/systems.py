@@ -105,7 +105,6 @@ _GRAPH: dict[str, Any] = {
     "objective": "dag",
     "frames_per_piece": 4,
     "spread_source": True,
-    "gloss_source": True,
     "label_smoothing": 0.0,
 }
 
@@ -191,7 +190,7 @@ SYSTEMS: dict[str, System] = {
     "abnet_dag": System(
         "AB-Net",
         "AB-Net that translates in one pass: the best path through a graph of words",
-        _GRAPH,
+        {**_GRAPH, "reveal_frames": 0.5},
     ),
     "abnet_dag_fuzzy": System(
         "AB-Net",

@@ -181,7 +181,8 @@ def test_a_decoder_begins_with_the_words_themselves(
     made = piece_vectors(translation_table(pairs), inputs, len(german.vocabulary))
     path = tmp_path / "lexicon.safetensors"
     write_lexicon(path, made, german, {}, english)
-    config = small_config("abnet_dag", toys, lexical_adapter_dim=24, lexicon=str(path))
+    shape = {"lexical_adapter_dim": 24, "gloss_source": True}
+    config = small_config("abnet_dag", toys, lexicon=str(path), **shape)
     model = AbNet.from_pretrained(config).eval()
     assert model.decoder.spread is not None
     source = torch.tensor([[*(one for [one], _ in pairs), german.symbols.sep]])
@@ -282,7 +283,8 @@ def test_text_of_another_language_is_told_of(
 
 def test_a_new_adapter_begins_with_them(command: list[str], toys: Toys, tmp_path: Path) -> None:
     assert main(command) == 0
-    config = small_config("abnet_dag", toys, lexical_adapter_dim=8, lexicon=command[-1])
+    shape = {"lexical_adapter_dim": 8, "gloss_source": True}
+    config = small_config("abnet_dag", toys, lexicon=command[-1], **shape)
     model = AbNet.from_pretrained(config)
     assert model.encoder.lexical is not None
     assert model.source_tokenizer is not None

@@ -91,7 +91,7 @@ def test_a_gloss_needs_vectors_and_a_bert(
     toys: Toys, changes: dict[str, object], needed: str
 ) -> None:
     with pytest.raises(AbNetError, match=f"`gloss_source` needs `{needed}`"):
-        small_config("abnet_dag", toys, **changes)
+        small_config("abnet_dag", toys, gloss_source=True, **changes)
 
 
 @pytest.mark.parametrize("keep_cls", [False, True])

@@ -130,8 +130,7 @@ def test_another_shape_is_refused(
 
 
 def test_frames_are_of_one_objective(toys: Toys, starts: dict[str, str]) -> None:
-    changes: dict[str, Any] = {"frames_per_piece": 3, "gloss_source": False}
-    model = small_model("abnet_dag", toys, warm_start=starts["abnet_ctc"], **changes)
+    model = small_model("abnet_dag", toys, warm_start=starts["abnet_ctc"], frames_per_piece=3)
     assert model.warm_start is not None
     assert model.warm_start.taken
 

@@ -185,9 +185,9 @@ def _of_the_graph() -> list[Trial]:
     """What a graph of words has beside AB-Net, and what it takes over."""
     trials = [
         *_trials("graph", "frames", {"2": "--frames-per-piece 2", "6": "--frames-per-piece 6"}),
-        *_trials("graph", "reveal", {"0.25": "--reveal-frames 0.25", "0.5": "--reveal-frames 0.5"}),
+        *_trials("graph", "reveal", {"0": "--reveal-frames 0", "0.25": "--reveal-frames 0.25"}),
         *_trials("graph", "r-drop", {"1": "--r-drop 1"}),
-        *_trials("graph", "gloss", {"no": "--no-gloss-source"}),
+        *_trials("graph", "gloss", {"yes": "--gloss-source"}),
     ]
     return [replace(trial, system=GRAPH, berts_of_comparison=True) for trial in trials]
 

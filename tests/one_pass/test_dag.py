@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import combinations, pairwise
-from typing import Any
 
 import pytest
 import torch
@@ -279,8 +278,7 @@ def test_two_equal_models_are_an_ensemble_that_says_the_same(toys: Toys) -> None
 
 
 def test_two_models_mix_words_and_links(toys: Toys) -> None:
-    shapes: list[dict[str, Any]] = [{"lexical_adapter_dim": 0, "gloss_source": False}, {}]
-    first, second = (lively_model("abnet_dag", toys, **shape) for shape in shapes)
+    first, second = (lively_model("abnet_dag", toys, lexical_adapter_dim=dim) for dim in (0, 8))
     ensemble = Ensemble([first, second])
     source = small_pairs(first).source
     frames = make_frames(first, source)
