@@ -55,20 +55,6 @@ def test_roberta_positions_start_behind_the_padding_id(tmp_path: Path) -> None:
     backbone.embed(torch.ones(1, 47, dtype=torch.long))
 
 
-@pytest.mark.parametrize("kind", ["bert", "roberta", "electra", "distilbert"])
-def test_the_word_embeddings_are_those_that_transformers_has(kind: str, tmp_path: Path) -> None:
-    folder = str(make_bert(tmp_path / kind, ENGLISH, seed=1, kind=kind))
-    expected = transformers.AutoModel.from_pretrained(folder).get_input_embeddings().weight
-    found = load_backbone(folder, with_head=True, dropout=0.0).word_embeddings
-    torch.testing.assert_close(found, expected)
-
-
-def test_a_gpt_has_word_embeddings_too(tiny_gpt: str) -> None:
-    expected = transformers.AutoModel.from_pretrained(tiny_gpt).get_input_embeddings().weight
-    found = load_backbone(tiny_gpt, with_head=True, dropout=0.0).word_embeddings
-    torch.testing.assert_close(found, expected)
-
-
 def test_the_weight_hash_sees_one_changed_number(tiny_berts: TinyBerts) -> None:
     one = load_backbone(tiny_berts.english, with_head=True, dropout=0.0)
     same = load_backbone(tiny_berts.english, with_head=True, dropout=0.3)

@@ -12,8 +12,10 @@ import torch
 from nltk.translate import AlignedSent, IBMModel1
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from transformers import AutoModel
 
 from abnet import lexicon
+from abnet.backbone import load_backbone
 from abnet.checkpoint import load_checkpoint, save_checkpoint
 from abnet.cli import main
 from abnet.errors import AbNetError
@@ -30,7 +32,7 @@ from abnet.model import AbNet
 from abnet.tokenizer import Tokenizer
 from tests.corpora.making import lines
 from tests.systems import Toys, small_config
-from tests.tiny import ENGLISH, GERMAN
+from tests.tiny import ENGLISH, GERMAN, make_bert
 
 Pairs = list[tuple[list[int], list[int]]]
 
@@ -116,6 +118,24 @@ def test_vectors_are_the_mean_of_the_translations() -> None:
     held = found.vectors.square().sum(dim=0)
     assert held.sort(descending=True).values.equal(held)
     assert not found.vectors[7:].any()
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "electra", "distilbert"])
+def test_words_are_what_transformers_makes_of_them(kind: str, tmp_path: Path) -> None:
+    folder = str(make_bert(tmp_path / kind, ENGLISH, seed=1, kind=kind))
+    tokenizer, peer = Tokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    size, mask = len(tokenizer.vocabulary), tokenizer.symbols.mask
+    ids = torch.full((size, lexicon.PLACE + 1), tokenizer.symbols.cls)  # no padding before it
+    ids[:, -1] = torch.arange(size)
+    with torch.inference_mode():
+        inputs = peer.embeddings(input_ids=ids)
+        if kind == "electra":
+            inputs = peer.embeddings_project(inputs)
+    bert = load_backbone(folder, with_head=True, dropout=0.0).eval()
+    found = word_inputs(bert, tokenizer.symbols, size)
+    expected = inputs[:, -1] - inputs[mask, -1]
+    real = torch.arange(size) != tokenizer.symbols.pad  # whose RoBERTa position is another
+    torch.testing.assert_close(found[real], expected[real])
 
 
 @pytest.fixture

@@ -84,12 +84,6 @@ class Backbone(nn.Module):
         )
         return hidden
 
-    @property
-    def word_embeddings(self) -> Tensor:
-        """(V, width of the embeddings): the vector of each piece."""
-        tables = [one for one in self.embeddings.modules() if isinstance(one, nn.Embedding)]
-        return next(one.weight for one in tables if one.num_embeddings == self.vocab_size)
-
     def head_parameters(self, part: str) -> list[nn.Parameter]:
         """Weights of the masked-LM head that may train; never those tied to the embeddings.
 

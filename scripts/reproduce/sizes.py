@@ -78,6 +78,7 @@ KEPT_REWARDS = {
 }
 """By system and direction, what comes to these: found on the validation set of 0, 0.5, 1, 1.5."""
 
+# Parts of the options below.
 IN_8000 = "--total-num-update 8000 --max-update 8000 --save-interval-updates 200"
 GRAPH = f"--frames-per-piece 3 {IN_8000}"
 TRANSFORMER_TINY = (
@@ -103,7 +104,6 @@ ONE_LAYER = (
     "--transformer-encoder-layers 1 --transformer-decoder-layers 1 "
     "--transformer-dim 32 --transformer-ffn-dim 64 --transformer-heads 2"
 )
-"""Parts of the options below."""
 
 SIZES = {
     "cpu": Size(
