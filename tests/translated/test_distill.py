@@ -22,11 +22,7 @@ import torch
 
 from abnet.checkpoint import save_checkpoint
 from abnet.decoding.mask_predict import DecodingOptions
-from abnet.errors import AbNetError
 from abnet.model import AbNet
-from abnet.translated.files import Lines
-from abnet.translated.shards import Shards
-from abnet.translated.workers import ShardTranslator, Work
 from abnet.translator import InputReport, Translator
 from tests.translated.conftest import SOURCES, Folder, Outcome, write
 
@@ -337,33 +333,6 @@ def test_arguments_that_cannot_be(
     assert outcome.status == 2
     assert re.search(message, outcome.errors), outcome.errors
     assert not output.path.exists()
-
-
-def test_text_that_changes_on_the_way(checkpoint: str, train: str, tmp_path: Path) -> None:
-    shards = Shards(tmp_path / "shards", 15, 10)
-    lines = Lines((Path(f"{train}.de"),))
-    work = Work((Path(checkpoint),), None, None, DecodingOptions(), 32, lines, shards)
-    with pytest.raises(AbNetError, match=r"shard 2 \(lines 11 to 15\) has 4 lines now"):
-        ShardTranslator(work, "cpu").translate(2)
-    with pytest.raises(AbNetError, match=r"shard 2 \(lines 11 to 15\) has 0 lines now"):
-        ShardTranslator(work._replace(lines=Lines(())), "cpu").translate(2)
-
-
-def test_a_shard_that_another_call_finished_is_left(
-    checkpoint: str, train: str, tmp_path: Path
-) -> None:
-    shards = Shards(tmp_path / "shards", 14, 10)
-    lines = Lines((Path(f"{train}.de"),))
-    work = Work((Path(checkpoint),), None, None, DecodingOptions(), 32, lines, shards)
-    shards.save(1, ["theirs"] * 10, [], [], 0)
-    translator = ShardTranslator(work, "cpu")
-    assert [translator.translate(1), translator.translate(2)] == [10, 4]
-    assert shards.read(1) == ["theirs"] * 10
-    assert shards.missing() == []
-    shards.text(1).write_text("half")  # its record still stands
-    assert ShardTranslator(work, "cpu").translate(1) == 10
-    assert shards.missing() == []
-    assert shards.read(1) != ["theirs"] * 10
 
 
 def test_a_device_that_cannot_be(run: Run, command: list[str]) -> None:
