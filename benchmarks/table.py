@@ -27,7 +27,6 @@ from benchmarks.training_tables import scaling_table, training_table
 README = Path(__file__).parents[1] / "README.md"
 SYSTEMS = {
     "abnet": "AB-Net",
-    "abnet_gloss": "AB-Net, begun with counted translations",
     "abnet_minilm": "AB-Net, a real MiniLM as English BERT",
     "abnet_top_half": "AB-Net, adapters in the top half",
     "abnet_no_decoder_adapters": "AB-Net without decoder adapters",

@@ -21,7 +21,6 @@ FAIRSEQ = ("transformer", "cmlm")  # fairseq's own
 PAPERS_PRESET = "abnet_iwslt_de_en"  # has nothing that the paper has not: a search begins there
 ARCHITECTURES = {  # of ours, in the plugin
     "abnet": PAPERS_PRESET,
-    "abnet_gloss": PAPERS_PRESET,
     "abnet_minilm": PAPERS_PRESET,
     "abnet_after_ctc": PAPERS_PRESET,
     "abnet_top_half": PAPERS_PRESET,
@@ -47,7 +46,7 @@ TRAINED_AS = {  # the same checkpoint, decoded in another way
     "abnet_dag_ranked": "abnet_dag",
     "abnet_dag_fuzzy_ranked": "abnet_dag_fuzzy",
 }
-WITH_LEXICON = ("abnet_gloss", "abnet_dag")  # the others have been trained without one so far
+WITH_LEXICON = ("abnet_dag",)  # the others have been trained without one so far
 SHAPED_AS_ABNET = tuple(name for name, arch in ARCHITECTURES.items() if arch in ABNETS)
 DIRECTIONS = ("de-en", "en-de")
 PASSES = 10

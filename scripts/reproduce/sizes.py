@@ -120,7 +120,6 @@ SIZES = {
             "--save-interval-updates 400"
         ),
         own={
-            "abnet_gloss": words("--gloss-source --total-num-update 12000 --max-update 12000"),
             "abnet_ctc": words(IN_8000),
             "abnet_dag": words(GRAPH),
             "abnet_dag_fuzzy": words(
@@ -181,7 +180,6 @@ SIZES = {
             "--save-interval-updates 300 --fp16"
         ),
         own={
-            "abnet_gloss": words("--gloss-source"),
             "abnet_dag_fuzzy": words(
                 "--warmup-updates 200 --total-num-update 3000 --max-update 3000 "
                 "--save-interval-updates 150"
@@ -231,11 +229,8 @@ SIZES = {
             "--max-update 16 --save-interval-updates 1"
         ),
         own={
-            "abnet_gloss": words("--gloss-source"),
-            **{
-                system: words(ONE_LAYER)
-                for system in ("abnet_enc", "abnet_enc_ar", "mask_predict", "bert_fused_nat")
-            },
+            system: words(ONE_LAYER)
+            for system in ("abnet_enc", "abnet_enc_ar", "mask_predict", "bert_fused_nat")
         },
         rivals=words(
             "--encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 32 --decoder-embed-dim 32 "
