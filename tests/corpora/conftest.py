@@ -19,7 +19,7 @@ GERMAN = ["der kleine Hund", "ein Mann liest", "zwei Frauen spielen", "das Mädc
 ENGLISH = ["the little dog", "a man reads", "two women play", "the girl eats"]
 
 
-def name(number: int) -> str:
+def spelled(number: int) -> str:
     """A number in letters, which the tiny BERTs know."""
     return " ".join("adehilnrst"[int(digit)] for digit in str(number))
 
@@ -34,7 +34,9 @@ class Scene:
         self.options = Options(
             berts.german, berts.english, self.dest, root / "downloads", root, text_only=True
         )
-        pairs = [(f"{GERMAN[n % 4]} {name(n)}", f"{ENGLISH[n % 4]} {name(n)}") for n in range(50)]
+        pairs = [
+            (f"{GERMAN[n % 4]} {spelled(n)}", f"{ENGLISH[n % 4]} {spelled(n)}") for n in range(50)
+        ]
         self.write("train", pairs)
         self.write("valid", [("der Zug", "the train")])
         self.write("test", [("der Arzt", "the doctor"), ("der Ball", "the ball")])

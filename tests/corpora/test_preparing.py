@@ -1,3 +1,5 @@
+"""Text pairs to a prepared folder: what is kept, what is dropped, and what is said of it."""
+
 from __future__ import annotations
 
 import hashlib
@@ -10,7 +12,7 @@ from abnet.corpora.corpus import Rules
 from abnet.corpora.preparing import longest_pieces
 from abnet.errors import AbNetError
 from tests.conftest import TinyBerts
-from tests.corpora.conftest import Scene, name
+from tests.corpora.conftest import Scene, spelled
 
 
 def test_raw_pieces_and_manifest(scene: Scene) -> None:
@@ -32,14 +34,14 @@ def test_raw_pieces_and_manifest(scene: Scene) -> None:
 
 
 def test_every_nth_clean_pair_is_for_validation(scene: Scene) -> None:
-    pairs = [(f"der Hund {name(n)}", f"the dog {name(n)}") for n in range(1, 47)]
+    pairs = [(f"der Hund {spelled(n)}", f"the dog {spelled(n)}") for n in range(1, 47)]
     pairs.insert(3, ("", "empty"))  # dropped before counting
     scene.write("train", pairs)
     scene.prepare(scene.corpus(("train", "test"), valid_every=23))
-    assert scene.lines("raw/valid.de") == [f"der Hund {name(23)}", f"der Hund {name(46)}"]
+    assert scene.lines("raw/valid.de") == [f"der Hund {spelled(23)}", f"der Hund {spelled(46)}"]
     kept = scene.lines("raw/train.en")
     assert len(kept) == 44
-    assert f"the dog {name(23)}" not in kept
+    assert f"the dog {spelled(23)}" not in kept
 
 
 def test_drops_are_counted_and_said(scene: Scene) -> None:

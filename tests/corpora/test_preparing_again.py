@@ -11,7 +11,7 @@ import pytest
 from abnet.corpora import cleaning, preparing
 from abnet.corpora.binarize import Binarized
 from abnet.errors import AbNetError
-from tests.corpora.conftest import Scene, name
+from tests.corpora.conftest import Scene, spelled
 
 
 class KilledError(Exception):
@@ -30,7 +30,7 @@ def test_interruption_loses_nothing(
     overlong_source: str,
 ) -> None:
     if overlong_source == "truncate":
-        scene.write("train", [(f"{name(n)}{' ein' * 60}", name(n)) for n in range(50)])
+        scene.write("train", [(f"{spelled(n)}{' ein' * 60}", spelled(n)) for n in range(50)])
     scene.options = dataclasses.replace(scene.options, overlong_source=overlong_source)
     corpus = scene.corpus(("train", "test"), valid_every=valid_every)
     monkeypatch.setattr(cleaning, "CHUNK_PAIRS", 9)
