@@ -120,6 +120,8 @@ SIZES = {
             "--save-interval-updates 400"
         ),
         own={
+            "abnet_fb": words(IN_8000),  # an update with all weights trained takes twice as long
+            "abnet_sc": words(IN_8000),
             "abnet_ctc": words(IN_8000),
             "abnet_dag": words(GRAPH),
             "abnet_dag_fuzzy": words(
