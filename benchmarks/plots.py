@@ -16,9 +16,9 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.quality_tables import SYSTEMS
 from benchmarks.recipe_tables import BASELINE
 from benchmarks.records import RESULTS, read_all
-from benchmarks.table import SYSTEMS
 
 DOCS = Path(__file__).parents[1] / "docs"
 PRE_TRAINING = "pre-training"

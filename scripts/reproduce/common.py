@@ -29,8 +29,14 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         "--seeds", type=_numbers, default=[1], metavar="LIST", help="for example 1,2,3 (default: 1)"
     )
     parser.add_argument("--jobs", type=int, help="trainings at a time (default: the size's)")
+    add_places(parser)
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """Where the work is done, and where results and tables go."""
     parser.add_argument("--out", type=Path, help="default: checkpoints/multi30k-SIZE")
     parser.add_argument("--results", type=Path, help="default: benchmarks/results")
+    parser.add_argument("--document", type=Path, help="default: README.md and those of docs/")
 
 
 def _numbers(text: str) -> list[int]:
@@ -45,16 +51,20 @@ def missing_text(data: Path) -> list[str]:
 
 
 def run_and_show(
-    script: str, work: Multi30k, action: Callable[[], None], document: Path, results: Path
+    script: str,
+    work: Multi30k,
+    action: Callable[[], None],
+    document: Path | None,
+    results: Path,
 ) -> int:
-    """Does the work, alone in its folder, and renews a document's tables; an exit status."""
+    """Does the work, alone in its folder, and renews the documents' tables; an exit status."""
     try:
         with sole_user(work.out):
             action()
     except StepError as error:
         print(f"{script}: error: {error}", file=sys.stderr)
         return 1
-    return table.main(["--document", str(document), "--results", str(results)])
+    return table.renew_documents(document, results)
 
 
 def common_runner(jobs: int, size: Size) -> Runner:

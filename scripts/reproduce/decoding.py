@@ -20,6 +20,7 @@ from abnet.errors import AbNetError
 from abnet.text import read_lines
 from abnet.translator import Translator
 from benchmarks import records, table
+from scripts.reproduce.common import add_places
 from scripts.reproduce.recipes import AVERAGED, DIRECTIONS, ROOT, Multi30k
 from scripts.reproduce.sizes import SIZES
 from scripts.reproduce.steps import say
@@ -95,7 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=SCRIPT,
         description="Decode the validation set in many ways with a trained AB-Net, write "
-        "benchmarks/results/decoding-*.json, renew docs/recipe.md, print the worst translations.",
+        "benchmarks/results/decoding-*.json, renew the tables, print the worst translations.",
     )
     parser.add_argument("--size", choices=SIZES, default="cpu", help="default: %(default)s")
     parser.add_argument("--direction", choices=DIRECTIONS, default="de-en")
@@ -105,9 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="LIST",
         help=f"of {', '.join(dict.fromkeys(way.factor for way in WAYS))} (default: all)",
     )
-    parser.add_argument("--out", type=Path, help="default: checkpoints/multi30k-SIZE")
-    parser.add_argument("--results", type=Path, help="default: benchmarks/results")
-    parser.add_argument("--document", type=Path, help="default: docs/recipe.md")
+    add_places(parser)
     return parser
 
 
@@ -153,8 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         records.write(record, results / f"decoding-{args.size}-{args.direction}-{name}.json")
         say(f"{way.factor} {way.value}: BLEU {record['bleu']}")
     print("\n".join(decoder.worst(decoder.decode(WAYS[0]))))
-    document = args.document or ROOT / "docs" / "recipe.md"
-    return table.main(["--document", str(document), "--results", str(results)])
+    return table.renew_documents(args.document, results)
 
 
 def describe(way: Way) -> dict[str, str]:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What each choice of decoding is worth: decodes Multi30k's validation set in many ways with an
 # AB-Net that scripts/reproduce/multi30k.sh has trained; writes benchmarks/results/decoding-*.json
-# and renews docs/recipe.md. Prints the ten worst translations.
+# and renews the tables. Prints the ten worst translations.
 #
 #   scripts/reproduce/decoding.sh [OPTION...]
 #

@@ -23,13 +23,12 @@ def build_parser() -> argparse.ArgumentParser:
         prog=SCRIPT,
         description="Decode sentences of test2016 one by one with all systems that "
         "scripts/reproduce/multi30k.sh has trained, in turn, write "
-        "benchmarks/results/latency-*.json and renew the table in README.md.",
+        "benchmarks/results/latency-*.json and renew the tables.",
     )
     add_options(parser)
     parser.add_argument(
         "--compared-with", choices=SYSTEMS, default="transformer", help="default: %(default)s"
     )
-    parser.add_argument("--document", type=Path, help="where the table is (default: README.md)")
     return parser
 
 
@@ -73,8 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         }
         records.write(found, results / f"latency-{args.size}-{args.direction}-{system}.json")
         say(f"{args.direction} {system}: {found['ratio']} of the time of {other}")
-    document = args.document or table.README
-    return table.main(["--document", str(document), "--results", str(results)])
+    return table.renew_documents(args.document, results)
 
 
 if __name__ == "__main__":

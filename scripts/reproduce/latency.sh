@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # How long each system takes for one sentence of Multi30k's test2016: all that
 # scripts/reproduce/multi30k.sh has trained, in turn; writes benchmarks/results/latency-*.json and
-# renews the table in README.md.
+# renews the tables.
 #
 #   scripts/reproduce/latency.sh [OPTION...]
 #

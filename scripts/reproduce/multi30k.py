@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from abnet.text import read_lines
-from benchmarks import quality, records, table
+from benchmarks import quality, records
 from benchmarks.words import found_by_frequency
 from scripts.reproduce.common import (
     add_common_options,
@@ -51,8 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=SCRIPT,
         description="Pre-train BERTs, train AB-Net and its rivals on Multi30k, decode test2016, "
-        "write benchmarks/results/*.json and renew the table in README.md. The same command goes "
-        "on where it was stopped.",
+        "write benchmarks/results/*.json and renew the tables. The same command goes on where "
+        "it was stopped.",
     )
     add_common_options(parser)
     for option, allowed, default in (
@@ -72,7 +72,6 @@ def build_parser() -> argparse.ArgumentParser:
         help="join the seeds with those of the result files, which were trained elsewhere, rather "
         "than replace them",
     )
-    parser.add_argument("--document", type=Path, help="where the table is (default: README.md)")
     return parser
 
 
@@ -87,7 +86,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     work = Multi30k.at(args.data, out, size)
     runner = common_runner(args.jobs or size.jobs, size)
     results = args.results or records.RESULTS
-    document = args.document or table.README
     for system in args.systems if args.add else ():
         for direction in args.directions:
             before = _before(results, args.size, system, direction)
@@ -101,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 )
                 return 2
     return run_and_show(
-        SCRIPT, work, partial(run_all, runner, work, args, results), document, results
+        SCRIPT, work, partial(run_all, runner, work, args, results), args.document, results
     )
 
 

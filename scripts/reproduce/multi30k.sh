@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # AB-Net, a Transformer and a CMLM on Multi30k: pre-trains a BERT a language, trains all systems on
-# the same data, decodes test2016, writes benchmarks/results/*.json and renews the table in README.md.
+# the same data, decodes test2016, writes benchmarks/results/*.json and renews the tables.
 #
 #   scripts/reproduce/multi30k.sh DIR [OPTION...]
 #

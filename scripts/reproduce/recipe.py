@@ -33,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=SCRIPT,
         description="Train on Multi30k with one thing changed at a time, score on the validation "
-        "set, write benchmarks/results/recipe-*.json and renew docs/recipe.md. The same command "
+        "set, write benchmarks/results/recipe-*.json and renew the tables. The same command "
         "goes on where it was stopped.",
     )
     add_common_options(parser)
@@ -47,7 +47,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", metavar="LIST", help="of these groups, factors or FACTOR-VALUEs; default: all"
     )
-    parser.add_argument("--document", type=Path, help="default: docs/recipe.md")
     return parser
 
 
@@ -75,9 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     systems = {trial.system for trial in chosen}
     trials = [trial for trial in baselines() if trial.system in systems] + chosen
     results = args.results or records.RESULTS
-    document = args.document or ROOT / "docs" / "recipe.md"
     action = partial(search, work, trials, args, results)
-    return run_and_show(SCRIPT, work, action, document, results)
+    return run_and_show(SCRIPT, work, action, args.document, results)
 
 
 def search(

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The search for AB-Net's recipe on Multi30k: short trainings with one thing changed at a time,
-# scored on the validation set; writes benchmarks/results/recipe-*.json and renews docs/recipe.md.
+# scored on the validation set; writes benchmarks/results/recipe-*.json and renews the tables.
 #
 #   scripts/reproduce/recipe.sh DIR [OPTION...]
 #

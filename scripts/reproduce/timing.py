@@ -16,6 +16,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from abnet.bench.timing import turns
 from abnet.text import read_lines
 from benchmarks import records
+from scripts.reproduce.common import add_places
 from scripts.reproduce.recipes import DIRECTIONS
 from scripts.reproduce.sizes import SIZES
 
@@ -28,8 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sentences", type=int, default=40, help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=1, help="of a CPU; default: %(default)s")
-    parser.add_argument("--out", type=Path, help="default: checkpoints/multi30k-SIZE")
-    parser.add_argument("--results", type=Path, help="default: benchmarks/results")
+    add_places(parser)
 
 
 def command_of(script: str, args: argparse.Namespace) -> str:

@@ -147,11 +147,10 @@ def build_parser() -> argparse.ArgumentParser:
         prog=SCRIPT,
         description="Decode the validation set in ways that trade BLEU for speed, time them for "
         "one sentence at a time, in turn, write benchmarks/results/tradeoff-*.json and renew "
-        "docs/speed.md. Systems that scripts/reproduce/multi30k.sh has not trained are left out.",
+        "the tables. Systems that scripts/reproduce/multi30k.sh has not trained are left out.",
     )
     add_options(parser)
     parser.add_argument("--jobs", type=int, help="decodings at a time (default: the size's)")
-    parser.add_argument("--document", type=Path, help="default: docs/speed.md")
     return parser
 
 
@@ -160,9 +159,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     size = SIZES[args.size]
     work = Multi30k.at(Path(), args.out or ROOT / "checkpoints" / f"multi30k-{args.size}", size)
     results = args.results or records.RESULTS
-    document = args.document or ROOT / "docs" / "speed.md"
     action = partial(run_all, work, args, results)
-    return run_and_show(SCRIPT, work, action, document, results)
+    return run_and_show(SCRIPT, work, action, args.document, results)
 
 
 def run_all(work: Multi30k, args: argparse.Namespace, results: Path) -> None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What speed costs in BLEU: decodes Multi30k's validation set in many ways with the Transformer,
 # AB-Net and its one-pass systems (CTC, graphs of words) that scripts/reproduce/multi30k.sh has
-# trained, times each for one sentence at a time, writes benchmarks/results/tradeoff-*.json and renews docs/speed.md.
+# trained, times each for one sentence at a time, writes benchmarks/results/tradeoff-*.json and renews the tables.
 #
 #   scripts/reproduce/tradeoff.sh [OPTION...]
 #

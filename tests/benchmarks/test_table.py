@@ -1,4 +1,4 @@
-"""Tables in documents, made from results."""
+"""Tables in documents: made anew between their markers, and nothing else."""
 
 from __future__ import annotations
 
@@ -8,94 +8,6 @@ import pytest
 
 from benchmarks import records, table
 from tests.benchmarks.test_records import quality
-from tests.commands import ROOT
-
-
-def test_a_row_says_what_was_measured_and_no_more() -> None:
-    full = quality(
-        size="cpu", passes=10, trained_parameters=2_000_000, total_parameters=14_500_000,
-        train_seconds=1200, updates=7000, precision="bfloat16",
-        pretrain_seconds=1440, pretrain_updates=[4000, 3000],
-        bleu=30.5, bleu_by_seed=[30.0, 31.0], seeds=[1, 2], peak_memory_bytes=1_447_194_624,
-    )  # fmt: skip
-    bare = quality(system="transformer", size="cpu")
-    time = {**full, "kind": "latency", "ratio": 0.123}
-    elsewhere = {**bare, "kind": "latency", "ratio": 1.0, "size": "gpu"}
-    lines = table.quality_table([bare, full, time, elsewhere], "multi30k").splitlines()
-    assert lines[0] == (
-        "| direction | size | system | BLEU | chrF | passes | trained / all parameters "
-        "| training | peak memory | latency | device |"
-    )
-    assert lines[2] == (
-        "| de-en | cpu | AB-Net | 30.5 (30.0 to 31.0, 2 seeds) | 52.0 | 10 | 2.0M / 14.5M "
-        "| 20 min (7,000 updates) in bfloat16 after 24 min (4,000 updates) of pre-training "
-        "| 1.4 GB | 0.12 | cpu |"
-    )
-    assert lines[3] == (
-        "| de-en | cpu | Transformer (fairseq) | 31.2 | 52.0 | - | - | - | - | - | cpu |"
-    )
-    assert lines[4:] == ["", "`nrefs:1|case:mixed`  "]
-    other = {**full, "pretrain_updates": [8000, 8000]}  # of other weights
-    assert "| 1.4 GB | - |" in table.quality_table([other, time], "multi30k")
-    timed = table.quality_table([full, {**time, "seconds": 0.00456}], "multi30k")
-    assert "| 0.12 (4.6 ms) |" in timed
-
-
-def test_times_of_several_seeds_are_told_apart() -> None:
-    row = quality(train_seconds=1500, train_seconds_by_seed=[1800, 1200, 1500])
-    assert "| 20 to 30 min |" in table.quality_table([row], "multi30k")
-    row = quality(train_seconds=1200, train_seconds_by_seed=[1200, 1201])
-    assert "| 20 min |" in table.quality_table([row], "multi30k")
-
-
-def test_what_a_training_goes_on_from_is_named_with_its_cost() -> None:
-    start = {"system": "abnet_dag", "updates": 8000, "train_seconds": 3780}
-    row = quality(
-        system="abnet_dag_fuzzy", train_seconds=1200, updates=3000, starts=[start],
-        pretrain_seconds=1440, pretrain_updates=[4000, 3000],
-    )  # fmt: skip
-    assert (
-        '| 20 min (3,000 updates) after 63 min (8,000 updates) as "AB-Net with a graph of words, '
-        'one pass" after 24 min (4,000 updates) of pre-training |'
-    ) in table.quality_table([row], "multi30k")
-
-
-def test_distilled_results_name_their_teacher_and_the_others_say_raw() -> None:
-    distilled = quality(system="cmlm", distilled=True, teacher="transformer-big, beam 5")
-    lines = table.quality_table([quality(), distilled], "multi30k").splitlines()
-    assert lines[0].endswith("| device | training data |")
-    assert lines[2].endswith("| cpu | raw |")
-    assert lines[3].endswith("| cpu | distilled by transformer-big, beam 5 |")
-
-
-def test_earlier_recipes_have_a_table_of_their_own() -> None:
-    former = quality(earlier_recipe="smaller BERTs", bleu=29.0, bleu_by_seed=[29.0])
-    rows = [quality(system="cmlm"), quality(), former]
-    assert "smaller BERTs" not in table.quality_table(rows, "multi30k")
-    lines = table.history_table(rows, "multi30k").splitlines()
-    assert lines[0] == (
-        "| direction | size | system | BLEU | chrF | trained / all parameters | training |"
-    )
-    assert lines[2:] == [
-        "| de-en | - | AB-Net, smaller BERTs | 29.0 | 52.0 | - | - |",
-        "| de-en | - | AB-Net | 31.2 | 52.0 | - | - |",
-    ]
-    assert table.history_table(rows[:2], "multi30k") == "No earlier recipes on multi30k.\n"
-
-
-def test_the_share_of_words_found_by_their_frequency() -> None:
-    counted = quality(
-        size="cpu", found_by_frequency=[["0", 8, 1], ["1-5", 0, 0], ["6+", 2000, 500]]
-    )
-    lines = table.words_table([quality(system="cmlm"), counted], "multi30k").splitlines()
-    assert lines[0] == "| direction | size | system | BLEU | 0 | 1-5 | 6+ |"
-    assert lines[2:] == ["| de-en | cpu | AB-Net | 31.2 | 12.5 % of 8 | - | 25.0 % of 2,000 |"]
-    assert table.words_table([quality()], "multi30k") == "No words of multi30k counted yet.\n"
-
-
-def test_other_datasets_and_kinds_stay_out() -> None:
-    others = [quality(dataset="wmt14"), {"kind": "speed", "dataset": "multi30k"}]
-    assert table.quality_table(others, "multi30k") == "No results on multi30k yet.\n"
 
 
 def test_only_what_is_between_the_markers_changes(tmp_path: Path) -> None:
@@ -120,6 +32,24 @@ def test_a_document_without_markers_is_refused() -> None:
         table.renew("no table here", [])
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/recipe.md", "docs/speed.md"])
-def test_documents_show_the_results_of_the_project(document: str) -> None:
-    assert table.main(["--document", str(ROOT / document), "--check"]) == 0
+def test_all_documents_are_renewed_unless_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = tmp_path / "one.md", tmp_path / "other.md"
+    for page in (one, other):
+        page.write_text("<!-- results: multi30k -->\n<!-- end of results -->\n")
+    monkeypatch.setattr(table, "DOCUMENTS", (one, other))
+    results = tmp_path / "results"
+    records.write(quality(), results / "one.json")
+    assert table.renew_documents(one, results) == 0
+    assert "AB-Net" in one.read_text()
+    assert table.main(["--results", str(results), "--check"]) == 1
+    said = capsys.readouterr().err
+    assert f"{other} is out of date: run python -m benchmarks.table" in said
+    assert str(one) not in said
+    assert table.main(["--results", str(results)]) == 0
+    assert other.read_text() == one.read_text()
+
+
+def test_documents_show_the_results_of_the_project() -> None:
+    assert table.main(["--check"]) == 0
