@@ -58,6 +58,8 @@ def word_loss_of_states(
         rows: words at once.
     """
     trained = [parameter for parameter in head.parameters() if parameter.requires_grad]
+    if not torch.is_grad_enabled():  # which an autograd function is not told
+        trained = []
     return WordLoss(*_apply(head, gold, smoothing, rows, states, *trained))
 
 

@@ -59,25 +59,29 @@ def test_chunks_change_nothing(rows: int, trained: bool) -> None:
 
 
 class Widest(nn.Module):
-    """A head that notes how many states it got at once."""
+    """A head that notes how many states it got at once, and whether for a gradient."""
 
-    def __init__(self) -> None:
+    def __init__(self, trained: bool) -> None:
         super().__init__()
-        self.inner = head_of(False)
+        self.inner = head_of(trained)
         self.most = 0
+        self.for_gradient = False
 
     def forward(self, states: Tensor) -> Tensor:
         self.most = max(self.most, len(states))
         logits: Tensor = self.inner(states)
+        self.for_gradient |= logits.requires_grad
         return logits
 
 
-def test_no_more_logits_at_once_than_asked_for_and_no_gradient_without_need() -> None:
+@pytest.mark.parametrize("trained", [True, False])
+def test_no_more_logits_at_once_than_asked_for_and_no_gradient_without_need(trained: bool) -> None:
     _, gold = example()
-    head = Widest()
+    head = Widest(trained)
     with torch.no_grad():
         found = word_loss_of_states(head, torch.randn(7, 4), gold, 0.1, 2)
     assert head.most == 2
+    assert not head.for_gradient
     assert not found.loss.requires_grad
 
 
