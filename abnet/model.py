@@ -188,10 +188,10 @@ class AbNet(nn.Module):
             memory = self.project(encoded)
             if self.config.objective == "dag":
                 states, links = self.dag(target, memory)
-                logits = self.logits(states, slice(None))
+                logits = self.decoder.logits(states)
                 return AbNetOutput(logits, encoded.length_logits, encoded.distance, None, links)
             if gold is None:
-                logits = self.logits(self.states(target, memory, positions), slice(None))
+                logits = self.decoder.logits(self.states(target, memory, positions))
                 return AbNetOutput(logits, encoded.length_logits, encoded.distance)
             smoothing = self.config.label_smoothing
             words = self.decoder.word_loss(target, memory, positions, gold, smoothing)
@@ -230,9 +230,8 @@ class AbNet(nn.Module):
         return self.decoder.project(encoded)
 
     def decode(self, target: Tensor, memory: Memory, predict: Tensor) -> Tensor:
-        """Logits (chosen positions, V); see `Decoder.forward`."""
-        logits: Tensor = self.decoder(target, memory, predict)
-        return logits
+        """Logits (chosen positions, V) of the pieces; see `Decoder.forward`."""
+        return self._of_pieces(self.decoder(target, memory, predict))
 
     def dag(self, frames: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """What `logits` are made of, (B * F, H), and links (B, F, F); see `Decoder.dag`."""
@@ -256,8 +255,8 @@ class AbNet(nn.Module):
         return self.decoder.bert_states(target, positions)
 
     def logits(self, states: Tensor, part: slice) -> Tensor:
-        """Logits of a part of the states, (n, V)."""
-        return self.decoder.logits(states[part])
+        """Logits of a part of the states, (n, V), of the pieces."""
+        return self._of_pieces(self.decoder.logits(states[part]))
 
     def new_state(self) -> DecoderState:
         """What `step` remembers, of no tokens yet.
@@ -273,8 +272,14 @@ class AbNet(nn.Module):
         return DecoderState()
 
     def step(self, tokens: Tensor, memory: Memory, state: DecoderState) -> Tensor:
-        """Logits of the next token, (B*C, V); see `Decoder.step`."""
-        return self.decoder.step(tokens, memory, state)
+        """Logits of the next token, (B*C, V), of the pieces; see `Decoder.step`."""
+        return self._of_pieces(self.decoder.step(tokens, memory, state))
+
+    def _of_pieces(self, logits: Tensor) -> Tensor:
+        """Without the spare rows of an embedding table, which no text has."""
+        if self.target_tokenizer is None:
+            return logits
+        return logits[:, : len(self.target_tokenizer.vocabulary)]
 
     def train(self, mode: bool = True) -> AbNet:
         """Training mode, or evaluation mode.

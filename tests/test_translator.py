@@ -11,6 +11,7 @@ import torch
 import abnet
 from abnet.checkpoint import save_checkpoint
 from abnet.config import AbNetConfig
+from abnet.decoding.decode import options_for
 from abnet.decoding.mask_predict import DecodingOptions, mask_predict
 from abnet.errors import AbNetError
 from abnet.model import AbNet
@@ -19,7 +20,7 @@ from abnet.translator import EMPTY, InputReport, Translator, _batches
 from tests.batches import batch
 from tests.conftest import TinyBerts
 from tests.systems import Toys, lively_model
-from tests.tiny import GERMAN
+from tests.tiny import ENGLISH, GERMAN, make_bert, random_model, vocabulary
 
 
 @pytest.fixture
@@ -81,6 +82,21 @@ def test_options_of_one_pass_are_told_by_name(toys: Toys) -> None:
         found = one_pass.translate(GERMAN, **given)
         assert found == [one[0].text for one in one_pass.translate_n_best(GERMAN, options)]
         assert found != one_pass.translate(GERMAN)
+
+
+@pytest.mark.parametrize("name", ["abnet", "abnet_causal", "abnet_ctc", "abnet_dag"])
+def test_spare_rows_of_an_embedding_table_are_no_pieces(
+    name: str, toys: Toys, tmp_path: Path
+) -> None:
+    """Many BERTs have some, so that the table's size is a multiple of eight."""
+    folder = make_bert(tmp_path / "bert", ENGLISH, seed=2)
+    pieces = len(vocabulary(ENGLISH))
+    random_model("bert", pieces + 7).save_pretrained(folder)
+    model = lively_model(name, toys._replace(english=str(folder)))
+    model.decoder.lm_head.get_parameter("bias").data[pieces:] = 100.0
+    found = Translator(model, "cpu").translate_n_best(GERMAN, options_for(model.config, {}))
+    scores = [score for [one] in found for score in one.piece_scores]
+    assert min(scores, default=0.0) > -50.0  # the rows have no share of the probability either
 
 
 def test_empty_lines_come_out_empty(translator: Translator) -> None:

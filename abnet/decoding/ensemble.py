@@ -156,7 +156,8 @@ class Ensemble:
     def logits(self, states: Sequence[Tensor], part: slice) -> Tensor:
         """Log-probabilities of a part of the states, (n, V)."""
         pairs = zip(self.models, states, strict=True)
-        return self._word_mean(model.logits(one, part) for model, one in pairs)
+        logits = (model.logits(one, part) for model, one in pairs)
+        return self._log_mean(one.float().log_softmax(1) for one in logits)
 
     def new_state(self) -> States:
         """What `step` remembers, of no tokens yet."""
@@ -165,12 +166,8 @@ class Ensemble:
     def step(self, tokens: Tensor, memory: Memories, state: States) -> Tensor:
         """Log-probabilities of the next token, (B*C, V); see `AbNet.step`."""
         triples = zip(self.models, memory.parts, state.parts, strict=True)
-        return self._word_mean(model.step(tokens, one, past) for model, one, past in triples)
-
-    def _word_mean(self, logits: Iterable[Tensor]) -> Tensor:
-        """(N, V), V being the pieces: an embedding table may have spare rows, another one not."""
-        pieces = len(self.target_tokenizer.vocabulary)
-        return self._log_mean(one.float().log_softmax(1)[:, :pieces] for one in logits)
+        logits = (model.step(tokens, one, past) for model, one, past in triples)
+        return self._log_mean(one.float().log_softmax(1) for one in logits)
 
     def _log_mean(self, log_probs: Iterable[Tensor]) -> Tensor:
         """Logarithm of the mean of probabilities; one model's after the other are in memory."""

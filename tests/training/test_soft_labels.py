@@ -11,6 +11,7 @@ from abnet.model import AbNet
 from abnet.training.objective import training_loss
 from abnet.training.soft_labels import SoftLabels, Teacher
 from tests.systems import Toys, lively_model, small_model, small_pairs
+from tests.tiny import ENGLISH, make_bert, random_model, vocabulary
 
 
 def teacher_of(model: AbNet) -> Teacher:
@@ -55,6 +56,20 @@ def test_each_token_is_predicted_from_the_others(
                 )
                 assert labels.ids[row].equal(best.indices)
             row += 1
+
+
+def test_labels_are_pieces_whatever_the_teachers_table_has_besides(
+    toys: Toys, tmp_path: Path
+) -> None:
+    folder = make_bert(tmp_path / "bert", ENGLISH, seed=2)
+    pieces = len(vocabulary(ENGLISH))
+    random_model("bert", pieces + 7).save_pretrained(folder)
+    teacher = lively_model("abnet_fb", toys._replace(english=str(folder)))
+    teacher.decoder.lm_head.get_parameter("bias").data[pieces:] = 100.0
+    pairs = small_pairs(teacher)
+    words = pairs.target.ne(teacher.target_symbols.pad)
+    labels = Teacher(teacher).label(pairs.source, pairs.target, words, 3, 4, 1.0)
+    assert int(labels.ids.max()) < pieces  # a student from scratch has no other rows
 
 
 def test_labels_are_those_of_the_chosen_tokens(toys: Toys) -> None:
