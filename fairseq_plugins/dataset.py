@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,6 +110,17 @@ class PairDataset(LanguagePairDataset):
         return data_utils.collate_tokens(
             [sentence.long() for sentence in sentences], pad, pad_to_multiple=self.pad_to_multiple
         )
+
+
+def with_fixed_batches(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Options of a batch iterator, for which the epoch it starts in changes no batch.
+
+    fairseq makes batches once and shuffles them each epoch, but draws them by the epoch that it
+    makes them in: a training that goes on in its second would have others than it had.
+    """
+    if options.get("disable_iterator_cache") or options.get("update_epoch_batch_itr"):
+        return options  # they are made each epoch
+    return {**options, "epoch": 1}
 
 
 def load_pairs(

@@ -35,7 +35,7 @@ from abnet.scoring.evaluate import bleu_in
 from fairseq_plugins.bert_rate import bert_rate
 from fairseq_plugins.bpe import AbNetBpe
 from fairseq_plugins.command_line import check_command_line, read_standard_input_as_files
-from fairseq_plugins.dataset import PairDataset, load_pairs
+from fairseq_plugins.dataset import PairDataset, load_pairs, with_fixed_batches
 from fairseq_plugins.dictionary import (
     BertDictionary,
     SourceDictionary,
@@ -207,7 +207,7 @@ class TranslationAbNetTask(TranslationTask):
             max_positions=max_positions,
             ignore_invalid_inputs=ignore_invalid_inputs,
             required_batch_size_multiple=1,
-            **kwargs,
+            **with_fixed_batches(kwargs),
         )
 
     def build_model(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> AbNetModel:

@@ -48,10 +48,11 @@ def test_resuming_equals_going_on(
 ) -> None:
     once, twice = tmp_path / "once", tmp_path / "twice"
     options = (*NO_DROPOUT, *QUICK, "--source-noise", "0.1", *precision.split())
-    train(corpus.data_bin, once, tiny_berts, *options, "--max-update", 5)
+    train(corpus.data_bin, once, tiny_berts, *options, "--max-update", 8)
     train(corpus.data_bin, twice, tiny_berts, *options, "--max-update", 2)
-    output = train(corpus.data_bin, twice, tiny_berts, *options, "--max-update", 5)
-    assert "checkpoint_last.pt (epoch 1 @ 2 updates)" in output
+    for epoch, updates, until in ((1, 2, 6), (2, 6, 8)):
+        output = train(corpus.data_bin, twice, tiny_berts, *options, "--max-update", until)
+        assert f"checkpoint_last.pt (epoch {epoch} @ {updates} updates)" in output
     assert_same_weights(once / "checkpoint_last.pt", twice / "checkpoint_last.pt")
     trained = weights(twice / "checkpoint_last.pt")
     del trained["abnet.bert_identity"]
