@@ -160,10 +160,14 @@ def load_pairs(
             max_target_positions=None,
         )
     except AssertionError as error:
+        if "same number" not in str(error):
+            raise  # about `--dataset-impl`
         raise AbNetError(
             f"The two sides of {split} in {folder} must have the same number of sentences, but "
             "have not. Make the data-bin again from files that belong together line by line."
         ) from error
+    if pairs.supports_prefetch:  # else fairseq looks at the first batch before it has read it
+        pairs.prefetch(range(len(pairs)))
     dataset = PairDataset(
         pairs.src,
         pairs.src_sizes,

@@ -153,6 +153,21 @@ def test_patience_and_plain_optimizers(
     assert "Loaded checkpoint" in output
 
 
+@pytest.mark.parametrize("format", ["cached", "lazy"])
+def test_data_bin_of_older_formats(
+    corpus: Corpus, tiny_berts: TinyBerts, tmp_path: Path, format: str
+) -> None:
+    prefixes = [a for s in ("train", "valid") for a in (f"--{s}pref", corpus.pieces / s)]
+    preprocess(tmp_path / "data", tiny_berts, *prefixes, "--dataset-impl", format)
+    found, expected = (
+        train(data, tmp_path / "run", tiny_berts, "--no-save", "--max-update", 2)
+        for data in (tmp_path / "data", corpus.data_bin)
+    )
+    assert logged(found, "valid", "loss") == logged(expected, "valid", "loss")
+    with pytest.raises(AssertionError, match="Make sure that --dataset-impl is configured prop"):
+        train(corpus.data_bin, tmp_path / "run", tiny_berts, "--dataset-impl", format)
+
+
 # What must be an error
 
 
