@@ -76,6 +76,19 @@ def command_of(program: Path) -> str | None:
     return program.name.removeprefix("fairseq-") if program.name.startswith("fairseq-") else None
 
 
+def refuse_hydra(program: str) -> None:
+    """Refuses `fairseq-hydra-train`, which asks no architecture for its choices.
+
+    Raises:
+        AbNetError: the program is that.
+    """
+    if command_of(Path(program)) in ("hydra-train", "hydra_train"):
+        raise AbNetError(
+            "`fairseq-hydra-train` must not be used: it would train a model without what its "
+            "architecture sets, and check nothing beforehand. `fairseq-train` has the same options."
+        )
+
+
 def check_checkpoint(path: Path) -> None:
     """Refuses a checkpoint that is not there, and what `check_whole` refuses.
 

@@ -2,6 +2,7 @@
 # No `from __future__ import annotations` here: fairseq makes options from the types themselves.
 
 import dataclasses
+import sys
 from typing import Optional
 
 from fairseq.tasks.translation import TranslationConfig
@@ -11,6 +12,7 @@ from abnet.decoding.mask_predict import DecodingOptions
 from abnet.errors import AbNetError
 from abnet.one_pass.ctc import CtcOptions
 from abnet.one_pass.dag import DagOptions
+from fairseq_plugins.command_line import refuse_hydra
 
 OWN_OPTIONS = (  # `iter_decode_*` of the task that are fields of `DecodingOptions`
     "length_weight",
@@ -120,7 +122,8 @@ class TranslationAbNetConfig(TranslationConfig):
 
 
 def check_options(cfg: DictConfig) -> None:
-    """Refuses fairseq's options that this task would have to ignore."""
+    """Refuses fairseq's options that this task would have to ignore, and `fairseq-hydra-train`."""
+    refuse_hydra(sys.argv[0])
     if cfg.eval_bleu and (cfg.iter_decode_dtype != "float32" or cfg.iter_decode_compile):
         raise AbNetError(
             "`--iter-decode-dtype` and `--iter-decode-compile` must be left out with "

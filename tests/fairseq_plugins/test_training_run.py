@@ -14,6 +14,8 @@ from fairseq.logging import metrics
 from abnet.errors import AbNetError
 from abnet.systems import CRITERIA
 from fairseq_plugins.command_line import check_command_line, command_of
+from fairseq_plugins.task_options import TranslationAbNetConfig
+from fairseq_plugins.tasks.translation_abnet import TranslationAbNetTask
 from fairseq_plugins.training_run import check_best, check_launch, check_start
 from tests.commands import ROOT, parse
 
@@ -162,6 +164,14 @@ def test_what_decoding_would_ignore_is_refused(
 ) -> None:
     with pytest.raises(AbNetError, match=message):
         check_command_line(program, ["--path", "no.pt", *flags])
+
+
+@pytest.mark.parametrize("program", ["/bin/fairseq-hydra-train", "fairseq_cli/hydra_train.py"])
+def test_hydra_is_refused(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would train the plain `AbNetConfig`, whatever architecture it is given."""
+    monkeypatch.setattr("sys.argv", [program])
+    with pytest.raises(AbNetError, match="`fairseq-train` has the same options"):
+        TranslationAbNetTask.setup_task(TranslationAbNetConfig())
 
 
 @pytest.mark.parametrize(
