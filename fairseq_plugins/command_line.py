@@ -21,6 +21,11 @@ from abnet.text import decode_lines, open_bytes
 logger = logging.getLogger(__name__)
 
 DECODING = ("generate", "interactive", "validate")
+DIVIDING = {  # how sentences are shared among processes
+    "generate": "`--distributed-world-size N --distributed-rank I` is what divides them",
+    "interactive": "give each a part of the text",
+    "validate": "one run validates all",
+}
 SCORED_BY_DEFAULT = "bleu"
 
 
@@ -51,7 +56,7 @@ def check_command_line(program: str, arguments: Sequence[str]) -> None:
     if given.num_shards > 1 and command in DECODING:
         raise AbNetError(
             "`--num-shards` must be left out, since fairseq ignores it and each shard would have "
-            "all sentences: `--distributed-world-size N --distributed-rank I` is what divides them."
+            f"all sentences: {DIVIDING[command]}."
         )
     if given.bf16 and command in DECODING:
         raise AbNetError(

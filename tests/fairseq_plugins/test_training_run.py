@@ -151,19 +151,21 @@ def test_other_programs_mean_something_else_by_the_same_options(
         check_command_line(program, ["--path", "no.pt", "--input", "none", "--num-shards", "2"])
 
 
-@pytest.mark.parametrize("program", ["fairseq-generate", "fairseq_cli/interactive.py"])
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("program", "advice"),
     [
-        (["--num-shards", "2", "--shard-id", "0"], r"`--distributed-world-size N --distributed-ra"),
-        (["--bf16"], "`--iter-decode-dtype bfloat16` is what decodes in it"),
+        ("fairseq-generate", "`--distributed-world-size N --distributed-rank I` is what divides"),
+        ("fairseq_cli/interactive.py", "give each a part of the text"),
+        ("fairseq-validate", "one run validates all"),
     ],
 )
-def test_what_decoding_would_ignore_is_refused(
-    program: str, flags: list[str], message: str
-) -> None:
-    with pytest.raises(AbNetError, match=message):
-        check_command_line(program, ["--path", "no.pt", *flags])
+def test_what_decoding_would_ignore_is_refused(program: str, advice: str) -> None:
+    for flags, message in (
+        (["--num-shards", "2", "--shard-id", "0"], f"all sentences: {advice}"),
+        (["--bf16"], "`--iter-decode-dtype bfloat16` is what decodes in it"),
+    ):
+        with pytest.raises(AbNetError, match=message):
+            check_command_line(program, ["--path", "no.pt", *flags])
 
 
 @pytest.mark.parametrize("program", ["/bin/fairseq-hydra-train", "fairseq_cli/hydra_train.py"])
