@@ -19,7 +19,8 @@ needed, or one that does something else, this is what stands in for it:
   `abnet_model`: fairseq gives the architecture named as the model an empty function.
 - *--bf16* sets `--tpu` behind the user's back, and then torch_xla is missing; the same hook takes
   it back. *--fp16* without a GPU asks CUDA for a place for its flat gradients; the hook leaves them
-  as they are.
+  as they are. When gradients overflow it asks CUDA again, and the loss scale grows until they do;
+  the hook keeps the scale as it is.
 - *Checks of files to decode with.* `fairseq-validate` reads its checkpoint before it asks the task
   for anything but options; the task uses that to look at what `--path` and `--input` name
   (`command_line.py`).

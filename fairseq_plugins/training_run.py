@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import fields
@@ -64,6 +65,12 @@ def prepare_training(args: Namespace) -> None:
         args.tpu = False  # fairseq takes --bf16 for a wish for a TPU
     if args.fp16 and on_cpu(args):
         args.fp16_no_flatten_grads = True  # fairseq would flatten them on a GPU
+        args.fp16_scale_window = sys.maxsize  # it grows until gradients overflow
+        logger.warning(
+            "the loss scale of `--fp16` stays %s (`--fp16-init-scale`): without a GPU fairseq ends "
+            "with an error where gradients overflow; `--bf16` needs no scale",
+            args.fp16_init_scale,
+        )
     if vars(args).get("bert_rate_end") is not None:
         args.fp16_no_flatten_grads = True  # flat weights could not be told apart
     name_languages(args)
