@@ -213,6 +213,8 @@ class MaskedLMTrainer(Trainer):  # type: ignore[misc]
     def __init__(self, budget: Budget, batches: LengthGroupedBatches, **kwargs: Any) -> None:
         super().__init__(callbacks=[budget], **kwargs)
         self.remove_callback(PrinterCallback)
+        # One GPU of several: over all of them it would take `DataParallel`, in 32 bits.
+        self.args._n_gpu = min(self.args.n_gpu, 1)
         self.budget = budget
         self.batches = batches
 

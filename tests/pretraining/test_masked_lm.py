@@ -250,6 +250,27 @@ def test_fp16_needs_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     check_precision("fp16")
 
 
+def test_one_gpu_of_several_trains(
+    tokenizer: PreTrainedTokenizerBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spread over them by transformers, it would be in 32 bits whatever was asked for."""
+
+    class TwoGpus(transformers.TrainingArguments):
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            assert self.device is not None
+            self._n_gpu = 2
+
+    monkeypatch.setattr(masked_lm, "TrainingArguments", TwoGpus)
+    chosen = options(shape=BertShape(1, 16, 2, 16, max_positions=16), updates=1)
+    assert chosen.shape
+    model = new_bert(chosen.shape, tokenizer, chosen.dropout, chosen.seed)
+    spread = []
+    monkeypatch.setattr(torch.nn.DataParallel, "__init__", lambda *args: spread.append(args))
+    assert train_masked_lm(model, tokenizer, [sequence(4)] * 8, tmp_path, chosen).updates == 1
+    assert not spread
+
+
 def test_learns_from_the_decoders_masks(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
     """Sentences of one word: what is seen of one tells the rest. Chance is 1 in 12.
 
