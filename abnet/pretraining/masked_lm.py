@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
@@ -25,6 +27,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from abnet.corpora.writing import write_atomically
 from abnet.errors import AbNetError
 from abnet.pretraining.masked_lm_model import IGNORED
 
@@ -204,7 +207,8 @@ class Budget(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Puts the time used beside the checkpoint."""
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        (folder / SECONDS_NAME).write_text(json.dumps(self.seconds), encoding="utf-8")
+        with saving(folder):
+            write_atomically(folder / SECONDS_NAME, json.dumps(self.seconds))
 
 
 class MaskedLMTrainer(Trainer):  # type: ignore[misc]
@@ -234,6 +238,23 @@ class MaskedLMTrainer(Trainer):  # type: ignore[misc]
             optimizer or self.optimizer, self.budget.rate
         )
         return self.lr_scheduler
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """As the Trainer's, which tells of a full disk in many ways."""
+        with saving(Path(str(self.args.output_dir))):
+            super()._save_checkpoint(model, trial)
+
+
+@contextlib.contextmanager
+def saving(folder: Path) -> Iterator[None]:
+    """Raises an `AbNetError` for what cannot be written to a folder, and says how to go on."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise AbNetError(
+            f"{folder} cannot be written ({error}). What was saved before is kept: make room, "
+            "and go on with the same command and --resume."
+        ) from error
 
 
 def check_precision(precision: str) -> None:

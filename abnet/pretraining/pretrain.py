@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 REPORT_NAME = "pretraining.json"
 WORK_NAME = "training"
 SETTINGS_NAME = "settings.json"
+TOKENIZER_NAME = "tokenizer.json"
 PACKAGES = ("torch", "transformers", "tokenizers", "accelerate")
 
 
@@ -202,7 +203,12 @@ def pretrain(
         return report
     _check_folder(output, settings, options.resume)
 
-    from abnet.pretraining.masked_lm import check_precision, measure_accuracy, train_masked_lm
+    from abnet.pretraining.masked_lm import (
+        check_precision,
+        measure_accuracy,
+        saving,
+        train_masked_lm,
+    )
 
     check_precision(options.precision)
     tokenizer, model, positions = _build(corpus, options, output)
@@ -214,7 +220,8 @@ def pretrain(
     )
     result = train_masked_lm(model, tokenizer, sequences, output / WORK_NAME, options)
     accuracy = measure_accuracy(model, tokenizer, held_out, options)
-    _save(model, output)
+    with saving(output):
+        _save(model, output)
     report = PretrainingReport(
         settings=settings,
         lines=len(corpus.training),
@@ -271,15 +278,28 @@ def _begin(output: Path, settings: dict[str, Any], tokenizer: PreTrainedTokenize
         record.parent.mkdir(parents=True, exist_ok=True)
         if not record.exists():
             _write_json(record, settings)
-    except OSError as error:
+        if not (output / TOKENIZER_NAME).exists():
+            _write_tokenizer(output, settings, tokenizer)
+    except Exception as error:  # tokenizers has no kind of its own for a full disk
         raise AbNetError(
             f"`output` must be a folder that can be made, but {output} cannot ({error}): name "
             "another one, or make room."
         ) from error
-    if not (output / "tokenizer.json").exists():
-        if settings["start"] is None:
-            tokenizer.backend_tokenizer.model.save(str(output))  # vocab.txt, for people
-        tokenizer.save_pretrained(output)
+
+
+def _write_tokenizer(
+    output: Path, settings: dict[str, Any], tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """Writes its files so that all of them are whole where there is a `tokenizer.json`."""
+    unfinished = output / WORK_NAME / "tokenizer"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    if settings["start"] is None:
+        tokenizer.backend_tokenizer.model.save(str(unfinished))  # vocab.txt, for people
+    tokenizer.save_pretrained(unfinished)
+    for path in sorted(unfinished.iterdir(), key=lambda path: path.name == TOKENIZER_NAME):
+        path.replace(output / path.name)
+    unfinished.rmdir()
 
 
 def _build(
@@ -295,7 +315,7 @@ def _build(
         positions = min(tokenizer.model_max_length, model.config.max_position_embeddings - 2)
         return tokenizer, model, positions
     shape = options.shape or BertShape()
-    if (output / "tokenizer.json").exists():  # an interrupted run left it
+    if (output / TOKENIZER_NAME).exists():  # an interrupted run left it
         tokenizer = AutoTokenizer.from_pretrained(output)
     else:
         tokenizer = learn_tokenizer(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import resource
 import shutil
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -176,6 +179,39 @@ def test_a_damaged_record_is_named(made: Made, text: Path, tmp_path: Path) -> No
     report.write_text("")
     with pytest.raises(AbNetError, match=r"pretraining\.json must be as it was written, but"):
         pretrain([text], tmp_path / "bert", options(resume=True))
+
+
+@contextlib.contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """No file gets larger than so many bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize(
+    ("size", "save_minutes", "message"),
+    [
+        (2_000, 5.0, "`output` must be a folder that can be made, but .*: name another one"),
+        (12_000, 1e-9, r"training cannot be written \(.*make room, and go on .* --resume"),
+        (12_000, 5.0, r"cut cannot be written \(.*make room, and go on .* --resume"),
+    ],
+    ids=["tokenizer", "checkpoint", "result"],
+)
+def test_a_full_disk_is_told_and_the_run_goes_on(
+    made: Made, text: Path, tmp_path: Path, size: int, save_minutes: float, message: str
+) -> None:
+    exclude = [made.folder.parents[1] / "valid.de"]
+    chosen = options(save_minutes=save_minutes, resume=True)
+    with full_disk(size), pytest.raises(AbNetError, match=message):
+        pretrain([text], tmp_path / "cut", chosen, exclude)
+    report = pretrain([text], tmp_path / "cut", chosen, exclude)
+    assert same(Made(tmp_path / "cut", report).weights, made.weights)
+    names = {path.name for path in made.folder.iterdir()}
+    assert {path.name for path in (tmp_path / "cut").iterdir()} == names
 
 
 def test_resuming_does_not_write_the_record_again(
