@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 from fairseq.data.data_utils import collate_tokens
-from fairseq.iterative_refinement_generator import IterativeRefinementGenerator
 
 from abnet.bench.engine import Materials, Output, forced_lengths, module_bytes, release_torch
 from abnet.bench.work import Product, gather
 from abnet.tokenizer import Tokenizer
 from benchmarks.peers.models import parts_of, task_of
+from benchmarks.peers.refinement import Refinement
 
 PASSES = 10
 LENGTH_BEAM = 4
@@ -93,7 +93,7 @@ class CmlmEngine(_FairseqEngine):
 
     def __init__(self, materials: Materials, model: Any) -> None:
         super().__init__(materials, model)
-        self.generator = IterativeRefinementGenerator(
+        self.generator = Refinement(
             self.task.target_dictionary,
             models=[model],
             max_iter=PASSES - 1,

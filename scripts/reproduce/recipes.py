@@ -15,6 +15,7 @@ from scripts.reproduce.steps import Step, StepError
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = str(ROOT / "fairseq_plugins")
+RIVALS = str(ROOT / "scripts" / "fairseq_rivals")
 AVERAGED = "checkpoint_average.pt"
 AVERAGE_OF = 10
 FAIRSEQ = ("transformer", "cmlm")  # fairseq's own
@@ -279,7 +280,8 @@ class Multi30k:
         """A split decoded into `generate-SPLIT.txt`."""
         run = self.run(system, direction, seed, variant)
         model = self.trained_run(system, direction, seed, variant) / checkpoint
-        command = ["fairseq-generate", "--user-dir", PLUGINS, "--path", str(model)]
+        plugins = RIVALS if system == "cmlm" else PLUGINS
+        command = ["fairseq-generate", "--user-dir", plugins, "--path", str(model)]
         command += ["--gen-subset", split, "--results-path", str(run), "--num-workers", "0"]
         command += ["--required-batch-size-multiple", "1", *self.size.decoding]
         data = self.prepared_for_rivals(direction)
@@ -292,8 +294,8 @@ class Multi30k:
         else:
             # fairseq's CMLM makes one pass more than it is told, and its early stop can leave
             # masks in a short sentence.
-            command += ["--task", "translation_lev", "--iter-decode-max-iter", str(PASSES - 1)]
-            command += ["--iter-decode-force-max-iter"]
+            command += ["--task", "translation_lev_anywhere"]
+            command += ["--iter-decode-max-iter", str(PASSES - 1), "--iter-decode-force-max-iter"]
             command += ["--iter-decode-with-beam", str(LENGTH_BEAM), "--beam", "1"]
         return Step("generate", run, (*command, str(data)))
 

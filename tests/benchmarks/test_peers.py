@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from fairseq.iterative_refinement_generator import IterativeRefinementGenerator
 
 from abnet.bench.engine import Materials
 from abnet.bench.work import multiply_adds
@@ -69,6 +70,27 @@ def test_the_cmlm_does_ten_passes_around_the_length(materials: Materials) -> Non
     assert len(peer.join(output)) == len(LINES)
     assert peer.decode(peer.encode(LINES), None).passes == 10
     assert peer.work(peer.encode(LINES), None) is None
+
+
+def test_the_cmlm_chooses_among_lengths_that_numpy_cannot_read(
+    materials: Materials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of a GPU."""
+    peer = engine("cmlm-fairseq-10-float32", materials)
+    encoded = peer.encode(LINES)
+    peer.generator = IterativeRefinementGenerator(
+        peer.task.target_dictionary, max_iter=9, beam_size=4, adaptive=False
+    )
+    expected = peer.decode(encoded, None).sentences
+
+    def cannot(*_: object, **__: object) -> None:
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+    monkeypatch.setattr(torch.Tensor, "__array__", cannot)
+    with pytest.raises(TypeError, match="can't convert cuda:0"):
+        peer.decode(encoded, None)
+    found = engine("cmlm-fairseq-10-float32", materials).decode(encoded, None).sentences
+    assert [one.tolist() for one in found] == [one.tolist() for one in expected]
 
 
 @pytest.mark.parametrize("name", ["transformer-fairseq-beam5-float32", "cmlm-fairseq-10-float32"])

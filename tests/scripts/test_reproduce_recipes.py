@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from fairseq.data import Dictionary
+from fairseq.tasks import TASK_REGISTRY
 
 from abnet.averaging import last_checkpoints
 from benchmarks import quality
+from benchmarks.peers.refinement import Refinement
 from scripts.reproduce.recipes import (
     AVERAGE_OF,
     DIRECTIONS,
+    LENGTH_BEAM,
     PASSES,
     SYSTEMS,
     Multi30k,
@@ -197,6 +202,11 @@ def test_decodings(work: Multi30k, system: str, monkeypatch: pytest.MonkeyPatch)
     else:
         assert args.iter_decode_max_iter + 1 == PASSES  # fairseq's CMLM makes one pass more
         assert args.iter_decode_force_max_iter
+        task = SimpleNamespace(target_dictionary=Dictionary())
+        generator = TASK_REGISTRY[args.task].build_generator(task, [], args)
+        assert isinstance(generator, Refinement)  # which a GPU needs
+        assert (generator.max_iter, generator.beam_size) == (PASSES - 1, LENGTH_BEAM)
+        assert not generator.adaptive
 
 
 def test_rewards_are_a_directions_own(work: Multi30k, monkeypatch: pytest.MonkeyPatch) -> None:
