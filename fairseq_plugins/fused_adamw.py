@@ -35,6 +35,11 @@ class FusedAdamW(FairseqAdam):
         self._optimizer = torch.optim.AdamW(list(params), fused=True, **self.optimizer_config)
 
     @property
+    def supports_flat_params(self) -> bool:
+        """It takes all weights as one tensor, as `--fp16` has them on a GPU."""
+        return True
+
+    @property
     def supports_memory_efficient_fp16(self) -> bool:
         """It does not: see above."""
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
 from torch import nn
@@ -38,8 +39,18 @@ def test_weights_in_sixteen_bits_are_refused() -> None:
     assert not optimizer.supports_memory_efficient_fp16
 
 
-def test_training_and_resuming(corpus: Corpus, tiny_berts: TinyBerts, tmp_path: Path) -> None:
-    fused = ("--optimizer", "fused_adamw", "--adam-betas", "(0.9, 0.98)", "--bf16")
+@pytest.mark.parametrize("precision", ["--bf16", "--fp16"])
+def test_training_and_resuming(
+    precision: str,
+    corpus: Corpus,
+    tiny_berts: TinyBerts,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With all weights in one tensor as on a GPU, where fairseq puts them into one for fp16."""
+    monkeypatch.setattr("fairseq_plugins.training_run.on_cpu", lambda args: False)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: None)  # that of the CPU's tensors
+    fused = ("--optimizer", "fused_adamw", "--adam-betas", "(0.9, 0.98)", precision)
     train(corpus.data_bin, tmp_path, tiny_berts, *fused, *QUICK, "--max-update", 2)
     output = train(corpus.data_bin, tmp_path, tiny_berts, *fused, *QUICK, "--max-update", 3)
     assert "@ 2 updates" in output
@@ -47,4 +58,5 @@ def test_training_and_resuming(corpus: Corpus, tiny_berts: TinyBerts, tmp_path: 
     state = torch.load(tmp_path / "checkpoint_last.pt", weights_only=True)
     steps = {int(one["step"]) for one in state["last_optimizer_state"]["state"].values()}
     assert steps == {3}
+    assert (len(state["last_optimizer_state"]["state"]) == 1) == (precision == "--fp16")
     assert state["optimizer_history"][-1]["optimizer_name"] == "FP16Optimizer"
