@@ -103,16 +103,22 @@ class CTranslate2Engine:
         self.beam = beam
         self.parts = parts
         self.longest = materials.size.bert.max_positions
+
+        def load() -> Any:
+            loaded = ctranslate2.Translator(
+                str(folder),
+                device=materials.device.type,
+                compute_type=compute_type,
+                inter_threads=1,
+                intra_threads=materials.threads,
+            )
+            # Libraries of CUDA that are not there are missed no sooner.
+            loaded.translate_batch([self.source.vocabulary[-1:]], max_decoding_length=1)
+            return loaded
+
         try:
             self.translator: Any = materials.shared(
-                f"{folder} {compute_type} {materials.threads}",
-                lambda: ctranslate2.Translator(
-                    str(folder),
-                    device=materials.device.type,
-                    compute_type=compute_type,
-                    inter_threads=1,
-                    intra_threads=materials.threads,
-                ),
+                f"{folder} {compute_type} {materials.threads}", load
             )
         except (RuntimeError, ValueError) as error:
             raise AbNetError(f"CTranslate2 cannot use {folder}: {error}") from error

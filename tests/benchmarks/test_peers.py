@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,3 +189,21 @@ def test_without_ctranslate2_it_is_said_how_to_get_it(
     monkeypatch.setitem(sys.modules, "ctranslate2.converters", None)
     with pytest.raises(AbNetError, match=r"is not installed: `pip install ab-net\[bench\]`"):
         engine("transformer-ctranslate2-beam5-int8", materials)
+
+
+def test_a_ctranslate2_that_lacks_libraries_is_left_out(
+    materials: Materials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so when it translates: a wheel for another CUDA than there is."""
+
+    class Lacking:
+        def __init__(self, *args: object, **options: object) -> None:
+            pass
+
+        def translate_batch(self, *args: object, **options: object) -> None:
+            raise RuntimeError("Library libcublas.so.12 is not found or cannot be loaded")
+
+    monkeypatch.setattr("ctranslate2.Translator", Lacking)
+    nothing_loaded = replace(materials)
+    with pytest.raises(AbNetError, match=r"CTranslate2 cannot use .*: Library libcublas.so.12 is"):
+        engine("transformer-ctranslate2-beam5-int8", nothing_loaded)
