@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from fairseq.tasks import register_task
 from fairseq.tasks.translation_lev import TranslationLevenshteinConfig, TranslationLevenshteinTask
 
+from abnet.checkpoint import SAFE_GLOBALS
 from benchmarks.peers.refinement import Refinement
+
+torch.serialization.add_safe_globals(SAFE_GLOBALS)  # what fairseq's checkpoints hold
 
 
 @register_task("translation_lev_anywhere", dataclass=TranslationLevenshteinConfig)
