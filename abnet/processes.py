@@ -1,13 +1,17 @@
-"""What processes that work for another one have in common."""
+"""Processes that work for another one, and those that would work on the same files."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+
+from abnet.errors import AbNetError
 
 
 def end_with_parent() -> None:
@@ -36,3 +40,35 @@ def deaf_children() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def sole_user(folder: Path) -> Iterator[None]:
+    """Makes a folder and keeps it for this process, on file systems that have locks.
+
+    Raises:
+        AbNetError: another process works there, or the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise AbNetError(f"{folder} must be a folder, but cannot be made ({error}).") from error
+    try:
+        if not _lock(handle):
+            raise AbNetError(
+                f"{folder} is in use by another process: wait until it ends, or name another one."
+            )
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # this file system has no locks
+        return True
+    return True

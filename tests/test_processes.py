@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from abnet.processes import deaf_children
+from abnet.errors import AbNetError
+from abnet.processes import deaf_children, sole_user
 
 # A process with a child that would wait for ever; the child writes its id when it is at work.
 PARENT = """
@@ -29,6 +31,15 @@ if __name__ == "__main__":
     process = multiprocessing.get_context("spawn").Process(target=child, args=(sys.argv[1],))
     process.start()
     process.join()
+"""
+
+USER = """
+import sys, time
+from pathlib import Path
+from abnet.processes import sole_user
+
+with sole_user(Path(sys.argv[1])):
+    time.sleep(600)
 """
 
 
@@ -103,3 +114,47 @@ def test_in_another_thread_children_are_as_usual() -> None:
     os.kill(process.pid or 0, signal.SIGINT)
     process.join(60)
     assert process.exitcode not in (None, 0)
+
+
+def test_a_folder_has_one_user_until_it_ends(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    with sole_user(folder):
+        assert not any(folder.iterdir())
+        with pytest.raises(AbNetError, match="is in use by another process"), sole_user(folder):
+            pass
+    with sole_user(folder):
+        pass
+
+
+def test_a_folder_whose_user_was_killed_is_free(tmp_path: Path) -> None:
+    user = subprocess.Popen([sys.executable, "-c", USER, str(tmp_path)])
+    wait_until(lambda: in_use(tmp_path))
+    user.kill()
+    user.wait()
+    assert not in_use(tmp_path)
+
+
+def in_use(folder: Path) -> bool:
+    try:
+        with sole_user(folder):
+            return False
+    except AbNetError:
+        return True
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("text")
+    message = "mine must be a folder, but cannot be made"
+    with pytest.raises(AbNetError, match=message), sole_user(tmp_path / "mine"):
+        pass
+
+
+def test_a_file_system_without_locks_is_used_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("abnet.processes.fcntl.flock", refuse)
+    with sole_user(tmp_path), sole_user(tmp_path):
+        pass

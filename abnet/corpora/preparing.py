@@ -17,6 +17,7 @@ from abnet.corpora.files import Files
 from abnet.corpora.manifest import Manifest
 from abnet.corpora.writing import SplitWriter, split_files
 from abnet.errors import AbNetError
+from abnet.processes import sole_user
 from abnet.text import clean_line, read_pair
 from abnet.translated.manifest import KINDS
 from abnet.translated.origin import describe_origin, origin_of
@@ -83,7 +84,7 @@ def prepare(corpus: Corpus, options: Options, say: Say) -> Manifest:
         say: takes lines about the progress, and warnings.
 
     Raises:
-        AbNetError: a file, a BERT or the folder cannot be used.
+        AbNetError: a file, a BERT or the folder cannot be used, or another process works there.
     """
     cleaner = Cleaner(options.source_bert, options.target_bert)
     longest = longest_pieces(options.source_bert, options.target_bert)
@@ -111,38 +112,39 @@ def prepare(corpus: Corpus, options: Options, say: Say) -> Manifest:
     if options.overlong_source != OVERLONG_SOURCE[0]:
         made_from["overlong_source"] = options.overlong_source  # folders without it stay valid
     inputs = [used.path for used in files.used.values()]
-    manifest = Manifest.open(options.dest, made_from, options.overwrite, inputs)
-    manifest.data["berts"] = [_findable(options.source_bert), _findable(options.target_bert)]
-    manifest.data["sources"] = {
-        name: {"sha256": used.sha256, "bytes": used.path.stat().st_size, "trust": used.trust}
-        for name, used in sorted(files.used.items())
-    }
-    train_files = [file for part, *files in located if part.split == "train" for file in files]
-    origin = {**origin_of(train_files, pair), **corpus.origin}
-    for kind in KINDS:
-        manifest.data.pop(kind, None)
-    manifest.data |= origin
-    manifest.data["versions"] = {name: version(name) for name in ("tokenizers", "transformers")}
-    manifest.save()
-    preparation = _Preparation(corpus, cleaner, longest, manifest, options)
-    for split in corpus.splits:
-        parts = [one for one in located if one[0].split == split]
-        if parts:
-            preparation.run(split, parts)
-            for line in preparation.report(split):
-                say(line)
-    say(f"training data: {describe_origin(origin)}")
-    if not options.text_only and not _is_binarized(manifest):
-        binarized = binarize(
-            options.dest,
-            (corpus.source, corpus.target),
-            corpus.splits,
-            (options.source_bert, options.target_bert),
-            options.workers,
-            say,
-        )
-        manifest.data["binarized"] = binarized._asdict()
+    with sole_user(options.dest):
+        manifest = Manifest.open(options.dest, made_from, options.overwrite, inputs)
+        manifest.data["berts"] = [_findable(options.source_bert), _findable(options.target_bert)]
+        manifest.data["sources"] = {
+            name: {"sha256": used.sha256, "bytes": used.path.stat().st_size, "trust": used.trust}
+            for name, used in sorted(files.used.items())
+        }
+        train_files = [file for part, *files in located if part.split == "train" for file in files]
+        origin = {**origin_of(train_files, pair), **corpus.origin}
+        for kind in KINDS:
+            manifest.data.pop(kind, None)
+        manifest.data |= origin
+        manifest.data["versions"] = {name: version(name) for name in ("tokenizers", "transformers")}
         manifest.save()
+        preparation = _Preparation(corpus, cleaner, longest, manifest, options)
+        for split in corpus.splits:
+            parts = [one for one in located if one[0].split == split]
+            if parts:
+                preparation.run(split, parts)
+                for line in preparation.report(split):
+                    say(line)
+        say(f"training data: {describe_origin(origin)}")
+        if not options.text_only and not _is_binarized(manifest):
+            binarized = binarize(
+                options.dest,
+                (corpus.source, corpus.target),
+                corpus.splits,
+                (options.source_bert, options.target_bert),
+                options.workers,
+                say,
+            )
+            manifest.data["binarized"] = binarized._asdict()
+            manifest.save()
     return manifest
 
 

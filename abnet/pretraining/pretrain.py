@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from abnet.corpora.writing import write_atomically
 from abnet.errors import AbNetError
 from abnet.pretraining.corpus import Corpus, encode_lines, learn_tokenizer, read_corpus
+from abnet.processes import sole_user
 from abnet.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def pretrain(
         exclude: files whose lines are dropped from the text (validation and test sets).
 
     Raises:
-        AbNetError: text or folder cannot be used as asked.
+        AbNetError: text or folder cannot be used as asked, or another process works there.
     """
     corpus = read_corpus(texts, exclude, options.seed)
     settings = _settings(corpus, options)
@@ -210,32 +211,33 @@ def pretrain(
         train_masked_lm,
     )
 
-    check_precision(options.precision)
-    tokenizer, model, positions = _build(corpus, options, output)
-    _begin(output, settings, tokenizer)
-    encoder = Tokenizer.from_pretrained(str(output))
-    sequences, held_out = (
-        encode_lines(encoder, lines, positions, options.with_cls)
-        for lines in (corpus.training, corpus.held_out)
-    )
-    result = train_masked_lm(model, tokenizer, sequences, output / WORK_NAME, options)
-    accuracy = measure_accuracy(model, tokenizer, held_out, options)
-    with saving(output):
-        _save(model, output)
-    report = PretrainingReport(
-        settings=settings,
-        lines=len(corpus.training),
-        held_out_lines=len(corpus.held_out),
-        dropped_lines=corpus.dropped,
-        vocab_size=len(tokenizer),
-        parameters=sum(p.numel() for p in model.parameters()),
-        updates=result.updates,
-        seconds=round(result.seconds, 3),
-        masked_accuracy=round(accuracy, 4),
-        versions={name: version(name) for name in PACKAGES},
-    )
-    _write_json(output / REPORT_NAME, dataclasses.asdict(report))
-    shutil.rmtree(output / WORK_NAME)
+    with sole_user(output):
+        check_precision(options.precision)
+        tokenizer, model, positions = _build(corpus, options, output)
+        _begin(output, settings, tokenizer)
+        encoder = Tokenizer.from_pretrained(str(output))
+        sequences, held_out = (
+            encode_lines(encoder, lines, positions, options.with_cls)
+            for lines in (corpus.training, corpus.held_out)
+        )
+        result = train_masked_lm(model, tokenizer, sequences, output / WORK_NAME, options)
+        accuracy = measure_accuracy(model, tokenizer, held_out, options)
+        with saving(output):
+            _save(model, output)
+        report = PretrainingReport(
+            settings=settings,
+            lines=len(corpus.training),
+            held_out_lines=len(corpus.held_out),
+            dropped_lines=corpus.dropped,
+            vocab_size=len(tokenizer),
+            parameters=sum(p.numel() for p in model.parameters()),
+            updates=result.updates,
+            seconds=round(result.seconds, 3),
+            masked_accuracy=round(accuracy, 4),
+            versions={name: version(name) for name in PACKAGES},
+        )
+        _write_json(output / REPORT_NAME, dataclasses.asdict(report))
+        shutil.rmtree(output / WORK_NAME)
     return report
 
 

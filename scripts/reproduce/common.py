@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from abnet.errors import AbNetError
 from abnet.tokenizer import Tokenizer
 from benchmarks import table
 from scripts.reproduce.recipes import ROOT, Multi30k
 from scripts.reproduce.sizes import SIZES, Size
-from scripts.reproduce.steps import Runner, StepError, sole_user
+from scripts.reproduce.steps import Runner, StepError, working_in
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
@@ -59,9 +60,9 @@ def run_and_show(
 ) -> int:
     """Does the work, alone in its folder, and renews the documents' tables; an exit status."""
     try:
-        with sole_user(work.out):
+        with working_in(work.out):
             action()
-    except StepError as error:
+    except (AbNetError, StepError) as error:
         print(f"{script}: error: {error}", file=sys.stderr)
         return 1
     return table.renew_documents(document, results)

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from abnet.errors import AbNetError
 from abnet.scoring.evaluate import tokenized_bleu
 from abnet.systems import SYSTEMS
 from abnet.text import read_lines
@@ -22,7 +23,7 @@ from scripts.reproduce.common import common_environment
 from scripts.reproduce.paper_rows import IWSLT, TABLES, Row, of_system
 from scripts.reproduce.paper_tables import curves_table, paper_table
 from scripts.reproduce.recipes import ROOT
-from scripts.reproduce.steps import Runner, Step, StepError, say, sole_user
+from scripts.reproduce.steps import Runner, Step, StepError, say, working_in
 from scripts.reproduce.toy import Toy
 
 BACK_TRANSLATED = "_bt"  # behind the name of a corpus that has back-translations added
@@ -376,9 +377,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     runner = Runner(args.jobs, common_environment(args.jobs, on_gpu=not args.toy))
     try:
-        with sole_user(out):
+        with working_in(out):
             run_rows(paper, rows, runner, save)
-    except StepError as error:
+    except (AbNetError, StepError) as error:
         print(f"scripts/reproduce/{what}.sh: error: {error}", file=sys.stderr)
         return 1
     print(show(paper, what, rows))

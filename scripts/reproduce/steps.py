@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shlex
@@ -17,6 +16,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from abnet.processes import sole_user
 
 
 class StepError(Exception):
@@ -182,18 +183,13 @@ def _later(last: tuple[float, Path] | None, step: Step) -> tuple[float, Path] | 
 
 
 @contextlib.contextmanager
-def sole_user(folder: Path) -> Iterator[None]:
+def working_in(folder: Path) -> Iterator[None]:
     """Keeps a folder for this process, and makes a polite kill (SIGTERM) end its steps too.
 
     Raises:
-        StepError: another process works there.
+        AbNetError: another process works there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StepError(f"another run is at work in {folder}; give another --out.") from None
+    with sole_user(folder):
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             yield

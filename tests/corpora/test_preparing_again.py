@@ -11,6 +11,7 @@ import pytest
 from abnet.corpora import cleaning, preparing
 from abnet.corpora.binarize import Binarized
 from abnet.errors import AbNetError
+from abnet.processes import sole_user
 from tests.corpora.conftest import Scene, spelled
 
 
@@ -187,3 +188,9 @@ def test_broken_manifest(scene: Scene) -> None:
     (scene.dest / "manifest.json").write_text("{")
     with pytest.raises(AbNetError, match=r"manifest\.json is not a manifest"):
         scene.prepare()
+
+
+def test_folder_that_is_being_prepared_is_let_alone(scene: Scene) -> None:
+    with sole_user(scene.dest), pytest.raises(AbNetError, match="is in use by another process"):
+        scene.prepare(scene.corpus(("train", "test")))
+    assert not any(scene.dest.iterdir())

@@ -17,6 +17,7 @@ import torch
 from abnet.errors import AbNetError
 from abnet.pretraining import masked_lm
 from abnet.pretraining.pretrain import pretrain
+from abnet.processes import sole_user
 from tests.short_pretraining import Made, options, same
 
 
@@ -128,6 +129,12 @@ def test_finished_run_is_kept(made: Made, text: Path) -> None:
     with pytest.raises(AbNetError, match="must be a new or empty folder"):
         pretrain([text], made.folder, options(), exclude)
     assert content(made.folder) == before
+
+
+def test_run_that_is_going_on_is_let_alone(text: Path, tmp_path: Path) -> None:
+    with sole_user(tmp_path), pytest.raises(AbNetError, match="is in use by another process"):
+        pretrain([text], tmp_path, options(resume=True))
+    assert not any(tmp_path.iterdir())
 
 
 def test_resume_begins_a_new_run(text: Path, tmp_path: Path) -> None:

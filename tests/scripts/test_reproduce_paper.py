@@ -267,7 +267,7 @@ def test_options_may_stand_before_the_names(monkeypatch: pytest.MonkeyPatch) -> 
     rows: list[Row] = []
     monkeypatch.setattr(paper, "run_rows", lambda work, found, runner, save: rows.extend(found))
     monkeypatch.setattr(paper, "show", lambda *of: "")
-    monkeypatch.setattr(paper, "sole_user", lambda folder: nullcontext())
+    monkeypatch.setattr(paper, "working_in", lambda folder: nullcontext())
     monkeypatch.setattr(paper, "Toy", lambda folder: None)
     assert paper.main(["system", "bert2bert", "--toy", "iwslt14", "en-de", "--options=--bf16"]) == 0
     assert paper.main(["system", "--target-bert", "roberta-base", "abnet"]) == 0

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.reproduce.steps import Runner, Step, StepError, sole_user
+from abnet.errors import AbNetError
+from scripts.reproduce.steps import Runner, Step, StepError, working_in
 
 
 def step(folder: Path, name: str, code: str) -> Step:
@@ -97,11 +98,11 @@ def test_what_was_made_of_an_older_step_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_folder_has_one_user(tmp_path: Path) -> None:
-    with sole_user(tmp_path):
-        with pytest.raises(StepError, match="another run is at work in"), sole_user(tmp_path):
+    with working_in(tmp_path):
+        with pytest.raises(AbNetError, match="is in use by another"), working_in(tmp_path):
             pass
         with pytest.raises(KeyboardInterrupt):  # which ends the steps, as Ctrl-C does
             signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    with sole_user(tmp_path):
+    with working_in(tmp_path):
         pass
