@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from abnet.adapters import Places
+from abnet.backbone import Backbone
 from abnet.checkpoint import load_checkpoint
 from abnet.config import ONE_PASS, AbNetConfig
 from abnet.decoder import DecoderState, Memory
@@ -57,7 +58,8 @@ class Ensemble:
     is allowed has as little to say. Legend: B sentences, C candidates a sentence, V vocabulary.
 
     Args:
-        models: in evaluation mode, made by `AbNet.from_pretrained` or `load_checkpoint`.
+        models: in evaluation mode, made by `AbNet.from_pretrained` or `load_checkpoint`. Frozen
+            BERTs that are equal become one, so that they are in memory once.
 
     Attributes:
         models: the same.
@@ -89,6 +91,7 @@ class Ensemble:
                     "All models of an ensemble must have the same `frames_per_piece`, but have "
                     f"{first.config.frames_per_piece} and {other.config.frames_per_piece} instead."
                 )
+        share_berts(models)
         self.models = tuple(models)
         least = min(model.config.reveal_frames for model in models)
         self.config: AbNetConfig = replace(first.config, reveal_frames=least)
@@ -189,6 +192,37 @@ def load_system(
     paths = [path] if isinstance(path, str | Path) else path
     models = [load_checkpoint(one, overrides) for one in paths]
     return models[0] if len(models) == 1 else Ensemble(models)
+
+
+def share_berts(models: Sequence[AbNet]) -> None:
+    """Gives all models the first one's BERTs, part by part where theirs are equal and frozen."""
+    first, *others = models
+    for other in others:
+        if first.decodes_only or other.decodes_only:
+            continue  # what was packed or rounded has no weights to compare
+        for kept, own in zip(_berts(first), _berts(other), strict=True):
+            parts = dict(kept.named_children())
+            for name, part in own.named_children():
+                if name in parts and _are_equal_and_frozen(parts[name], part):
+                    setattr(own, name, parts[name])
+        if other.decoder.backbone.lm_head is not None:
+            other.decoder.lm_head = other.decoder.backbone.lm_head
+
+
+def _berts(model: AbNet) -> tuple[Backbone, Backbone]:
+    return model.encoder.bert_backbone, model.decoder.backbone
+
+
+def _are_equal_and_frozen(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two modules compute the same and no weight of them trains."""
+    if any(weight.requires_grad for weight in (*one.parameters(), *other.parameters())):
+        return False
+    weights, others = one.state_dict(), other.state_dict()
+    return (
+        str(one) == str(other)  # layers, epsilons, activations
+        and weights.keys() == others.keys()
+        and all(weight.equal(others[name]) for name, weight in weights.items())
+    )
 
 
 def check_vocabularies(who: str, one: AbNet | Ensemble, other: AbNet | Ensemble) -> None:

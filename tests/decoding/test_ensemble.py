@@ -15,6 +15,7 @@ from abnet.decoding.beam_search import BeamOptions, beam_search
 from abnet.decoding.decode import decode
 from abnet.decoding.ensemble import Ensemble, load_system
 from abnet.decoding.hypothesis import Hypothesis
+from abnet.decoding.layout import pack_weights
 from abnet.decoding.mask_predict import DecodingOptions, mask_predict
 from abnet.errors import AbNetError
 from abnet.model import AbNet
@@ -134,6 +135,60 @@ def test_a_model_that_leaves_nothing_to_what_is_allowed_has_no_say(tiny_model: A
         mask_predict(Ensemble([tiny_model, silent]), source, options, lengths),
         mask_predict(tiny_model, source, options, lengths),
     )
+
+
+def two_of(name: str, toys: Toys) -> list[AbNet]:
+    """What trains in them differs."""
+    one, other = (small_model(name, toys).eval() for _ in range(2))
+    for weight in other.parameters():
+        weight.data += 0.1 * torch.randn_like(weight) * weight.requires_grad
+    return [one, other]
+
+
+@pytest.mark.parametrize("name", ["abnet", "abnet_enc_ar", "abnet_fb", "bert_fused_nat"])
+def test_frozen_berts_are_in_memory_once(toys: Toys, name: str) -> None:
+    one, other = models = two_of(name, toys)
+    source, options = source_of(one, GERMAN), DecodingOptions()
+    if name == "abnet_enc_ar":
+        options = BeamOptions()  # type: ignore[assignment]
+    alone = [decode(model, source, options) for model in models]
+    weights = {id(weight): weight for model in models for weight in model.parameters()}
+    frozen = sum(not weight.requires_grad for weight in other.parameters())
+    ensemble = Ensemble(models)
+    left = {id(weight) for model in models for weight in model.parameters()}
+    assert len(weights) - len(left) == frozen
+    for model, expected in zip(models, alone, strict=True):
+        check_equal(decode(model, source, options), expected)
+    together = decode(ensemble, source, options)
+    ensemble.to(torch.device("cpu"))
+    pack_weights(ensemble)
+    check_equal(decode(ensemble, source, options), together)
+
+
+def test_berts_that_differ_or_train_stay_their_own(toys: Toys) -> None:
+    one, other = (small_model("abnet", toys, train_head=part).eval() for part in ("none", "bias"))
+    with torch.no_grad():
+        one.encoder.bert_backbone.layers[1].get_parameter("output.dense.bias").add_(1.0)
+    Ensemble([one, other])
+    berts = [(model.encoder.bert_backbone, model.decoder.backbone) for model in (one, other)]
+    shared = [
+        (side, name)
+        for side in (0, 1)
+        for name, part in berts[0][side].named_children()
+        if part is dict(berts[1][side].named_children())[name]
+    ]
+    assert {name for side, name in shared if side == 0} >= {"embeddings", "final_norm"}
+    assert {(0, "layers"), (1, "lm_head")}.isdisjoint(shared)
+    assert (1, "layers") in shared
+    assert other.decoder.lm_head is other.decoder.backbone.lm_head is not one.decoder.lm_head
+
+
+def test_packed_berts_stay_their_own(toys: Toys) -> None:
+    models = two_of("abnet", toys)
+    for model in models:
+        pack_weights(model)
+    Ensemble(models)
+    assert models[0].decoder.backbone.layers is not models[1].decoder.backbone.layers
 
 
 def test_positions_are_those_that_all_have(tiny_model: AbNet) -> None:
