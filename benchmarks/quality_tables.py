@@ -29,13 +29,13 @@ SYSTEMS = {
     "abnet_enc_ar": "AB-Net-Enc, autoregressive",
     "bert_fused_nat": "BERT-Fused NAT",
     "bert2bert": "BERT2BERT",
-    "mask_predict": "Mask-Predict",
+    "mask_predict": "Mask-Predict from scratch (ours)",
     "transformer": "Transformer (fairseq)",
     "cmlm": "CMLM (fairseq)",
 }
 IN_SHORT = (
     "abnet", "abnet_ctc", "abnet_dag", "abnet_dag_fuzzy", "abnet_dag_fuzzy_ranked", "transformer",
-    "cmlm",
+    "mask_predict", "cmlm",
 )  # fmt: skip
 """The systems that a reader meets first."""
 

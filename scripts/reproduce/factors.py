@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from scripts.reproduce.recipes import Multi30k, Variant
+from scripts.reproduce.recipes import Multi30k, Variant, is_ours
 from scripts.reproduce.sizes import Size, words
 
 TUNED = ("abnet", "transformer", "cmlm")
@@ -171,6 +171,9 @@ def _tuning(system: str, size: Size) -> list[Trial]:
     ]
     if system != "abnet":
         trials += _others(own, "tuning", "dropout", ("0", "0.1", "0.3"))
+    if not is_ours(system):
+        before = "--encoder-normalize-before --decoder-normalize-before"
+        trials.append(Trial("tuning", "norm", "before", words(before)))
     if system == "cmlm":
         learned, small = "--encoder-learned-pos --decoder-learned-pos", "--apply-bert-init"
         trials += [

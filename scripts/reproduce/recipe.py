@@ -47,6 +47,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", metavar="LIST", help="of these groups, factors or FACTOR-VALUEs; default: all"
     )
+    parser.add_argument(
+        "--systems", metavar="LIST", help="of these groups, what is of these systems; default: all"
+    )
     return parser
 
 
@@ -65,6 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = args.out or ROOT / "checkpoints" / f"multi30k-{args.size}"
     work = Multi30k.at(args.data, out, size)
     chosen = [trial for trial in factors(size) if trial.group in groups]
+    if args.systems:
+        known = list(dict.fromkeys(trial.system for trial in chosen))
+        wanted = set(args.systems.split(","))
+        if not wanted <= set(known):
+            parser.error(f"argument --systems: must be of {', '.join(known)}, not {args.systems!r}")
+        chosen = [trial for trial in chosen if trial.system in wanted]
     if args.only:
         known = list(dict.fromkeys(name for t in chosen for name in (t.factor, t.name)))
         wanted = set(args.only.split(","))

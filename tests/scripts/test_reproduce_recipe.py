@@ -118,10 +118,28 @@ def test_the_script_and_its_errors(
     with pytest.raises(SystemExit):
         recipe.main([str(data), "--groups", "pre-training,masking", "--only", "masking,luck"])
     assert "must be of pre-training, pre-training-none, " in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        recipe.main([str(data), "--groups", "tuning", "--systems", "cmlm,luck"])
+    assert "must be of abnet, transformer, cmlm, not 'cmlm,luck'" in capsys.readouterr().err
     (data / "valid.en").unlink()
     with pytest.raises(SystemExit):
         recipe.main([str(data)])
     assert "lacks valid.en" in capsys.readouterr().err
+
+
+def test_a_search_of_one_system(
+    data: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[Trial] = []
+    monkeypatch.setattr(recipe, "search", lambda work, trials, args, results: tried.extend(trials))
+    (tmp_path / "page.md").write_text("<!-- recipe: multi30k -->\n<!-- end of recipe -->\n")
+    command = [str(data), "--size", "tiny", "--groups", "tuning", "--only", "lr,norm"]
+    command += ["--out", str(tmp_path / "out"), "--document", str(tmp_path / "page.md")]
+    assert recipe.main([*command, "--systems", "cmlm"]) == 0
+    names = ["recipe-cmlm", "lr-half", "lr-double", "norm-before"]
+    assert [(trial.system, trial.name) for trial in tried] == [("cmlm", name) for name in names]
 
 
 @pytest.mark.parametrize("runner", [StandIn, pytest.param(Runner, marks=pytest.mark.long)])
