@@ -47,13 +47,11 @@ def sole_user(folder: Path) -> Iterator[None]:
     """Makes a folder and keeps it for this process, on file systems that have locks.
 
     Raises:
-        AbNetError: another process works there, or the folder cannot be made.
+        AbNetError: another process works there.
+        OSError: the folder cannot be made.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise AbNetError(f"{folder} must be a folder, but cannot be made ({error}).") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
     try:
         if not _lock(handle):
             raise AbNetError(

@@ -53,7 +53,6 @@ class Manifest:
                     f"`--dest` must be a new folder or one that `abnet prepare` made, but {folder} "
                     f"has {' and '.join(foreign[:2])} and no {FILE}."
                 )
-            folder.mkdir(parents=True, exist_ok=True)
             return fresh
         data = _read(path)
         before = data["made_from"]

@@ -211,9 +211,11 @@ def pretrain(
         train_masked_lm,
     )
 
+    check_precision(options.precision)
+    tokenizer, model, positions = _build(corpus, options, output)
+    _make_folder(output)
     with sole_user(output):
-        check_precision(options.precision)
-        tokenizer, model, positions = _build(corpus, options, output)
+        _check_folder(output, settings, options.resume)  # another process may have left it since
         _begin(output, settings, tokenizer)
         encoder = Tokenizer.from_pretrained(str(output))
         sequences, held_out = (
@@ -273,6 +275,13 @@ def _check_folder(output: Path, settings: dict[str, Any], resume: bool) -> None:
         raise AbNetError(f"`output` must be a new or empty folder, but {output} is not; {advice}")
 
 
+def _make_folder(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_be_made(output, error) from error
+
+
 def _begin(output: Path, settings: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> None:
     """Puts into the folder what a resumed run must find again."""
     record = output / WORK_NAME / SETTINGS_NAME
@@ -283,10 +292,14 @@ def _begin(output: Path, settings: dict[str, Any], tokenizer: PreTrainedTokenize
         if not (output / TOKENIZER_NAME).exists():
             _write_tokenizer(output, settings, tokenizer)
     except Exception as error:  # tokenizers has no kind of its own for a full disk
-        raise AbNetError(
-            f"`output` must be a folder that can be made, but {output} cannot ({error}): name "
-            "another one, or make room."
-        ) from error
+        raise _cannot_be_made(output, error) from error
+
+
+def _cannot_be_made(output: Path, error: Exception) -> AbNetError:
+    return AbNetError(
+        f"`output` must be a folder that can be made, but {output} cannot ({error}): name "
+        "another one, or make room."
+    )
 
 
 def _write_tokenizer(
