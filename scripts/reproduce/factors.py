@@ -147,7 +147,10 @@ def _others(own: Sequence[str], group: str, factor: str, values: Sequence[str]) 
 
 
 def _tuning(system: str, size: Size) -> list[Trial]:
-    """Each system's own search: learning rate, warm-up, batch (at equal tokens) and dropout."""
+    """Each system's own search: learning rate, warm-up, batch (at equal tokens) and dropout.
+
+    The CMLM's has the norms before the blocks, without which it learns too little to tell from.
+    """
     own = (*size.training(system), *size.search)
     rate = float(_option(own, "--lr"))
     warmup, tokens, updates = (
@@ -171,16 +174,19 @@ def _tuning(system: str, size: Size) -> list[Trial]:
     ]
     if system != "abnet":
         trials += _others(own, "tuning", "dropout", ("0", "0.1", "0.3"))
-    if not is_ours(system):
-        before = "--encoder-normalize-before --decoder-normalize-before"
-        trials.append(Trial("tuning", "norm", "before", words(before)))
+    before = "--encoder-normalize-before --decoder-normalize-before"
     if system == "cmlm":
+        trials = [replace(t, options=(*words(before), *t.options)) for t in trials]
         learned, small = "--encoder-learned-pos --decoder-learned-pos", "--apply-bert-init"
+        unscaled = "--no-scale-embedding"
         trials += [
             Trial("tuning", "positions", "learned", words(learned)),
             Trial("tuning", "initialisation", "BERT", words(small)),
             Trial("tuning", "both", "learned and BERT", words(f"{learned} {small}")),
+            Trial("tuning", "like", "BERT", words(f"{before} {learned} {small} {unscaled}")),
         ]
+    if not is_ours(system):
+        trials.append(Trial("tuning", "norm", "before", words(before)))
     return [replace(trial, system=system) for trial in trials]
 
 

@@ -244,6 +244,7 @@ def test_there_are_never_more_frames_than_positions(toys: Toys) -> None:
 def test_it_learns_to_translate(toys: Toys) -> None:
     model = small_model("abnet_ctc", toys, train="all")
     pairs = small_pairs(model)
+    pairs = pairs._replace(source=pairs.source[:4], target=pairs.target[:4])
     ways = [CtcOptions(iterations=passes) for passes in (1, 3)]
     assert learn(model, pairs, *(partial(ctc_decode, model, pairs.source, way) for way in ways))
 

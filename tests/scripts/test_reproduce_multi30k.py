@@ -20,6 +20,7 @@ from scripts.reproduce.recipes import Multi30k
 from scripts.reproduce.sizes import SIZES
 from scripts.reproduce.steps import Runner, Step
 from scripts.reproduce.tradeoff import Point
+from tests.scripts.forked import Forked
 from tests.scripts.stand_in import StandIn
 
 SUBJECTS = [("der Mann", "the man"), ("eine Frau", "a woman"), ("ein Hund", "a dog")]
@@ -77,6 +78,7 @@ def test_the_whole_road(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(common, "Runner", Forked)
     out, results = tmp_path / "out", tmp_path / "results"
     document = tmp_path / "page.md"
     document.write_text("<!-- results: multi30k -->\n<!-- end of results -->\n")

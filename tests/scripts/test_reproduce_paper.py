@@ -18,6 +18,7 @@ from scripts.reproduce.paper_tables import curves_table, paper_table
 from scripts.reproduce.steps import StepError
 from scripts.reproduce.toy import Toy
 from tests.commands import ROOT, check_script, parse
+from tests.scripts.forked import Forked
 
 ROWS = [row for rows in TABLES.values() for row in rows]
 
@@ -281,7 +282,10 @@ def run_toy(out: Path, *what: str) -> int:
 
 
 @pytest.mark.slow
-def test_one_system_at_toy_size(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_one_system_at_toy_size(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paper, "Runner", Forked)
     assert run_toy(tmp_path, "system", "abnet_enc_ar") == 0, capfd.readouterr().err
     printed = capfd.readouterr().out
     assert "| abnet_enc_ar | iwslt14 de-en | - |" in printed
