@@ -12,7 +12,7 @@ import torch
 
 from abnet.decoding.compiling import compile_decoder
 from abnet.decoding.decode import Options, decode, options_for
-from abnet.decoding.ensemble import Ensemble, load_system
+from abnet.decoding.ensemble import Ensemble, load_system, share_berts
 from abnet.decoding.hypothesis import Hypothesis
 from abnet.decoding.layout import pack_weights
 from abnet.decoding.precision import set_precision
@@ -85,7 +85,8 @@ class Translator:
     Args:
         model: made by `AbNet.from_pretrained` or `load_checkpoint`, or an `Ensemble` of such.
         device: a torch device; by default the GPU if there is one.
-        reranker: chooses among the length candidates of a parallel system.
+        reranker: chooses among the length candidates of a parallel system. What it has of that one's
+            frozen BERTs is in memory once.
         dtype: of the weights while decoding, "float32", "bfloat16", "float16" (on a GPU) or "int8"
             (on the CPU); all but the first may change the output. The models stay so.
         compile: compile the decoder, see `compile_decoder`; the first batches then take a while.
@@ -112,6 +113,7 @@ class Translator:
         self.reranker = reranker
         if reranker is not None:
             reranker.check(model)
+            share_berts([model, reranker.model])
             reranker.model.eval().to(self.device)
         for system in self.systems:
             set_precision(system, dtype)

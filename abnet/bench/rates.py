@@ -141,7 +141,7 @@ class Rates:
         recorded = min(repeats, 64)
         torch.cuda.synchronize(self.device)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.device(self.device), torch.cuda.graph(graph):
             for _ in range(recorded):
                 work()
         graph.replay()

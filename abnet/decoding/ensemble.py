@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -194,9 +195,10 @@ def load_system(
     return models[0] if len(models) == 1 else Ensemble(models)
 
 
-def share_berts(models: Sequence[AbNet]) -> None:
+def share_berts(systems: Sequence[AbNet | Ensemble]) -> None:
     """Gives all models the first one's BERTs, part by part where theirs are equal and frozen."""
-    first, *others = models
+    parts_of = [one.models if isinstance(one, Ensemble) else (one,) for one in systems]
+    first, *others = chain.from_iterable(parts_of)
     for other in others:
         if first.decodes_only or other.decodes_only:
             continue  # what was packed or rounded has no weights to compare

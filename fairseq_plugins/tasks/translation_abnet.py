@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from abnet.config import FOR_TRAINING
 from abnet.decoding.compiling import compile_decoder
 from abnet.decoding.decode import Options
-from abnet.decoding.ensemble import Ensemble
+from abnet.decoding.ensemble import Ensemble, share_berts
 from abnet.decoding.layout import pack_weights
 from abnet.decoding.mask_predict import DecodingOptions
 from abnet.decoding.precision import set_precision
@@ -266,6 +266,7 @@ class TranslationAbNetTask(TranslationTask):
             options = self._decoding_options(model, given)
             if reranker is not None:
                 reranker.check(model, options if isinstance(options, DecodingOptions) else None)
+                share_berts([model, reranker.model])
             for system in [model] if reranker is None else [model, reranker.model]:
                 set_precision(system, self.cfg.iter_decode_dtype)
         if self.cfg.iter_decode_compile:

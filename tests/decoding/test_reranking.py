@@ -172,6 +172,21 @@ def test_a_translator_with_a_reranker(model: AbNet, judge: AbNet) -> None:
     assert translator.translate(GERMAN) != Translator(model, "cpu").translate(GERMAN)
 
 
+def test_frozen_berts_of_both_are_in_memory_once(model: AbNet, toys: Toys) -> None:
+    judge = small_model("abnet_causal", toys).eval()
+    source = source_of(model)
+    expected = decode(model, source, DecodingOptions(), Reranker(judge))
+    Translator(Ensemble([model, small_model("abnet", toys)]), "cpu", Reranker(judge))
+    assert judge.encoder.bert_backbone.layers is model.encoder.bert_backbone.layers
+    assert judge.decoder.backbone.layers is model.decoder.backbone.layers
+    assert judge.decoder.lm_head is not model.decoder.lm_head  # its bias is another
+    for (one,), (two,) in zip(
+        decode(model, source, DecodingOptions(), Reranker(judge)), expected, strict=True
+    ):
+        assert one.tokens.equal(two.tokens)
+        assert one.score == two.score
+
+
 def test_sources_are_cut_to_what_both_take(model: AbNet, toys: Toys) -> None:
     longer = Translator(model, "cpu", Reranker(small_model("transformer_base", toys)))
     assert longer.max_pieces == model.max_source_positions - 1
