@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from scripts.reproduce.recipes import Multi30k, Variant, is_ours
-from scripts.reproduce.sizes import Size, words
+from scripts.reproduce.sizes import NORMS_BEFORE, Size, words
 
 TUNED = ("abnet", "transformer", "cmlm")
 GRAPH = "abnet_dag"  # begins with what was found for AB-Net, on the BERTs of the comparison
@@ -106,10 +106,7 @@ def factors(size: Size) -> list[Trial]:
             "consistency", "r-drop", {"1": f"--r-drop 1 {dropout}", "5": f"--r-drop 5 {dropout}"}
         ),
         *(trial for system in TUNED for trial in _tuning(system, size)),
-        *(
-            Trial("together", "all that was kept", "yes", options, system=system)
-            for system, options in size.kept.items()
-        ),
+        Trial("together", "all that was kept", "yes", size.kept["abnet"]),
         *_of_the_graph(),
         # The one update has a learning rate of zero.
         Trial("pre-training", "pre-training", "none", bert=words("--updates 1")),
@@ -174,19 +171,19 @@ def _tuning(system: str, size: Size) -> list[Trial]:
     ]
     if system != "abnet":
         trials += _others(own, "tuning", "dropout", ("0", "0.1", "0.3"))
-    before = "--encoder-normalize-before --decoder-normalize-before"
+    before = words(NORMS_BEFORE)
     if system == "cmlm":
-        trials = [replace(t, options=(*words(before), *t.options)) for t in trials]
+        trials = [replace(t, options=(*before, *t.options)) for t in trials]
         learned, small = "--encoder-learned-pos --decoder-learned-pos", "--apply-bert-init"
         unscaled = "--no-scale-embedding"
         trials += [
             Trial("tuning", "positions", "learned", words(learned)),
             Trial("tuning", "initialisation", "BERT", words(small)),
             Trial("tuning", "both", "learned and BERT", words(f"{learned} {small}")),
-            Trial("tuning", "like", "BERT", words(f"{before} {learned} {small} {unscaled}")),
+            Trial("tuning", "like", "BERT", (*before, *words(f"{learned} {small} {unscaled}"))),
         ]
     if not is_ours(system):
-        trials.append(Trial("tuning", "norm", "before", words(before)))
+        trials.append(Trial("tuning", "norm", "before", before))
     return [replace(trial, system=system) for trial in trials]
 
 

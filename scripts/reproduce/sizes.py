@@ -79,6 +79,7 @@ KEPT_REWARDS = {
 """By system and direction, what comes to these: found on the validation set of 0, 0.5, 1, 1.5."""
 
 # Parts of the options below.
+NORMS_BEFORE = "--encoder-normalize-before --decoder-normalize-before"  # the blocks, in fairseq
 IN_8000 = "--total-num-update 8000 --max-update 8000 --save-interval-updates 200"
 GRAPH = f"--frames-per-piece 3 {IN_8000}"
 TRANSFORMER_TINY = (
@@ -157,7 +158,8 @@ SIZES = {
             "abnet": words(
                 "--encoder-adapter-dim 96 --decoder-adapter-ffn-dim 696 --lexical-adapter-dim 128 "
                 "--adapter-dropout 0.2 --length-loss-weight 0.1 --spread-source"
-            )
+            ),
+            "cmlm": words(f"{NORMS_BEFORE} --warmup-updates 800"),
         },
         decoding=words("--max-tokens 2000"),
         search=words(
@@ -205,7 +207,8 @@ SIZES = {
             "abnet": words(
                 "--encoder-adapter-dim 64 --decoder-adapter-ffn-dim 128 --lexical-adapter-dim 64 "
                 "--length-loss-weight 0.1 --spread-source"
-            )
+            ),
+            "cmlm": words(NORMS_BEFORE),
         },
         decoding=words("--max-tokens 8000 --fp16"),
         search=words(
@@ -243,7 +246,10 @@ SIZES = {
         ),
         transformer=words("--dropout 0.1"),
         cmlm=words("--dropout 0.1"),
-        kept={"abnet": words("--decoder-adapter-ffn-dim 16 --lexical-adapter-dim 8")},
+        kept={
+            "abnet": words("--decoder-adapter-ffn-dim 16 --lexical-adapter-dim 8"),
+            "cmlm": words(NORMS_BEFORE),
+        },
         decoding=words("--max-tokens 2000"),
         search=words("--total-num-update 2 --max-update 2 --save-interval-updates 0"),
         search_bert=words("--updates 4"),

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from abnet.systems import SYSTEMS
-from scripts.reproduce import paper
-from scripts.reproduce.paper import Paper
+from scripts.reproduce import paper, paper_steps
 from scripts.reproduce.paper_rows import TABLES, Row, of_system
+from scripts.reproduce.paper_steps import Paper
 from scripts.reproduce.paper_tables import curves_table, paper_table
 from scripts.reproduce.steps import StepError
 from scripts.reproduce.toy import Toy
@@ -332,10 +332,10 @@ def test_learning_curves_stand_side_by_side() -> None:
 def test_the_time_of_a_sentence_is_read(tmp_path: Path) -> None:
     log, told = tmp_path / "one-by-one.log", "INFO:Translated {} sentences (9 tokens) in {}s (3.0"
     log.write_text(f"{told.format('2', '1.0')}\nD-0\n{told.format('3,003', '300.3')}\n")
-    assert paper._seconds_a_sentence(log) == pytest.approx(0.1)
+    assert paper_steps._seconds_a_sentence(log) == pytest.approx(0.1)
     log.write_text("D-0\t1\tnothing\n")
     with pytest.raises(StepError, match="must tell how long"):
-        paper._seconds_a_sentence(log)
+        paper_steps._seconds_a_sentence(log)
 
 
 @pytest.mark.long
