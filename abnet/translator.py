@@ -85,8 +85,8 @@ class Translator:
     Args:
         model: made by `AbNet.from_pretrained` or `load_checkpoint`, or an `Ensemble` of such.
         device: a torch device; by default the GPU if there is one.
-        reranker: chooses among the length candidates of a parallel system. What it has of that one's
-            frozen BERTs is in memory once.
+        reranker: chooses among the length candidates of a parallel system. What it has of that
+            one's frozen BERTs is in memory once.
         dtype: of the weights while decoding, "float32", "bfloat16", "float16" (on a GPU) or "int8"
             (on the CPU); all but the first may change the output. The models stay so.
         compile: compile the decoder, see `compile_decoder`; the first batches then take a while.
