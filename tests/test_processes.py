@@ -111,9 +111,14 @@ def test_in_another_thread_children_are_as_usual() -> None:
     thread.join()
     ((process, said),) = found
     assert said == "at work"
-    os.kill(process.pid or 0, signal.SIGINT)
-    process.join(60)
-    assert process.exitcode not in (None, 0)
+    for _ in range(20):  # Python drops an interrupt that comes while it cleans up
+        os.kill(process.pid or 0, signal.SIGINT)
+        process.join(3)
+        if process.exitcode is not None:
+            break
+    status = process.exitcode
+    process.kill()
+    assert status not in (None, 0)
 
 
 def test_a_folder_has_one_user_until_it_ends(tmp_path: Path) -> None:
