@@ -73,12 +73,11 @@ def compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ways_of(system: str) -> list[Way]:
-    """All that differ in their gradients' making; what is more than measures in 32 bits alone."""
+    """All that differ in their gradients' making; what is more than measures in 32 bits, too."""
     found = [way for way in WAYS.values() if way.system == system]
     found = [way for way in found if (way.measures or way.without) and way.without != {"buckets"}]
     more = [way for way in found if way.without or way.measures & EXTRAS.keys()]
-    exact = [replace(way, measures=way.measures - {"bf16"}) for way in more]
-    found = [way for way in found if way not in more] + exact
+    found += [replace(way, measures=way.measures - {"bf16"}) for way in more]
     return list({(way.measures, way.without): way for way in found}.values())
 
 

@@ -132,9 +132,10 @@ def test_what_is_from_scratch_trains_as_its_rival(
 ) -> None:
     work = Multi30k(tmp_path / "raw", tmp_path / "out", SIZES[size])
     ours, theirs = (
-        parse(work.train(name, "de-en", 1).command, monkeypatch) for name in (system, rival)
+        parse(work.train(name, "de-en", 1, variant).command, monkeypatch)
+        for name, variant in ((system, None), (rival, Variant("before the search")))
     )
-    for name in ("lr", "max_tokens", "max_update", "total_num_update"):
+    for name in ("lr", "max_tokens", "warmup_updates", "max_update", "total_num_update"):
         assert getattr(ours, name) == getattr(theirs, name), name
     assert ours.transformer_dropout == theirs.dropout
     assert ours.transformer_dim == theirs.encoder_embed_dim
