@@ -146,7 +146,7 @@ def _others(own: Sequence[str], group: str, factor: str, values: Sequence[str]) 
 def _tuning(system: str, size: Size) -> list[Trial]:
     """Each system's own search: learning rate, warm-up, batch (at equal tokens) and dropout.
 
-    The CMLM's has the norms before the blocks, without which it learns too little to tell from.
+    The rivals' has the norms before the blocks, which help both of them most.
     """
     own = (*size.training(system), *size.search)
     rate = float(_option(own, "--lr"))
@@ -172,8 +172,10 @@ def _tuning(system: str, size: Size) -> list[Trial]:
     if system != "abnet":
         trials += _others(own, "tuning", "dropout", ("0", "0.1", "0.3"))
     before = words(NORMS_BEFORE)
-    if system == "cmlm":
+    if not is_ours(system):
         trials = [replace(t, options=(*before, *t.options)) for t in trials]
+        trials.append(Trial("tuning", "norm", "before", before))
+    if system == "cmlm":
         learned, small = "--encoder-learned-pos --decoder-learned-pos", "--apply-bert-init"
         unscaled = "--no-scale-embedding"
         trials += [
@@ -182,8 +184,6 @@ def _tuning(system: str, size: Size) -> list[Trial]:
             Trial("tuning", "both", "learned and BERT", words(f"{learned} {small}")),
             Trial("tuning", "like", "BERT", (*before, *words(f"{learned} {small} {unscaled}"))),
         ]
-    if not is_ours(system):
-        trials.append(Trial("tuning", "norm", "before", before))
     return [replace(trial, system=system) for trial in trials]
 
 
