@@ -13,6 +13,7 @@ from torch import Tensor
 from abnet.config import AbNetConfig
 from abnet.tokenizer import SymbolIds
 
+FEWEST = 3  # a graph's first, one that says a word, and its last
 NEVER = -1e4  # a log-probability; with infinite ones gradients are not numbers
 
 
@@ -29,7 +30,7 @@ class Framed(Protocol):
 
 
 def make_frames(model: Framed, source: Tensor) -> Tensor:
-    """What the decoder reads: [MASK] in each frame, [PAD] behind the last.
+    """What the decoder reads: [MASK] in each frame, three at least, [PAD] behind the last.
 
     Args:
         model: whose `config.frames_per_piece` says how many a source token, [SEP] counted, gives.
@@ -40,6 +41,6 @@ def make_frames(model: Framed, source: Tensor) -> Tensor:
     """
     symbols = model.target_symbols
     counts = model.source_symbols.words(source).sum(dim=1) * model.config.frames_per_piece
-    counts = counts.clamp(max=model.max_target_positions)
+    counts = counts.clamp(min=FEWEST, max=model.max_target_positions)
     inside = torch.arange(int(counts.max()), device=source.device) < counts[:, None]
     return torch.where(inside, symbols.mask, symbols.pad)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fairseq import checkpoint_utils
 
 from abnet.checkpoint import load_checkpoint
 from abnet.errors import AbNetError
@@ -137,6 +139,21 @@ def test_a_run_goes_on_with_its_own_frames(
         train(corpus.data_bin, graph.folder, tiny_berts, *DAG, "--frames-per-piece", 3)
 
 
+@pytest.fixture
+def loads_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint that `fairseq-generate` has read is kept for its next call."""
+    load, kept = checkpoint_utils.load_model_ensemble, {}
+
+    def load_once(paths: list[str], **how: Any) -> Any:
+        key = tuple(paths)
+        if key not in kept:
+            kept[key] = load(paths, **how)
+        return kept[key]
+
+    monkeypatch.setattr(checkpoint_utils, "load_model_ensemble", load_once)
+
+
+@pytest.mark.usefixtures("loads_once")
 def test_options_of_others_are_refused(
     corpus: Corpus, one_pass: Trained, graph: Trained, trained: Trained
 ) -> None:

@@ -261,6 +261,16 @@ def test_padding_changes_nothing(toys: Toys) -> None:
         assert single.score == pytest.approx(hypothesis.score, rel=1e-4)
 
 
+def test_one_piece_is_translated_by_a_word_even_with_a_frame_a_piece(toys: Toys) -> None:
+    model = lively_model("abnet_dag", toys, frames_per_piece=1)
+    piece = small_pairs(model).source[0, 0]
+    source = torch.tensor([[int(piece), model.source_symbols.sep]])
+    [[best]] = dag_decode(model, source, DagOptions(word_reward=-9.0))
+    said = best.tokens[best.tokens.ne(model.target_symbols.sep)]
+    assert len(said) == 1
+    assert int(said) not in model.target_symbols.never_predicted
+
+
 @pytest.mark.slow
 def test_it_learns_to_translate(toys: Toys) -> None:
     model = small_model("abnet_dag", toys, train="all")
