@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sacrebleu.metrics import BLEU
 
 from abnet.checkpoint import SAFE_GLOBALS
-from abnet.scoring.evaluate import Score, evaluate, read_generate_output
+from abnet.scoring.evaluate import Score, evaluate, read_generate_output, tokenized_bleu
 from abnet.text import read_lines
 
 LAST = "checkpoint_last.pt"
@@ -22,6 +22,8 @@ SAME = (
     "beam", "passes", "length_beam",
 )  # fmt: skip
 """What the seeds of one result have in common, as far as it says so."""
+MEANS = ("bleu_lowercase", "tokenized_bleu", "chrf")
+"""Scores of a result that are means over its seeds, beside `bleu`."""
 _PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+) \(num\. trained: ([\d,]+)\)")
 
 
@@ -104,9 +106,11 @@ def score_runs(
 ) -> dict[str, Any]:
     """BLEU, chrF and signature of the runs' outputs, which become `SPLIT.txt` in their folders.
 
+    `tokenized_bleu` is over lower-cased Moses tokens, for figures of others that are told so.
+
     Args:
         runs: folders with a `generate-SPLIT.txt`, one a seed.
-        references: raw text.
+        references: raw text, in a file whose name ends in the code of its language.
         join: makes raw text of what `fairseq-generate` wrote.
         split: that was decoded.
 
@@ -115,17 +119,21 @@ def score_runs(
     """
     expected = read_lines(references)
     scores: list[dict[str, Score]] = []
-    uncased: list[float] = []
+    uncased, tokenized = [], []
+    language = references.suffix.removeprefix(".") or "en"
     for run in runs:
         hypotheses = [join(line) for line in read_generate_output(run / f"generate-{split}.txt")]
         (run / f"{split}.txt").write_text("".join(f"{h}\n" for h in hypotheses), encoding="utf-8")
         scores.append({score.name: score for score in evaluate(hypotheses, expected)})
         uncased.append(BLEU(lowercase=True).corpus_score(hypotheses, [expected]).score)
+        in_tokens = tokenized_bleu(hypotheses, expected, language=language, lowercase=True)
+        tokenized.append(in_tokens.value)
     bleu = [round(score["bleu"].value, 2) for score in scores]
     return {
         "bleu": round(fmean(bleu), 2),
         "bleu_by_seed": bleu,
         "bleu_lowercase": round(fmean(uncased), 2),
+        "tokenized_bleu": round(fmean(tokenized), 2),
         "chrf": round(fmean(score["chrf"].value for score in scores), 2),
         "signature": scores[0]["bleu"].signature,
     }
@@ -171,12 +179,14 @@ def joined(before: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]
     share = len(more["seeds"]) / len(seeds)
     means = {
         name: round((1 - share) * before[name] + share * more[name], 2)
-        for name in ("bleu_lowercase", "chrf")
+        for name in MEANS
+        if name in before and name in more
     }
+    kept = {name: value for name, value in before.items() if name not in MEANS}
     seconds = {seed: time for one in (before, more) for seed, time in _seconds(one).items()}
     peaks = [one["peak_memory_bytes"] for one in (before, more) if "peak_memory_bytes" in one]
     return {
-        **before,
+        **kept,
         **means,
         "seeds": seeds,
         "bleu": round(fmean(bleu.values()), 2),

@@ -198,12 +198,12 @@ def test_an_average_is_the_mean_of_the_last_checkpoints(tmp_path: Path) -> None:
 
 
 def test_scores_of_several_seeds_are_averaged(tmp_path: Path) -> None:
-    references = tmp_path / "references"
-    write(references, ["the man sees a ball today", "a dog paints the house"])
+    references = tmp_path / "test.en"
+    write(references, ["The man's ball is seen today", "a dog paints the house"])
     runs = [tmp_path / "1", tmp_path / "2"]
     outputs = (
-        "D-1\t-0.1\ta dog paints the house\nD-0\t-0.1\tthe man sees a ball today\n",
-        "D-0\t-0.1\tthe man sees a ball today\nD-1\t-0.1\ta dog paints two red apples\n",
+        "D-1\t-0.1\ta dog paints the house\nD-0\t-0.1\tThe man's ball is seen today\n",
+        "D-0\t-0.1\tThe man's ball is seen today\nD-1\t-0.1\ta dog paints two red apples\n",
     )
     for run, output in zip(runs, outputs, strict=True):
         run.mkdir()
@@ -212,7 +212,9 @@ def test_scores_of_several_seeds_are_averaged(tmp_path: Path) -> None:
     assert scores["bleu_by_seed"][0] == 100.0
     assert 50 < scores["bleu_by_seed"][1] < 90
     assert scores["bleu"] == pytest.approx(sum(scores["bleu_by_seed"]) / 2, abs=0.01)
-    assert (tmp_path / "1" / "test.txt").read_text().startswith("the man sees")
+    # Moses has two tokens of man's, which are both found, and sacreBLEU one.
+    assert scores["tokenized_bleu"] > scores["bleu"] == scores["bleu_lowercase"]
+    assert (tmp_path / "1" / "test.txt").read_text().startswith("The man's")
 
 
 ONE_SEED = {
@@ -232,6 +234,9 @@ def test_seeds_that_were_trained_elsewhere_are_joined() -> None:
         "bleu_lowercase": 25.0, "chrf": 44.0, "train_seconds": 80, "peak_memory_bytes": 9,
         "train_seconds_by_seed": [60, 100, 80],
     }  # fmt: skip
+    told = [{**one, "tokenized_bleu": score} for one, score in ((ONE_SEED, 31.0), (more, 28.0))]
+    assert quality.joined(*told)["tokenized_bleu"] == 29.0
+    assert "tokenized_bleu" not in quality.joined(told[0], more)
 
 
 def test_only_seeds_of_one_recipe_are_joined() -> None:
