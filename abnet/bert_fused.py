@@ -7,7 +7,8 @@ own attention is the self-attention in the encoder and the one to the encoder in
 It departs from the original in its data: there the Transformer reads BPE and the BERT its own word
 pieces, two streams of different lengths; here both read the BERT's word pieces, as all systems of
 this package do, so one padding serves both. The weights' start and the shape are those of this
-package's Transformer, which are Mask-Predict's.
+package's Transformer, which are Mask-Predict's; where its norms stand in the branches, both
+attentions read the normed states: `x + (own(LN(x)) + bert(LN(x))) / 2`.
 
 Legend: B sentences, C candidates a sentence, S source positions, T target positions, H the width of
 the Transformer, M the width of the BERT.
@@ -56,7 +57,7 @@ class BertAttention(nn.Module):
 
         Args:
             own: (B*C, T, H) what the layer's other attention gave for `hidden`.
-            hidden: (B*C, T, H) the layer's input.
+            hidden: (B*C, T, H) what that attention read.
             bert: keys and values of the B sentences.
             visible: (B, 1, 1, S) boolean, `False` at source padding.
 
@@ -116,9 +117,10 @@ class FusedEncoder(EncoderBesideBert):
         def layer(index: int, hidden: Tensor, bias: Tensor) -> Tensor:
             module = self.backbone.layers[index]
             fused: Any = self.adapters[str(index)]
-            own = self.halves.attention(module, hidden, bias, None)
-            branch = fused(own, hidden, fused.project(states), visible)
-            hidden = self.halves.after_sum(module, hidden + branch)
+            read = self.halves.before(module, hidden)
+            own = self.halves.attention(module, read, bias, None)
+            branch = fused(own, read, fused.project(states), visible)
+            hidden = self.halves.after(module, hidden + branch)
             return self.halves.feed_forward(module, hidden)
 
         return self._encode(source, layer)._replace(bert=states)
@@ -148,7 +150,8 @@ class FusedCrossAttention(nn.Module):
         bert: to the BERT.
         width: H.
         dropout: on the output of the attention to the encoder.
-        norm_eps: of the norm behind the sum.
+        pre_norm: the norm stands in the branch, rather than behind the sum.
+        norm_eps: of the norm.
     """
 
     def __init__(
@@ -157,10 +160,12 @@ class FusedCrossAttention(nn.Module):
         bert: BertAttention,
         width: int,
         dropout: float,
+        pre_norm: bool,
         norm_eps: float,
     ) -> None:
         super().__init__()
         self.attention = attention
+        self.pre_norm = pre_norm
         self.attention_norm = nn.LayerNorm(width, eps=norm_eps)
         self.dropout = nn.Dropout(dropout)
         self.bert = bert
@@ -182,6 +187,7 @@ class FusedCrossAttention(nn.Module):
 
     def forward(self, hidden: Tensor, source: FusedKeysValues, visible: Tensor) -> Tensor:
         """hidden: (B*C, T, H) -> (B*C, T, H); see `CrossAttention.forward` for the others."""
-        own = self.dropout(self.attention(hidden, source.encoder, visible))
-        fused: Tensor = self.attention_norm(hidden + self.bert(own, hidden, source.bert, visible))
-        return fused
+        read = self.attention_norm(hidden) if self.pre_norm else hidden
+        own = self.dropout(self.attention(read, source.encoder, visible))
+        fused: Tensor = hidden + self.bert(own, read, source.bert, visible)
+        return fused if self.pre_norm else self.attention_norm(fused)

@@ -88,6 +88,7 @@ def build_backbones(
             config.transformer_ffn_dim,
             config.transformer_heads,
             config.transformer_dropout,
+            config.transformer_norm == "pre",
         )
         return transformer_backbone(shape, vocabulary.size, with_head, vocabulary.symbols.pad)
 
@@ -192,9 +193,8 @@ def _cross_attention_inside(config: AbNetConfig, backbones: Backbones) -> CrossA
     backbone = backbones.target
     dropout = config.bert_dropout if config.decoder == "bert" else config.transformer_dropout
     attention = _attention_inside(backbone, backbones.source.hidden_size, dropout)
-    pre_norm = backbone.halves is not None and backbone.halves.pre_norm
     return CrossAttentionAdapter(
-        attention, None, backbone.hidden_size, dropout, pre_norm, backbone.norm_eps
+        attention, None, backbone.hidden_size, dropout, backbone.pre_norm, backbone.norm_eps
     )
 
 
@@ -206,6 +206,7 @@ def _fused_cross_attention(config: AbNetConfig, backbones: Backbones) -> FusedCr
         _bert_attention(config, backbone, backbones.fused),
         backbone.hidden_size,
         dropout,
+        backbone.pre_norm,
         backbone.norm_eps,
     )
 

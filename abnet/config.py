@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from typing import Any
 
+from abnet.config_checks import check_config
 from abnet.errors import AbNetError
 from abnet.systems import PRESETS
 
-ONE_PASS = ("ctc", "dag")  # objectives whose decoder reads frames
 FOR_A_NEW_MODEL = ("lexicon", "warm_start")  # files that only its first weights come from
 FOR_TRAINING = (*FOR_A_NEW_MODEL, "soft_teacher")  # files that a trained model does without
 
@@ -90,6 +89,9 @@ class AbNetConfig:
     """Its attention heads."""
     transformer_dropout: float = 0.1
     """Its dropout; the paper has 0.3 on IWSLT."""
+    transformer_norm: str = "post"
+    """Its layer norms: "post" behind each sum, as the paper and BERT have them, or "pre" in the
+    branches, with which it learns much faster from few sentences (docs/recipe.md)."""
     drop_net: float = 1.0
     """BERT-Fused, while training: a layer keeps one of its two attentions alone with this
     probability, half of it for each, and their mean otherwise (Zhu et al. 2020, whose code calls
@@ -165,176 +167,7 @@ class AbNetConfig:
     """Weight of R-Drop: two passes with different dropout must agree; 0 for one pass."""
 
     def __post_init__(self) -> None:
-        for name in ("source_bert", "target_bert"):
-            if not getattr(self, name):
-                raise AbNetError(
-                    f"`{name}` must be a Hugging Face name or a folder, but is empty instead."
-                )
-        for name, least in (
-            ("encoder_adapter_dim", 1),
-            ("encoder_adapter_layers", 0),
-            ("lexical_adapter_dim", 0),
-            ("decoder_adapter_layers", 0),
-            ("decoder_adapter_ffn_dim", 0),
-            ("decoder_adapter_heads", 1),
-            ("length_classes", 2),
-            ("frames_per_piece", 1),
-            ("transformer_encoder_layers", 1),
-            ("transformer_decoder_layers", 1),
-            ("transformer_dim", 1),
-            ("transformer_ffn_dim", 1),
-            ("transformer_heads", 1),
-            ("bert_rate_rise", 0),
-            ("bert_rate_end", 1),
-            ("soft_label_top_k", 1),
-            ("soft_label_passes", 1),
-            ("soft_label_temperature", 0),
-            ("length_loss_weight", 0),
-            ("r_drop", 0),
-            ("fuzzy_ngrams", 0),
-            ("fuzzy_likelihood_weight", 0),
-        ):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= least):
-                must = f"at least {least}" if math.isfinite(value) else "a finite number"
-                raise AbNetError(f"`{name}` must be {must}, but is {value} instead.")
-        for name in (
-            "adapter_dropout",
-            "bert_dropout",
-            "transformer_dropout",
-            "source_noise",
-            "label_smoothing",
-            "correction",
-            "distillation_weight",
-        ):
-            value = getattr(self, name)
-            if not 0.0 <= value < 1.0:
-                raise AbNetError(f"`{name}` must be in [0, 1), but is {value} instead.")
-        for name in ("drop_net", "soft_label_weight", "reveal_frames"):
-            value = getattr(self, name)
-            if not 0.0 <= value <= 1.0:
-                raise AbNetError(f"`{name}` must be in [0, 1], but is {value} instead.")
-        if not self.soft_label_temperature > 0:
-            raise AbNetError(
-                "`soft_label_temperature` must be more than 0, but is "
-                f"{self.soft_label_temperature} instead."
-            )
-        for name, allowed in (
-            ("encoder", ("bert", "transformer", "bert_fused", "ct_nmt")),
-            ("decoder", ("bert", "transformer", "bert_fused")),
-            ("objective", ("conditional_masked_lm", "autoregressive", *ONE_PASS)),
-            ("train", ("adapters", "all")),
-            ("source_weights", ("pretrained", "random")),
-            ("target_weights", ("pretrained", "random")),
-            ("cross_attention", ("behind", "inside")),
-            ("decoder_adapter_norm", ("pre", "post")),
-            ("adapter_init", ("identity", "released")),
-            ("train_head", ("none", "bias", "transform")),
-            ("mask_count", ("uniform", "cosine", "share")),
-            ("target_noise", ("mask", "bert")),
-            ("loss_normalization", ("masked", "target")),
-        ):
-            value = getattr(self, name)
-            if value not in allowed:
-                raise AbNetError(f"`{name}` must be one of {allowed}, but is {value!r} instead.")
-
-        if self.objective == "autoregressive" and self.correction:
-            raise AbNetError(
-                "`correction` must be 0 for the autoregressive objective, which reveals no token "
-                f"that it predicts, but is {self.correction} instead."
-            )
-        if self.objective not in ONE_PASS and self.reveal_frames:
-            raise AbNetError(
-                f"`reveal_frames` must be 0 for the objective {self.objective}, which has no "
-                f"frames, but is {self.reveal_frames} instead."
-            )
-        if self.objective != "dag" and self.fuzzy_ngrams:
-            raise AbNetError(
-                f"`fuzzy_ngrams` must be 0 for the objective {self.objective}, which has no graph, "
-                f"but is {self.fuzzy_ngrams} instead."
-            )
-        if self.fuzzy_likelihood_weight and not self.fuzzy_ngrams:
-            raise AbNetError(
-                "`fuzzy_likelihood_weight` must be 0 without `fuzzy_ngrams`, but is "
-                f"{self.fuzzy_likelihood_weight} instead."
-            )
-        if self.objective == "autoregressive" and self.spread_source:
-            raise AbNetError(
-                "`spread_source` must be left out for the autoregressive objective, which does not "
-                "know how long the target will be."
-            )
-        for name in ("label_smoothing", "correction", "soft_label_weight"):
-            if self.objective in ONE_PASS and getattr(self, name):
-                raise AbNetError(
-                    f"`{name}` must be 0 for the objective {self.objective}, which does not know "
-                    f"the word of a position, but is {getattr(self, name)} instead."
-                )
-        if self.share_bert and (
-            self.source_bert != self.target_bert
-            or (self.encoder, self.decoder) != ("bert", "bert")
-            or self.source_weights != self.target_weights
-        ):
-            raise AbNetError(
-                "`share_bert` must go with one BERT for both sides (`source_bert` = `target_bert`, "
-                '`encoder` and `decoder` "bert", equal weights), but they differ.'
-            )
-
-        if self.lexicon is not None and not self.lexical_adapter_dim:
-            raise AbNetError(
-                "`lexical_adapter_dim` must be more than 0 with a `lexicon`, but is 0 instead."
-            )
-        if self.lexicon is not None and self.warm_start is not None:
-            raise AbNetError(
-                "`lexicon` must be left out with a `warm_start`, whose vectors would replace it."
-            )
-        for name, needed in (
-            ("spread_source", self.spread_source),
-            ("lexical_adapter_dim", self.lexical_adapter_dim > 0),
-            ('decoder="bert"', self.decoder == "bert"),
-        ):
-            if self.gloss_source and not needed:
-                raise AbNetError(f"`gloss_source` needs `{name}`, but the config has it not.")
-        if self.lexical_adapter_dim and self.encoder != "bert":
-            raise AbNetError(
-                '`lexical_adapter_dim` must be 0 where the encoder is not "bert": the words of a '
-                f"Transformer train, and the encoder is {self.encoder!r}."
-            )
-        if self.decoder == "bert_fused" and self.encoder != "bert_fused":
-            raise AbNetError(
-                '`encoder` must be "bert_fused" with a decoder that is, for the source BERT that '
-                f"both read, but is {self.encoder!r} instead."
-            )
-        if self.warm_start is not None and (self.encoder == "bert") != (self.decoder == "bert"):
-            raise AbNetError(
-                "`warm_start` must go with BERTs on both sides or with none, but the encoder is "
-                f"{self.encoder!r} and the decoder {self.decoder!r}."
-            )
-        self._check_teachers()
-
-    def _check_teachers(self) -> None:
-        """What a BERT as a teacher needs beside it."""
-        if self.distillation_weight and self.encoder != "ct_nmt":
-            raise AbNetError(
-                '`encoder` must be "ct_nmt" with a `distillation_weight`, but is '
-                f"{self.encoder!r} instead."
-            )
-        if self.soft_teacher is not None and not self.soft_label_weight:
-            raise AbNetError(
-                "`soft_label_weight` must be more than 0 with a `soft_teacher`, but is "
-                f"{self.soft_label_weight} instead."
-            )
-        if self.bert_rate_end is None:
-            return
-        if self.bert_rate_end <= self.bert_rate_rise:
-            raise AbNetError(
-                f"`bert_rate_end` must be more than `bert_rate_rise` = {self.bert_rate_rise}, but "
-                f"is {self.bert_rate_end} instead."
-            )
-        if self.train != "all" or not any(map(self.pretrained, ("source", "target"))):
-            raise AbNetError(
-                '`bert_rate_end` must go with `train` "all" and the weights of a BERT, without '
-                "which no BERT trains."
-            )
+        check_config(self)
 
     def bert(self, side: str) -> str:
         """The name or folder of the BERT of a side, "source" or "target"."""

@@ -109,6 +109,7 @@ class Encoder(nn.Module):
         bias = attention_bias(seen, hidden.dtype)
         for index in range(len(self.backbone.layers)):
             hidden = apply(index, hidden, bias)
+        hidden = self.backbone.final_norm(hidden)
         memory, length_logits = hidden, None
         if self.length is not None:
             memory, length_logits = hidden[:, 1:], self.length(hidden[:, 0])

@@ -16,6 +16,7 @@ CRITERIA = {  # of the plugin, by objective
     "ctc": "ctc_lm",
     "dag": "dag_lm",
 }
+ONE_PASS = ("ctc", "dag")  # objectives whose decoder reads frames
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ SHAPE = (
     "transformer_dim",
     "transformer_ffn_dim",
     "transformer_heads",
+    "transformer_norm",
     "keep_cls",
 )
 SHAPE_OF_ADAPTERS = (

@@ -46,6 +46,7 @@ SHAPELESS = (
     "keep_cls",
     "objective",
     "transformer_heads",
+    "transformer_norm",
 )
 DEFAULTS = {field.name: field.default for field in fields(AbNetConfig)}
 

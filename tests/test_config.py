@@ -17,6 +17,7 @@ from abnet.systems import PRESETS
         ({"encoder_adapter_dim": 0}, "`encoder_adapter_dim` must be at least 1, but is 0 instead"),
         ({"encoder_adapter_layers": -1}, "`encoder_adapter_layers` must be at least 0, but is -1"),
         ({"adapter_dropout": 1.0}, r"`adapter_dropout` must be in [0, 1), but is 1.0 instead"),
+        ({"transformer_norm": "mid"}, "`transformer_norm` must be one of ('pre', 'post')"),
         ({"decoder_adapter_norm": "mid"}, "`decoder_adapter_norm` must be one of ('pre', 'post')"),
         ({"target_noise": "x"}, "`target_noise` must be one of ('mask', 'bert'), but is 'x'"),
         ({"mask_count": "all"}, "`mask_count` must be one of ('uniform', 'cosine', 'share')"),

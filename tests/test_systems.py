@@ -122,9 +122,15 @@ def test_no_token_sees_what_comes_later(toys: Toys, name: str) -> None:
     assert not one[~early].allclose(other[~early], atol=1e-3)
 
 
-@pytest.mark.parametrize("name", AUTOREGRESSIVE)
-def test_steps_give_the_logits_of_the_whole(toys: Toys, name: str) -> None:
-    model = small_model(name, toys, adapter_init="released").eval()
+@pytest.mark.parametrize(
+    ("name", "norm"),
+    [
+        *((name, "post") for name in AUTOREGRESSIVE),
+        *((name, "pre") for name in ("transformer_base", "bert_fused")),
+    ],
+)
+def test_steps_give_the_logits_of_the_whole(toys: Toys, name: str, norm: str) -> None:
+    model = small_model(name, toys, adapter_init="released", transformer_norm=norm).eval()
     pairs = small_pairs(model)
     every = torch.ones_like(pairs.target, dtype=torch.bool)
     with torch.no_grad():

@@ -20,6 +20,8 @@ def starts(toys: Toys, tmp_path_factory: pytest.TempPathFactory) -> dict[str, st
     for name in ("transformer_base", "mask_predict", "abnet_enc_ar", "abnet_ctc", "abnet"):
         paths[name] = str(folder / f"{name}.safetensors")
         save_checkpoint(paths[name], lively_model(name, toys))
+    paths["pre_norm"] = str(folder / "pre_norm.safetensors")
+    save_checkpoint(paths["pre_norm"], lively_model("mask_predict", toys, transformer_norm="pre"))
     return paths
 
 
@@ -31,6 +33,7 @@ def starts(toys: Toys, tmp_path_factory: pytest.TempPathFactory) -> dict[str, st
         ("transformer_base", "mask_predict", []),
         ("mask_predict", "bert_fused_nat", []),
         ("mask_predict", "bert_fused", ["encoder.length.table.weight"]),
+        ("pre_norm", "bert_fused_nat", []),
     ],
 )
 def test_every_weight_of_the_transformer_is_taken(
@@ -39,7 +42,9 @@ def test_every_weight_of_the_transformer_is_taken(
 ) -> None:  # fmt: skip
     theirs = read_checkpoint(starts[start]).weights
     with caplog.at_level(logging.INFO, logger="abnet.warm_start"):
-        model = small_model(name, toys, warm_start=starts[start], transformer_dropout=0.2)
+        norm = "pre" if start == "pre_norm" else "post"
+        changes = {"warm_start": starts[start], "transformer_norm": norm}
+        model = small_model(name, toys, transformer_dropout=0.2, **changes)
     found = model.warm_start
     assert found is not None
     assert found.taken == sorted(theirs.keys() - set(left))
@@ -118,6 +123,12 @@ def test_a_saved_model_needs_its_start_no_more(
             "`transformer_decoder_layers` must be 2 as in",
         ),
         ("transformer_base", "bert_fused", {"transformer_heads": 2}, "`transformer_heads` must be"),
+        (
+            "transformer_base",
+            "bert_fused",
+            {"transformer_norm": "pre"},
+            "`transformer_norm` must",
+        ),
         ("mask_predict", "bert_fused_nat", {"length_classes": 40}, "`length_classes` must be 48"),
         ("abnet_ctc", "abnet_ctc", {"frames_per_piece": 3}, "`frames_per_piece` must be 2 as in"),
     ],

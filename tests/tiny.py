@@ -35,7 +35,7 @@ def make_bert(folder: Path, text: list[str], seed: int, kind: str = "bert", **sh
     """Saves a random masked LM of some kind with a WordPiece tokenizer made from `text`.
 
     Args:
-        kind: "bert", "roberta", "electra" or "distilbert".
+        kind: "bert", "roberta", "roberta-prelayernorm", "electra" or "distilbert".
         shape: overrides of hidden, layers, heads, positions.
     """
     pieces = vocabulary(text)
@@ -79,6 +79,11 @@ def random_model(
     classes = {
         "bert": (transformers.BertConfig, transformers.BertForMaskedLM, {}),
         "roberta": (transformers.RobertaConfig, transformers.RobertaForMaskedLM, {}),
+        "roberta-prelayernorm": (
+            transformers.RobertaPreLayerNormConfig,
+            transformers.RobertaPreLayerNormForMaskedLM,
+            {},
+        ),
         "electra": (
             transformers.ElectraConfig,
             transformers.ElectraForMaskedLM,

@@ -59,6 +59,11 @@ class Backbone(nn.Module):
         self.final_norm = final_norm or nn.Identity()
         self.causal = causal
 
+    @property
+    def pre_norm(self) -> bool:
+        """Whether the norms of its layers stand in the branches, as far as that is known."""
+        return self.halves is not None and self.halves.pre_norm
+
     def embed(self, ids: Tensor, start: int = 0) -> Tensor:
         """Token ids (B, T) to BERT's embeddings (B, T, H).
 

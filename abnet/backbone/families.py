@@ -13,21 +13,32 @@ class Halves(NamedTuple):
     """A layer in two: self-attention and feed-forward part, each with residual and norm.
 
     Attributes:
-        attention: layer, hidden states (B, T, H), additive bias or `None`, cache or `None` to the
-            branch of self-attention alone: with its dropout, not yet added to the hidden states.
-        after_sum: layer and the sum of hidden states and branch to the states that follow.
+        norm: layer to the norm of its first half.
+        attention: layer, what its branch reads (B, T, H), additive bias or `None`, cache or `None`
+            to the branch of self-attention alone: with its dropout, not yet added to anything.
         feed_forward: layer and hidden states to hidden states.
         pre_norm: whether the norms stand in the branches, rather than behind the sums.
     """
 
+    norm: Callable[[Any], nn.Module]
     attention: Callable[[Any, Tensor, Tensor | None, Any], Tensor]
-    after_sum: Callable[[Any, Tensor], Tensor]
     feed_forward: Callable[[Any, Tensor], Tensor]
     pre_norm: bool
 
+    def before(self, layer: Any, hidden: Tensor) -> Tensor:
+        """What the branches of the first half read of the hidden states."""
+        read: Tensor = self.norm(layer)(hidden) if self.pre_norm else hidden
+        return read
+
+    def after(self, layer: Any, total: Tensor) -> Tensor:
+        """What follows the sum of hidden states and branch."""
+        follows: Tensor = total if self.pre_norm else self.norm(layer)(total)
+        return follows
+
     def attend(self, layer: Any, hidden: Tensor, bias: Tensor | None, cache: Any) -> Tensor:
         """The whole first half: (B, T, H) -> (B, T, H)."""
-        return self.after_sum(layer, hidden + self.attention(layer, hidden, bias, cache))
+        read = self.before(layer, hidden)
+        return self.after(layer, hidden + self.attention(layer, read, bias, cache))
 
 
 class Family(NamedTuple):
@@ -112,16 +123,16 @@ def _after_padding(config: PretrainedConfig) -> int:
     return int(config.pad_token_id) + 1
 
 
-def _bert_attention(layer: Any, hidden: Tensor, bias: Tensor | None, cache: Any) -> Tensor:
+def _bert_norm(layer: Any) -> nn.Module:
+    norm: nn.Module = layer.attention.output.LayerNorm
+    return norm
+
+
+def _bert_attention(layer: Any, read: Tensor, bias: Tensor | None, cache: Any) -> Tensor:
     output = layer.attention.output
-    attended = layer.attention.self(hidden, attention_mask=bias, past_key_values=cache)[0]
+    attended = layer.attention.self(read, attention_mask=bias, past_key_values=cache)[0]
     branch: Tensor = output.dropout(output.dense(attended))
     return branch
-
-
-def _bert_after_sum(layer: Any, total: Tensor) -> Tensor:
-    normed: Tensor = layer.attention.output.LayerNorm(total)
-    return normed
 
 
 def _bert_feed_forward(layer: Any, hidden: Tensor) -> Tensor:
@@ -129,14 +140,19 @@ def _bert_feed_forward(layer: Any, hidden: Tensor) -> Tensor:
     return output
 
 
-def _gpt_attention(layer: Any, hidden: Tensor, bias: Tensor | None, cache: Any) -> Tensor:
-    normed = layer.ln_1(hidden)
-    attended: Tensor = layer.attn(normed, past_key_values=cache, attention_mask=bias)[0]
+def _prelayernorm_norm(layer: Any) -> nn.Module:
+    norm: nn.Module = layer.attention.LayerNorm
+    return norm
+
+
+def _gpt_norm(layer: Any) -> nn.Module:
+    norm: nn.Module = layer.ln_1
+    return norm
+
+
+def _gpt_attention(layer: Any, read: Tensor, bias: Tensor | None, cache: Any) -> Tensor:
+    attended: Tensor = layer.attn(read, past_key_values=cache, attention_mask=bias)[0]
     return attended
-
-
-def _gpt_after_sum(layer: Any, total: Tensor) -> Tensor:
-    return total
 
 
 def _gpt_feed_forward(layer: Any, hidden: Tensor) -> Tensor:
@@ -144,7 +160,7 @@ def _gpt_feed_forward(layer: Any, hidden: Tensor) -> Tensor:
     return output
 
 
-BERT_HALVES = Halves(_bert_attention, _bert_after_sum, _bert_feed_forward, pre_norm=False)
+BERT_HALVES = Halves(_bert_norm, _bert_attention, _bert_feed_forward, pre_norm=False)
 _BERT_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 _BERT = Family(
     "bert",
@@ -162,6 +178,11 @@ FAMILIES: dict[str, Family] = {
     "roberta": _ROBERTA,
     "camembert": _ROBERTA,
     "xlm-roberta": _ROBERTA,
+    "roberta-prelayernorm": _ROBERTA._replace(
+        trunk="roberta_prelayernorm",
+        final_norm=lambda trunk: trunk.LayerNorm,
+        halves=BERT_HALVES._replace(norm=_prelayernorm_norm, pre_norm=True),
+    ),
     "electra": _BERT._replace(
         trunk="electra",
         head=lambda model: nn.Sequential(model.generator_predictions, model.generator_lm_head),
@@ -181,7 +202,7 @@ FAMILIES: dict[str, Family] = {
         ("resid_pdrop", "attn_pdrop", "embd_pdrop"),
         embeddings=_GptEmbeddings,
         final_norm=lambda trunk: trunk.ln_f,
-        halves=Halves(_gpt_attention, _gpt_after_sum, _gpt_feed_forward, pre_norm=True),
+        halves=Halves(_gpt_norm, _gpt_attention, _gpt_feed_forward, pre_norm=True),
         language_model=AutoModelForCausalLM,
     ),
 }

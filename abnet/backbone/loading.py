@@ -16,11 +16,15 @@ from transformers import (
     BertModel,
     PretrainedConfig,
     PreTrainedModel,
+    RobertaPreLayerNormConfig,
+    RobertaPreLayerNormModel,
 )
 
 from abnet.backbone.backbone import Backbone
 from abnet.backbone.families import FAMILIES, TiedHead, is_causal
 from abnet.errors import AbNetError
+
+POSITIONS = 512  # of what is from scratch, as BERT's
 
 
 def load_bert_config(name: str) -> PretrainedConfig:
@@ -112,13 +116,14 @@ def random_backbone(config: PretrainedConfig, with_head: bool, dropout: float) -
 
 
 class TransformerShape(NamedTuple):
-    """An encoder or decoder from scratch."""
+    """An encoder or decoder from scratch; `pre_norm` has the norms in the branches."""
 
     layers: int
     width: int
     ffn_dim: int
     heads: int
     dropout: float
+    pre_norm: bool = False
 
 
 def transformer_backbone(
@@ -127,7 +132,8 @@ def transformer_backbone(
     """A Transformer from scratch on a BERT's vocabulary, in the shape that Mask-Predict has.
 
     Learned positions, layer norm behind each sum, GELU, weights from N(0, 0.02) (Ghazvininejad et
-    al. 2019). The logits are those of the word embeddings, without a transform or a bias.
+    al. 2019); with `pre_norm` the norms are in the branches, and one more is behind the last layer.
+    The logits are those of the word embeddings, without a transform or a bias.
 
     Raises:
         AbNetError: the heads do not divide the width.
@@ -137,19 +143,27 @@ def transformer_backbone(
             f"`transformer_heads` must divide `transformer_dim` = {shape.width}, but is "
             f"{shape.heads} instead."
         )
-    config = BertConfig(
-        vocab_size=vocab_size,
-        hidden_size=shape.width,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        intermediate_size=shape.ffn_dim,
-        hidden_dropout_prob=shape.dropout,
-        attention_probs_dropout_prob=shape.dropout,
-        type_vocab_size=1,
-        pad_token_id=pad,
-    )
-    config._attn_implementation = "sdpa"
-    backbone = take_apart(BertModel(config, add_pooling_layer=False), with_head=False)
+    size: dict[str, Any] = {
+        "vocab_size": vocab_size,
+        "hidden_size": shape.width,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "intermediate_size": shape.ffn_dim,
+        "hidden_dropout_prob": shape.dropout,
+        "attention_probs_dropout_prob": shape.dropout,
+        "type_vocab_size": 1,
+        "pad_token_id": pad,
+    }
+    model: PreTrainedModel
+    if shape.pre_norm:  # its positions begin behind the padding id
+        config = RobertaPreLayerNormConfig(max_position_embeddings=POSITIONS + pad + 1, **size)
+        config._attn_implementation = "sdpa"
+        model = RobertaPreLayerNormModel(config, add_pooling_layer=False)
+    else:
+        config = BertConfig(max_position_embeddings=POSITIONS, **size)
+        config._attn_implementation = "sdpa"
+        model = BertModel(config, add_pooling_layer=False)
+    backbone = take_apart(model, with_head=False)
     if with_head:
         words: Any = backbone.embeddings
         backbone.lm_head = TiedHead(words.word_embeddings)

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from abnet.adapters import Places
 from abnet.backbone import Backbone
 from abnet.checkpoint import load_checkpoint
-from abnet.config import ONE_PASS, AbNetConfig
+from abnet.config import AbNetConfig
 from abnet.decoder import DecoderState, Memory
 from abnet.encoder import EncoderOutput
 from abnet.errors import AbNetError
 from abnet.length import LengthBeam, length_beam
 from abnet.model import AbNet
+from abnet.systems import ONE_PASS
 from abnet.tokenizer import Tokenizer
 
 

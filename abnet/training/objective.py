@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from abnet.config import ONE_PASS, AbNetConfig
+from abnet.config import AbNetConfig
 from abnet.errors import AbNetError
 from abnet.model import AbNet, AbNetOutput
 from abnet.one_pass.alignment import best_alignment
@@ -18,6 +18,7 @@ from abnet.one_pass.dag_loss import best_dag_path, dag_loss
 from abnet.one_pass.frame_loss import frame_loss, scores_at_frames
 from abnet.one_pass.frames import make_frames
 from abnet.one_pass.fuzzy_alignment import fuzzy_alignment
+from abnet.systems import ONE_PASS
 from abnet.tokenizer import SymbolIds
 from abnet.training.disagreement import disagreement
 from abnet.training.loss import LossParts, sequence_loss

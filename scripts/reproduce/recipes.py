@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from abnet.config import ONE_PASS, AbNetConfig
+from abnet.config import AbNetConfig
 from abnet.doctor import computes_in_bfloat16
+from abnet.systems import ONE_PASS
 from abnet.systems import SYSTEMS as SYSTEM_TABLE
 from scripts.reproduce.sizes import KEPT_DECODING, KEPT_REWARDS, Size
 from scripts.reproduce.steps import Step, StepError

@@ -41,9 +41,15 @@ def self_attention(layer: nn.Module, hidden: Tensor, causal: bool = False) -> Te
     return attend(a.query, a.key, a.value, out, heads, hidden, hidden, causal)
 
 
-def feed_forward(layer: nn.Module, hidden: Tensor) -> Tensor:
-    output = layer.output
-    return output.LayerNorm(hidden + output.dense(F.gelu(layer.intermediate.dense(hidden))))
+def feed_forward(layer: nn.Module, hidden: Tensor, pre: bool) -> Tensor:
+    inner, output = layer.intermediate, layer.output
+    if pre:
+        return hidden + output.dense(F.gelu(inner.dense(inner.LayerNorm(hidden))))
+    return output.LayerNorm(hidden + output.dense(F.gelu(inner.dense(hidden))))
+
+
+def norm_of(layer: nn.Module, pre: bool) -> nn.Module:
+    return layer.attention.LayerNorm if pre else layer.attention.output.LayerNorm
 
 
 def encode(model: AbNet, ids: Tensor, bert: Tensor, shares: Sequence[float]) -> Tensor:
@@ -55,32 +61,37 @@ def encode(model: AbNet, ids: Tensor, bert: Tensor, shares: Sequence[float]) -> 
         bert: the BERT's states.
         shares: of each layer, the weight of self-attention; the BERT has the rest.
     """
-    encoder = model.encoder
+    encoder, pre = model.encoder, model.config.transformer_norm == "pre"
     hidden = encoder.backbone.embed(ids[None])[0]
     if encoder.length is not None:
         hidden = torch.cat([encoder.length.table.weight[:1], hidden])
     for index, (layer, share) in enumerate(zip(encoder.backbone.layers, shares, strict=True)):
-        own = self_attention(layer, hidden)
-        read = cross(encoder.adapters[str(index)].attention, hidden, bert)
-        norm = layer.attention.output.LayerNorm
-        hidden = feed_forward(layer, norm(hidden + share * own + (1 - share) * read))
-    return hidden
+        norm = norm_of(layer, pre)
+        asked = norm(hidden) if pre else hidden
+        own = self_attention(layer, asked)
+        read = cross(encoder.adapters[str(index)].attention, asked, bert)
+        total = hidden + share * own + (1 - share) * read
+        hidden = feed_forward(layer, total if pre else norm(total), pre)
+    return encoder.backbone.final_norm(hidden)
 
 
 def decode(
     model: AbNet, ids: Tensor, memory: Tensor, bert: Tensor, shares: Sequence[float]
 ) -> Tensor:
     """(T,) ids, the encoder's (S, H) without [LENGTH] and the BERT's (S, M) to logits (T, V)."""
-    decoder = model.decoder
+    decoder, pre = model.decoder, model.config.transformer_norm == "pre"
     hidden = decoder.backbone.embed(ids[None])[0]
     for index, (layer, share) in enumerate(zip(decoder.backbone.layers, shares, strict=True)):
-        hidden = layer.attention.output.LayerNorm(
-            hidden + self_attention(layer, hidden, decoder.causal)
-        )
+        norm = norm_of(layer, pre)
+        asked = norm(hidden) if pre else hidden
+        total = hidden + self_attention(layer, asked, decoder.causal)
+        hidden = total if pre else norm(total)
         fused = decoder.adapters[str(index)]
-        own = cross(fused.attention, hidden, memory)
-        read = cross(fused.bert.attention, hidden, bert)
-        hidden = feed_forward(
-            layer, fused.attention_norm(hidden + share * own + (1 - share) * read)
-        )
-    return hidden @ decoder.backbone.embeddings.word_embeddings.weight.T
+        norm = fused.attention_norm
+        asked = norm(hidden) if pre else hidden
+        own = cross(fused.attention, asked, memory)
+        read = cross(fused.bert.attention, asked, bert)
+        total = hidden + share * own + (1 - share) * read
+        hidden = feed_forward(layer, total if pre else norm(total), pre)
+    states = decoder.backbone.final_norm(hidden)
+    return states @ decoder.backbone.embeddings.word_embeddings.weight.T

@@ -10,7 +10,12 @@ from abnet.model import AbNet
 from tests.parity import reference_bert_fused as reference
 from tests.systems import Toys, lively_model, small_pairs
 
-CHOICES = [("bert_fused", False), ("bert_fused_nat", False), ("bert_fused_nat", True)]
+CHOICES = [
+    ("bert_fused", False, "post"),
+    ("bert_fused", False, "pre"),
+    ("bert_fused_nat", False, "pre"),
+    ("bert_fused_nat", True, "post"),
+]
 
 
 def sentences(ids: torch.Tensor, pad: int) -> list[torch.Tensor]:
@@ -46,11 +51,11 @@ def actual(model: AbNet) -> torch.Tensor:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("name", "keep_cls"), CHOICES)
+@pytest.mark.parametrize(("name", "keep_cls", "norm"), CHOICES)
 def test_evaluation_takes_the_mean_and_padding_changes_nothing(
-    toys: Toys, name: str, keep_cls: bool
+    toys: Toys, name: str, keep_cls: bool, norm: str
 ) -> None:
-    model = lively_model(name, toys, keep_cls=keep_cls)
+    model = lively_model(name, toys, keep_cls=keep_cls, transformer_norm=norm)
     wanted = torch.cat(expected(model, toys, [0.5] * 4))
     torch.testing.assert_close(actual(model), wanted, atol=1e-4, rtol=1e-4)
 

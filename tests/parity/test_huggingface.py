@@ -16,7 +16,9 @@ from tests.conftest import TinyBerts
 from tests.tiny import ENGLISH, GERMAN, make_bert
 
 
-@pytest.mark.parametrize("kind", ["bert", "roberta", "electra", "distilbert"])
+@pytest.mark.parametrize(
+    "kind", ["bert", "roberta", "roberta-prelayernorm", "electra", "distilbert"]
+)
 def test_backbone_equals_the_masked_lm(tmp_path: Path, kind: str) -> None:
     folder = str(make_bert(tmp_path / kind, ENGLISH, seed=4, kind=kind))
     ours = load_backbone(folder, with_head=True, dropout=0.0).eval()
@@ -28,7 +30,14 @@ def test_backbone_equals_the_masked_lm(tmp_path: Path, kind: str) -> None:
         hidden = layer(hidden, attention_mask=mask)
     assert ours.lm_head is not None
     with torch.no_grad():
-        torch.testing.assert_close(ours.lm_head(hidden), theirs(ids).logits)
+        logits = ours.lm_head(ours.final_norm(hidden))
+        torch.testing.assert_close(logits, theirs(ids).logits)
+        if ours.halves is None:
+            return
+        halved = ours.embed(ids)
+        for layer in ours.layers:
+            halved = ours.halves.feed_forward(layer, ours.halves.attend(layer, halved, mask, None))
+        torch.testing.assert_close(ours.lm_head(ours.final_norm(halved)), logits)
 
 
 @pytest.mark.parametrize("keep_cls", [False, True])
