@@ -202,8 +202,11 @@ def check_start(args: Namespace) -> None:
     Raises:
         AbNetError: the checkpoint to start from is missing or damaged, or see `check_goes_on`.
     """
-    last = Path(args.save_dir) / DEFAULT_RESTORE_FILE
-    restored = None if args.restore_file == DEFAULT_RESTORE_FILE else args.restore_file
+    ending = f"{args.checkpoint_suffix}.pt"  # of these two, and of all that is written
+    last = Path(args.save_dir) / DEFAULT_RESTORE_FILE.replace(".pt", ending)
+    restored = None
+    if args.restore_file != DEFAULT_RESTORE_FILE:
+        restored = args.restore_file.replace(".pt", ending)
     named = {
         "--restore-file": restored,
         "--continue-once": args.continue_once,
@@ -229,7 +232,7 @@ def check_start(args: Namespace) -> None:
             "on from that, leave `--restore-file` out", restored, last
         )  # fmt: skip
     if not starts:
-        check_is_new(Path(args.save_dir))
+        check_is_new(last, ending)
     for name in FOR_A_NEW_MODEL if starts else ():
         if vars(args).get(name) is not None:
             option = "--" + name.replace("_", "-")
@@ -248,17 +251,23 @@ def check_start(args: Namespace) -> None:
             check_goes_on(start)
 
 
-def check_is_new(folder: Path) -> None:
+def check_is_new(last: Path, ending: str) -> None:
     """Refuses a new training where the checkpoints of another one would be overwritten.
+
+    Args:
+        last: the checkpoint that it would go on from, in the folder that it writes to.
+        ending: of the names of what it writes, `--checkpoint-suffix` included.
 
     Raises:
         AbNetError: there are such.
     """
-    there = sorted(path.name for path in folder.glob("checkpoint*.pt") if is_of_training(path.name))
+    folder = last.parent
+    names = sorted(path.name for path in folder.glob(f"checkpoint*{ending}"))
+    there = [name for name in names if is_of_training(name.removesuffix(ending) + ".pt")]
     if there:
         raise AbNetError(
             f"`--save-dir` must be a new folder for a new training, but {folder} has "
-            f"{there[-1]} and no {DEFAULT_RESTORE_FILE} to go on from. Go on from one with "
+            f"{there[-1]} and no {last.name} to go on from. Go on from one with "
             "`--restore-file`, or give another folder."
         )
 

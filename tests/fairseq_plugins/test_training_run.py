@@ -88,7 +88,7 @@ def started(folder: Path, **changed: object) -> Namespace:
     """What `check_start` looks at, with the defaults of `fairseq-train`."""
     defaults = {
         "save_dir": str(folder), "restore_file": "checkpoint_last.pt", "continue_once": None,
-        "finetune_from_model": None, "reset_optimizer": False,
+        "finetune_from_model": None, "reset_optimizer": False, "checkpoint_suffix": "",
     }  # fmt: skip
     return Namespace(**{**defaults, **changed})
 
@@ -111,6 +111,22 @@ def test_weights_without_an_optimizer_are_no_training_to_go_on_with(tmp_path: Pa
         check_start(started(new))
     save(new / "checkpoint_last.pt", {"state": {}})
     check_start(started(new))
+
+
+def test_a_suffix_is_part_of_the_checkpoints_names(tmp_path: Path) -> None:
+    save(tmp_path / "checkpoint_last.pt", {"state": {}})
+    save(tmp_path / "checkpoint_last-b.pt")
+    check_start(started(tmp_path))
+    with pytest.raises(AbNetError, match=r"cannot go on from .*checkpoint_last-b\.pt"):
+        check_start(started(tmp_path, checkpoint_suffix="-b"))
+    check_start(started(tmp_path, checkpoint_suffix="-c"))
+    save(tmp_path / "checkpoint2-c.pt", {"state": {}})
+    with pytest.raises(AbNetError, match=r"has checkpoint2-c\.pt and no checkpoint_last-c\.pt to"):
+        check_start(started(tmp_path, checkpoint_suffix="-c"))
+    start = save(tmp_path / "start-c.pt", {"state": {}}).replace("-c", "")
+    check_start(started(tmp_path / "new", restore_file=start, checkpoint_suffix="-c"))
+    with pytest.raises(AbNetError, match=r"must be an existing checkpoint, but .*start-b\.pt is"):
+        check_start(started(tmp_path / "new", restore_file=start, checkpoint_suffix="-b"))
 
 
 def test_a_new_training_overwrites_no_other(tmp_path: Path) -> None:
