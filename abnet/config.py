@@ -91,7 +91,7 @@ class AbNetConfig:
     """Its dropout; the paper has 0.3 on IWSLT."""
     transformer_norm: str = "post"
     """Its layer norms: "post" behind each sum, as the paper and BERT have them, or "pre" in the
-    branches, with which it learns much faster from few sentences (docs/recipe.md)."""
+    branches and behind the last layer (fairseq's `--encoder-normalize-before`)."""
     drop_net: float = 1.0
     """BERT-Fused, while training: a layer keeps one of its two attentions alone with this
     probability, half of it for each, and their mean otherwise (Zhu et al. 2020, whose code calls

@@ -159,10 +159,6 @@ SIZES = {
                 "--encoder-adapter-dim 96 --decoder-adapter-ffn-dim 696 --lexical-adapter-dim 128 "
                 "--adapter-dropout 0.2 --length-loss-weight 0.1 --spread-source"
             ),
-            "transformer": words(
-                f"{NORMS_BEFORE} --max-tokens 1000 --warmup-updates 1600 "
-                "--total-num-update 16000 --max-update 16000 --save-interval-updates 400"
-            ),
             "cmlm": words(f"{NORMS_BEFORE} --warmup-updates 800"),
         },
         decoding=words("--max-tokens 2000"),
@@ -212,7 +208,6 @@ SIZES = {
                 "--encoder-adapter-dim 64 --decoder-adapter-ffn-dim 128 --lexical-adapter-dim 64 "
                 "--length-loss-weight 0.1 --spread-source"
             ),
-            "transformer": words(NORMS_BEFORE),
             "cmlm": words(NORMS_BEFORE),
         },
         decoding=words("--max-tokens 8000 --fp16"),
@@ -253,7 +248,6 @@ SIZES = {
         cmlm=words("--dropout 0.1"),
         kept={
             "abnet": words("--decoder-adapter-ffn-dim 16 --lexical-adapter-dim 8"),
-            "transformer": words(NORMS_BEFORE),
             "cmlm": words(NORMS_BEFORE),
         },
         decoding=words("--max-tokens 2000"),
