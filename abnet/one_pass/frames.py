@@ -13,7 +13,7 @@ from torch import Tensor
 from abnet.config import AbNetConfig
 from abnet.tokenizer import SymbolIds
 
-FEWEST = 3  # a graph's first, one that says a word, and its last
+FEWEST = {"dag": 3}  # by objective: a graph's first, one that says a word, and its last
 NEVER = -1e4  # a log-probability; with infinite ones gradients are not numbers
 
 
@@ -30,10 +30,11 @@ class Framed(Protocol):
 
 
 def make_frames(model: Framed, source: Tensor) -> Tensor:
-    """What the decoder reads: [MASK] in each frame, three at least, [PAD] behind the last.
+    """What the decoder reads: [MASK] in each frame, [PAD] behind the last.
 
     Args:
-        model: whose `config.frames_per_piece` says how many a source token, [SEP] counted, gives.
+        model: whose `config.frames_per_piece` says how many a source token, [SEP] counted, gives;
+            a graph has three at least.
         source: (B, S) ids, right-padded.
 
     Returns:
@@ -41,6 +42,7 @@ def make_frames(model: Framed, source: Tensor) -> Tensor:
     """
     symbols = model.target_symbols
     counts = model.source_symbols.words(source).sum(dim=1) * model.config.frames_per_piece
-    counts = counts.clamp(min=FEWEST, max=model.max_target_positions)
+    fewest = FEWEST.get(model.config.objective, 1)
+    counts = counts.clamp(min=fewest, max=model.max_target_positions)
     inside = torch.arange(int(counts.max()), device=source.device) < counts[:, None]
     return torch.where(inside, symbols.mask, symbols.pad)

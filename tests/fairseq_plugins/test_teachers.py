@@ -95,7 +95,7 @@ def test_weights_that_must_be_told_apart_are_not_flattened(
         maximize_best_checkpoint_metric=False, distributed_world_size=1, save_dir=tmp_path,
         sentence_avg=False, keep_best_checkpoints=-1, data=None,
         restore_file="checkpoint_last.pt", continue_once=None, finetune_from_model=None,
-        distributed_no_spawn=False, distributed_init_method=None,
+        distributed_no_spawn=False, distributed_init_method=None, checkpoint_suffix="",
     )  # fmt: skip
     training_run.prepare_training(args)
     assert args.fp16_no_flatten_grads is expected
