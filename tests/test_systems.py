@@ -217,6 +217,15 @@ def test_what_does_not_go_together(changes: dict[str, object], message: str) -> 
         AbNetConfig("a", "b", **changes)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_a_transformer_has_as_many_positions_on_any_vocabulary(toys: Toys, norm: str) -> None:
+    on_a_gpts = toys._replace(english=toys.gpt)  # whose padding is its last id
+    model = small_model("transformer_base", on_a_gpts, transformer_norm=norm)
+    for backbone in (model.encoder.backbone, model.decoder.backbone):
+        assert backbone.embeddings.position_embeddings.weight.shape == (512, 16)
+        assert (backbone.first_position, backbone.max_positions) == (0, 512)
+
+
 def test_heads_must_divide_the_width(toys: Toys) -> None:
     with pytest.raises(AbNetError, match="`transformer_heads` must divide `transformer_dim` = 16"):
         small_model("mask_predict", toys, transformer_heads=3)

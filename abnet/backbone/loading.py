@@ -24,8 +24,6 @@ from abnet.backbone.backbone import Backbone
 from abnet.backbone.families import FAMILIES, TiedHead, is_causal
 from abnet.errors import AbNetError
 
-POSITIONS = 512  # of what is from scratch, as BERT's
-
 
 def load_bert_config(name: str) -> PretrainedConfig:
     """The Hugging Face config of a name or folder, of a family that AB-Net can take apart.
@@ -143,31 +141,44 @@ def transformer_backbone(
             f"`transformer_heads` must divide `transformer_dim` = {shape.width}, but is "
             f"{shape.heads} instead."
         )
-    size: dict[str, Any] = {
-        "vocab_size": vocab_size,
-        "hidden_size": shape.width,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "intermediate_size": shape.ffn_dim,
-        "hidden_dropout_prob": shape.dropout,
-        "attention_probs_dropout_prob": shape.dropout,
-        "type_vocab_size": 1,
-        "pad_token_id": pad,
-    }
-    model: PreTrainedModel
-    if shape.pre_norm:  # its positions begin behind the padding id
-        config = RobertaPreLayerNormConfig(max_position_embeddings=POSITIONS + pad + 1, **size)
-        config._attn_implementation = "sdpa"
-        model = RobertaPreLayerNormModel(config, add_pooling_layer=False)
-    else:
-        config = BertConfig(max_position_embeddings=POSITIONS, **size)
-        config._attn_implementation = "sdpa"
-        model = BertModel(config, add_pooling_layer=False)
-    backbone = take_apart(model, with_head=False)
+    config = BertConfig(
+        vocab_size=vocab_size,
+        hidden_size=shape.width,
+        num_hidden_layers=0 if shape.pre_norm else shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.ffn_dim,
+        hidden_dropout_prob=shape.dropout,
+        attention_probs_dropout_prob=shape.dropout,
+        type_vocab_size=1,
+        pad_token_id=pad,
+    )
+    config._attn_implementation = "sdpa"
+    backbone = take_apart(BertModel(config, add_pooling_layer=False), with_head=False)
+    if shape.pre_norm:
+        inner = take_apart(_pre_norm_layers(shape), with_head=False)
+        backbone.layers, backbone.final_norm = inner.layers, inner.final_norm
+        backbone.halves = inner.halves
     if with_head:
         words: Any = backbone.embeddings
         backbone.lm_head = TiedHead(words.word_embeddings)
     return backbone
+
+
+def _pre_norm_layers(shape: TransformerShape) -> PreTrainedModel:
+    """Layers of random weights whose norms stand in the branches, behind embeddings of no use."""
+    config = RobertaPreLayerNormConfig(
+        vocab_size=1,
+        hidden_size=shape.width,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.ffn_dim,
+        hidden_dropout_prob=shape.dropout,
+        attention_probs_dropout_prob=shape.dropout,
+        max_position_embeddings=1,
+        pad_token_id=0,
+    )
+    config._attn_implementation = "sdpa"
+    return RobertaPreLayerNormModel(config, add_pooling_layer=False)
 
 
 def take_apart(model: PreTrainedModel, with_head: bool) -> Backbone:
