@@ -123,6 +123,17 @@ class TransformerShape(NamedTuple):
     dropout: float
     pre_norm: bool = False
 
+    @property
+    def layer_options(self) -> dict[str, Any]:
+        """What a layer is, as transformers' configs have it."""
+        return {
+            "hidden_size": self.width,
+            "num_attention_heads": self.heads,
+            "intermediate_size": self.ffn_dim,
+            "hidden_dropout_prob": self.dropout,
+            "attention_probs_dropout_prob": self.dropout,
+        }
+
 
 def transformer_backbone(
     shape: TransformerShape, vocab_size: int, with_head: bool, pad: int
@@ -143,14 +154,10 @@ def transformer_backbone(
         )
     config = BertConfig(
         vocab_size=vocab_size,
-        hidden_size=shape.width,
         num_hidden_layers=0 if shape.pre_norm else shape.layers,
-        num_attention_heads=shape.heads,
-        intermediate_size=shape.ffn_dim,
-        hidden_dropout_prob=shape.dropout,
-        attention_probs_dropout_prob=shape.dropout,
         type_vocab_size=1,
         pad_token_id=pad,
+        **shape.layer_options,
     )
     config._attn_implementation = "sdpa"
     backbone = take_apart(BertModel(config, add_pooling_layer=False), with_head=False)
@@ -168,14 +175,10 @@ def _pre_norm_layers(shape: TransformerShape) -> PreTrainedModel:
     """Layers of random weights whose norms stand in the branches, behind embeddings of no use."""
     config = RobertaPreLayerNormConfig(
         vocab_size=1,
-        hidden_size=shape.width,
         num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        intermediate_size=shape.ffn_dim,
-        hidden_dropout_prob=shape.dropout,
-        attention_probs_dropout_prob=shape.dropout,
         max_position_embeddings=1,
         pad_token_id=0,
+        **shape.layer_options,
     )
     config._attn_implementation = "sdpa"
     return RobertaPreLayerNormModel(config, add_pooling_layer=False)

@@ -18,7 +18,7 @@ def test_powers_of_two() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["abnet", pytest.param("bert_fused_nat", marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", ["abnet", "bert_fused_nat"])
 def test_torch_compiles_the_decoder(name: str, toys: Toys) -> None:
     """With the backend that runs what torch has traced, in 64 bits: tokens stay the same."""
     torch.compiler.reset()

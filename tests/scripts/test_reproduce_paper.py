@@ -281,7 +281,7 @@ def run_toy(out: Path, *what: str) -> int:
     return paper.main([*what, "--toy", "--out", str(out), "--results", str(out / "results")])
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_one_system_at_toy_size(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
