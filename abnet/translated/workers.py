@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext
 from pathlib import Path
-from typing import NamedTuple
+from types import FrameType
+from typing import NamedTuple, NoReturn
 
 import torch
 
@@ -144,6 +146,8 @@ def translate_shards(
             process.end()
     finally:
         for process in staff:
+            process.ask_to_end()
+        for process in staff:
             process.kill()
 
 
@@ -198,8 +202,14 @@ class _Process:
         self.connection.close()
         self.process.join(SECONDS_TO_END)
 
-    def kill(self) -> None:
+    def ask_to_end(self) -> None:
+        """Lets it leave no half of a file behind, if it is in the middle of a shard."""
         self.connection.close()
+        self.process.terminate()
+
+    def kill(self) -> None:
+        """Ends it, if it has not ended when it was asked to."""
+        self.process.join(SECONDS_TO_END)
         self.process.kill()
         self.process.join()
 
@@ -220,6 +230,7 @@ class _Process:
 def _serve(connection: Connection, work: Work, device: str | None, threads: int) -> None:
     """Translates the shards whose numbers come in, until the connection is closed."""
     end_with_parent()
+    signal.signal(signal.SIGTERM, _leave)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread a process
     torch.set_num_threads(threads)
     try:
@@ -230,3 +241,8 @@ def _serve(connection: Connection, work: Work, device: str | None, threads: int)
         connection.send(Answer(0, str(error)))
     except (EOFError, ConnectionError):  # the other end is closed, or gone
         return
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Ends this process as Ctrl-C would: what is open is closed, and half a file is removed."""
+    sys.exit()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from abnet.decoding.mask_predict import DecodingOptions
 from abnet.errors import AbNetError
-from abnet.translated.files import Lines
+from abnet.translated.files import Lines, replacing
 from abnet.translated.shards import Shards
-from abnet.translated.workers import ShardTranslator, Work
+from abnet.translated.workers import ShardTranslator, Work, translate_shards
 
 
 def test_text_that_changes_on_the_way(checkpoint: str, train: str, tmp_path: Path) -> None:
@@ -38,3 +40,35 @@ def test_a_shard_that_another_call_finished_is_left(
     assert ShardTranslator(work, "cpu").translate(1) == 10
     assert shards.missing() == []
     assert shards.read(1) != ["theirs"] * 10
+
+
+class SlowShards(Shards):
+    """A disk that never finishes the second shard, and fails with the first one meanwhile."""
+
+    def save(
+        self,
+        number: int,
+        translations: Sequence[str],
+        cut: Sequence[int],
+        unknown: Sequence[int],
+        seconds: float,
+    ) -> None:
+        self.folder.mkdir(exist_ok=True)
+        if number == 1:
+            while not list(self.folder.glob("*.part")):
+                time.sleep(0.01)
+            raise OSError("the disk is full")
+        with replacing(self.text(number)):
+            while True:
+                time.sleep(0.01)  # a signal just before a long sleep is heard after it
+
+
+def test_a_failure_leaves_no_half_of_another_processs_file(
+    checkpoint: str, train: str, tmp_path: Path
+) -> None:
+    shards = SlowShards(tmp_path / "shards", 14, 10)
+    lines = Lines((Path(f"{train}.de"),))
+    work = Work((Path(checkpoint),), None, None, DecodingOptions(), 32, lines, shards)
+    with pytest.raises(AbNetError, match="the disk is full"):
+        translate_shards(work, [1, 2], ["cpu"], 2, lambda lines: None)
+    assert list(shards.folder.iterdir()) == []
