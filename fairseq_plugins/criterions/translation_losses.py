@@ -137,9 +137,8 @@ def cut_targets(target: Tensor, longest: int, symbols: SymbolIds) -> Tensor:
     """(B, T) ids, right-padded, to (B, at most `longest`), [SEP] at the end of those cut."""
     if target.size(1) <= longest:
         return target
-    overlong = target[:, longest].ne(symbols.pad)
     target = target[:, :longest].clone()
-    target[overlong, -1] = symbols.sep
+    target[target[:, -1].ne(symbols.pad), -1] = symbols.sep  # or there already
     return target
 
 

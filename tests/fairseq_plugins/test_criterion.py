@@ -146,6 +146,10 @@ def test_overlong_targets_are_cut() -> None:
     assert cut_targets(target, 5, symbols) is target
     assert cut_targets(target, 3, symbols).tolist() == [[7, 8, 3], [7, 8, 3], [7, 8, 3]]
     assert cut_targets(target, 4, symbols).tolist() == [[7, 8, 9, 3], [7, 8, 3, 0], [7, 8, 9, 3]]
+    gpt = SymbolIds(pad=3, unk=3, cls=3, sep=3, mask=3)
+    target = torch.tensor([[7, 8, 9, 6, 3], [7, 8, 3, 3, 3], [7, 8, 9, 3, 3]])
+    assert cut_targets(target, 4, gpt).tolist() == [[7, 8, 9, 3], [7, 8, 3, 3], [7, 8, 9, 3]]
+    assert cut_targets(target, 3, gpt).tolist() == [[7, 8, 3], [7, 8, 3], [7, 8, 3]]
 
 
 def test_bleu_adds_up_over_batches() -> None:
