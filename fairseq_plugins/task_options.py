@@ -16,6 +16,7 @@ from fairseq_plugins.command_line import refuse_hydra
 
 OWN_OPTIONS = (  # `iter_decode_*` of the task that are fields of `DecodingOptions`
     "length_weight",
+    "lm_weight",
     "ban_repeats",
     "repredict",
     "patience",
@@ -34,6 +35,13 @@ class TranslationAbNetConfig(TranslationConfig):
     iter_decode_length_weight: float = dataclasses.field(
         default=DecodingOptions.length_weight,
         metadata={"help": "weight of the length's log-probability in a candidate's score"},
+    )
+    iter_decode_lm_weight: float = dataclasses.field(
+        default=DecodingOptions.lm_weight,
+        metadata={
+            "help": "weight of how well a translation reads to the target BERT alone, in the "
+            "choice among the lengths"
+        },
     )
     iter_decode_ban_repeats: bool = dataclasses.field(
         default=DecodingOptions.ban_repeats,

@@ -139,8 +139,8 @@ def add_decoding_options(parser: argparse._ActionsContainer) -> None:
         "--lm-weight",
         type=float,
         metavar="W",
-        help="systems of a graph with a --beam: add W times the target BERT's own log-probability "
-        "of a translation to what it is chosen by (default: 0)",
+        help="parallel systems, and those of a graph with a --beam: add W times the target BERT's "
+        "own log-probability of a translation to what it is chosen by (default: 0)",
     )
     parser.add_argument(
         "--length-penalty",

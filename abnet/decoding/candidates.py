@@ -29,6 +29,7 @@ class Results:
         scores: (B*C, T) log-probabilities.
         passes: decoder passes that each candidate took.
         pruned: whether each candidate was given up.
+        fluency: (B*C,) how well each reads, as a log-probability; 0 until that is known.
         history: (B*C, T) filled predictions, one a pass.
     """
 
@@ -41,6 +42,7 @@ class Results:
         self.scores = torch.zeros(shape, device=device)
         self.passes = [0] * len(self.lengths)
         self.pruned = [False] * len(self.lengths)
+        self.fluency = torch.zeros(len(self.lengths))
         self.history: list[Tensor] = []
 
     def take(self, candidates: Candidates, passes: int) -> None:
@@ -57,22 +59,23 @@ class Results:
         page[:, : candidates.tokens.size(1)].index_copy_(0, candidates.numbers, candidates.tokens)
         self.history.append(page)
 
-    def ranking(self, length_penalty: float, length_weight: float) -> Tensor:
+    def ranking(self, length_penalty: float, length_weight: float, lm_weight: float) -> Tensor:
         """(B, C) what candidates are ranked by, on the CPU."""
         scores, log_probs = self.scores.cpu(), self.beam.log_probs.cpu()
         lengths = torch.tensor(self.lengths)
         inside = torch.arange(scores.size(1)) < lengths[:, None]
-        words = torch.where(inside, scores, 0.0).sum(dim=1) / lengths.float() ** length_penalty
+        words = torch.where(inside, scores, 0.0).sum(dim=1) + lm_weight * self.fluency
+        words /= lengths.float() ** length_penalty
         return words.view_as(log_probs) + length_weight * log_probs
 
     def best(
-        self, n_best: int, length_penalty: float, length_weight: float
+        self, n_best: int, length_penalty: float, length_weight: float, lm_weight: float
     ) -> list[list[Hypothesis]]:
         """The `n_best` candidates of each sentence by score; of equals, the more probable length.
 
         Those that were given up come behind all others.
         """
-        ranking = self.ranking(length_penalty, length_weight).tolist()
+        ranking = self.ranking(length_penalty, length_weight, lm_weight).tolist()
         tokens, scores = self.tokens.cpu(), self.scores.cpu()
         history = [page.cpu() for page in self.history]
         log_probs = self.beam.log_probs.tolist()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
+
+from abnet.tokenizer import SymbolIds
 
 
 class Hypothesis(NamedTuple):
@@ -28,3 +31,10 @@ class Hypothesis(NamedTuple):
     passes: int
     history: list[Tensor]
     given_up: bool = False
+
+
+def ended(tokens: Tensor, symbols: SymbolIds, longest: int) -> Tensor:
+    """Ids (L,) of a translation with [SEP] at their end, where it fits into `longest` of them."""
+    if tokens[-1] == symbols.sep or len(tokens) == longest:
+        return tokens
+    return torch.cat([tokens, tokens.new_tensor([symbols.sep])])

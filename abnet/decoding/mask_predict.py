@@ -13,10 +13,12 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from abnet.decoding.candidates import Candidates, Results, on_device, places_of
 from abnet.decoding.decodable import Predictor, Rows
-from abnet.decoding.hypothesis import Hypothesis
+from abnet.decoding.fluency import TargetReader, pseudo_log_likelihood
+from abnet.decoding.hypothesis import Hypothesis, ended
 from abnet.decoding.pruning import survivors
 from abnet.decoding.selection import choose
 from abnet.errors import AbNetError
@@ -39,6 +41,9 @@ class DecodingOptions:
     """a of the score `sum(log p) / L ** a`; 1 is the mean, as in Mask-Predict."""
     length_weight: float = 0.0
     """Weight of the log-probability of a candidate's length in its score; 0 in Mask-Predict."""
+    lm_weight: float = 0.0
+    """w, for the pseudo-log-likelihood f of a candidate by the frozen target BERT alone
+    (`abnet.decoding.fluency`): `w f / L ** a` is added to its score; 0 in Mask-Predict."""
     force_max_iterations: bool = False
     """Do all passes even when a prediction repeats."""
     patience: int = 2
@@ -70,7 +75,7 @@ class DecodingOptions:
                 raise AbNetError(
                     f"`{name}` must be at least 1, but is {getattr(self, name)} instead."
                 )
-        for name in ("length_penalty", "length_weight"):
+        for name in ("length_penalty", "length_weight", "lm_weight"):
             if not math.isfinite(getattr(self, name)):
                 raise AbNetError(
                     f"`{name}` must be a finite number, but is {getattr(self, name)} instead."
@@ -79,6 +84,11 @@ class DecodingOptions:
             raise AbNetError(
                 f"`n_best` must be at most `length_beam` = {self.length_beam}, "
                 f"but is {self.n_best} instead."
+            )
+        if self.lm_weight and self.length_beam == 1:
+            raise AbNetError(
+                "`length_beam` must be at least 2 with an `lm_weight`, which chooses among "
+                "candidates, but is 1 instead."
             )
         if self.confidence is not None and not 0 < self.confidence < 1:
             raise AbNetError(
@@ -101,8 +111,12 @@ class DecodingOptions:
                 raise AbNetError(f"`{name}` must be at least {least}, but is {value} instead.")
 
 
-class MaskPredictModel(Predictor, Protocol):
+class MaskPredictModel(Predictor, TargetReader, Protocol):
     """What Mask-Predict needs of a model; see `abnet.model.AbNet` for the shapes."""
+
+    @property
+    def max_target_positions(self) -> int:
+        """Tokens of the longest translation."""
 
     def predict_length(self, encoded: Any, candidates: int) -> LengthBeam:
         """The most probable lengths; encoded: from `encode`."""
@@ -134,7 +148,8 @@ def mask_predict(
         For each sentence its `n_best` hypotheses, best first.
 
     Raises:
-        AbNetError: the length beam is larger than the number of lengths.
+        AbNetError: the length beam is larger than the number of lengths, or there is an
+            `lm_weight`, but no target BERT as it was pre-trained.
     """
     symbols = model.target_symbols
     encoded = model.encode(source)
@@ -179,7 +194,11 @@ def mask_predict(
         candidates = candidates.keep(staying)
         after = [number // width for number in candidates.host_numbers]
         memory = _follow(memory, before, after, source.device)
-    return results.best(options.n_best, options.length_penalty, options.length_weight)
+    if options.lm_weight:
+        results.fluency = _fluency(model, results)
+    return results.best(
+        options.n_best, options.length_penalty, options.length_weight, options.lm_weight
+    )
 
 
 def _done(candidates: Candidates, options: DecodingOptions) -> list[bool]:
@@ -196,12 +215,22 @@ def _done(candidates: Candidates, options: DecodingOptions) -> list[bool]:
 
 def _prune(results: Results, options: DecodingOptions) -> None:
     """Marks the candidates to give up."""
-    ranking = results.ranking(options.length_penalty, options.length_weight)
+    ranking = results.ranking(options.length_penalty, options.length_weight, 0.0)
     results.pruned = [
         not good
         for scores in ranking.tolist()
         for good in survivors(scores, options.prune_keep, options.prune_margin)
     ]
+
+
+def _fluency(model: MaskPredictModel, results: Results) -> Tensor:
+    """The pseudo-log-likelihood of each candidate, (B*C,) on the CPU."""
+    symbols, longest = model.target_symbols, model.max_target_positions
+    rows = zip(results.tokens.cpu(), results.lengths, strict=True)
+    texts = [ended(row[:length], symbols, longest) for row, length in rows]
+    target = pad_sequence(texts, batch_first=True, padding_value=symbols.pad)
+    target = target[:, : longest - 1]  # the BERT alone reads a [CLS] before them
+    return pseudo_log_likelihood(model, target.to(results.tokens.device)).cpu()
 
 
 def _follow(

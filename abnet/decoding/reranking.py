@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from abnet.decoding.decodable import SourceReader
 from abnet.decoding.ensemble import Ensemble, check_vocabularies
-from abnet.decoding.hypothesis import Hypothesis
+from abnet.decoding.hypothesis import Hypothesis, ended
 from abnet.decoding.mask_predict import DecodingOptions, MaskPredictModel, mask_predict
 from abnet.errors import AbNetError
 from abnet.model import AbNet
@@ -157,14 +157,10 @@ def _scores(
     length_penalty: float,
 ) -> list[list[float]]:
     """The score of each candidate; a sentence without its final [SEP] gets one, where it fits."""
-    symbols = model.target_symbols
-    ended = []
-    for one in (one for of_sentence in candidates for one in of_sentence):
-        complete = one.tokens[-1] == symbols.sep or len(one.tokens) == model.max_target_positions
-        end = one.tokens.new_full((0 if complete else 1,), symbols.sep)
-        ended.append(torch.cat([one.tokens, end]))
-    target = pad_sequence(ended, batch_first=True, padding_value=symbols.pad).to(source.device)
+    symbols, longest = model.target_symbols, model.max_target_positions
+    texts = [ended(one.tokens, symbols, longest) for own in candidates for one in own]
+    target = pad_sequence(texts, batch_first=True, padding_value=symbols.pad).to(source.device)
     sums = target_log_probs(model, source, target).sum(dim=1)
-    lengths = torch.tensor([float(len(one)) for one in ended], device=source.device)
+    lengths = torch.tensor([float(len(one)) for one in texts], device=source.device)
     scores: list[list[float]] = (sums / lengths**length_penalty).view(len(candidates), -1).tolist()
     return scores

@@ -162,6 +162,7 @@ def test_generate_equals_the_library(
     ("flags", "options"),
     [
         (("--iter-decode-length-weight", 5), {"length_weight": 5.0}),
+        (("--iter-decode-lm-weight", 2), {"lm_weight": 2.0}),
         (("--iter-decode-ban-repeats",), {"ban_repeats": True}),
         (("--iter-decode-repredict",), {"repredict": True}),
     ],

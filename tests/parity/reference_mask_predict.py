@@ -27,6 +27,7 @@ class Reference(NamedTuple):
     score_history: list[list[float]]
     length_score: float = 0.0
     pruned: bool = False
+    fluency: float = 0.0
 
 
 @torch.no_grad()
@@ -45,6 +46,8 @@ def translate(models: Sequence[AbNet], source: Tensor, options: DecodingOptions)
         candidates.append(found._replace(length_score=length_score))
     if options.prune_after is not None:
         candidates = _prune(candidates, options)
+    if options.lm_weight:
+        candidates = [one._replace(fluency=_fluency(models, one.tokens)) for one in candidates]
     scored = [one._replace(score=_score(one, one.passes, options)) for one in candidates]
     return sorted(scored, key=lambda candidate: (candidate.pruned, -candidate.score))
 
@@ -52,8 +55,27 @@ def translate(models: Sequence[AbNet], source: Tensor, options: DecodingOptions)
 def _score(candidate: Reference, passes: int, options: DecodingOptions) -> float:
     """Of a candidate as it was after so many passes, or after its last one."""
     scores = candidate.score_history[min(passes, candidate.passes) - 1]
-    words = sum(scores) / len(scores) ** options.length_penalty
-    return words + options.length_weight * candidate.length_score
+    words = sum(scores) + options.lm_weight * candidate.fluency
+    return (
+        words / len(scores) ** options.length_penalty
+        + options.length_weight * candidate.length_score
+    )
+
+
+def _fluency(models: Sequence[AbNet], tokens: list[int]) -> float:
+    """The words' log-probabilities, every fourth hidden at once, to the target BERTs alone."""
+    symbols = models[0].target_symbols
+    ended = tokens if tokens[-1] == symbols.sep else [*tokens, symbols.sep]
+    total = 0.0
+    for place in range(len(ended) - 1):
+        hidden = range(place % 4, len(ended) - 1, 4)
+        inputs = [symbols.mask if at in hidden else id for at, id in enumerate(ended)]
+        mean = torch.zeros(())
+        for model in models:
+            states = model.bert_states(torch.tensor([inputs]), torch.tensor([place]))
+            mean = mean + model.logits(states, slice(None)).softmax(dim=1) / len(models)
+        total += math.log(float(mean[0, ended[place]]))
+    return total
 
 
 def _prune(candidates: list[Reference], options: DecodingOptions) -> list[Reference]:
