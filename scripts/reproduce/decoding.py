@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -71,6 +72,10 @@ WAYS = [
     *(Way("all passes", str(n), replace(ALL_PASSES, iterations=n)) for n in (3, 5, 20)),
     Way("all passes", "ban repeats", replace(ALL_PASSES, ban_repeats=True)),
     Way("all passes", "gold length", replace(ALL_PASSES, length_beam=1), gold=True),
+    *(
+        Way("lm-weight", str(w), replace(ALL_PASSES, ban_repeats=True, lm_weight=w))
+        for w in (0.1, 0.3, 1.0)
+    ),
     *(Way("confidence", str(p), replace(ALL_PASSES, confidence=p)) for p in (0.3, 0.5, 0.7, 0.9)),
     *(
         Way("prune to the best", f"{n} after {k}", replace(ALL_PASSES, prune_after=k, prune_keep=n))
@@ -114,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     args = parser.parse_args(argv)
     factors = {way.factor for way in WAYS}
-    chosen = set(args.only.split(",")) if args.only else factors
+    chosen = set(re.split(",(?! )", args.only)) if args.only else factors  # some hold a comma
     if not chosen <= factors:
         parser.error(f"argument --only: must be of {', '.join(sorted(factors))}, not {args.only!r}")
     out = args.out or ROOT / "checkpoints" / f"multi30k-{args.size}"
@@ -161,6 +166,7 @@ def describe(way: Way) -> dict[str, str]:
         "length_beam": "--iter-decode-with-beam",
         "length_penalty": "--lenpen",
         "length_weight": "--iter-decode-length-weight",
+        "lm_weight": "--iter-decode-lm-weight",
         "iterations": "--iter-decode-max-iter",
         "patience": "--iter-decode-patience",
         "prune_after": "--iter-decode-prune-after",
@@ -273,9 +279,10 @@ class Decoder:
 def _search_of(way: Way) -> Way:
     """What a way shares with others that only choose differently among the same candidates.
 
-    Where candidates are given up by their scores, others have been decoded for another choice.
+    Where candidates are given up by their scores, others have been decoded for another choice; and
+    how a candidate reads to the target BERT is not told.
     """
-    if way.options.prune_after is not None:
+    if way.options.prune_after is not None or way.options.lm_weight:
         return way
     options = replace(way.options, length_beam=1, length_penalty=1.0, length_weight=0.0)
     return Way("", "", options, way.gold, way.dtype)

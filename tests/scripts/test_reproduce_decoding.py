@@ -100,8 +100,8 @@ def test_the_script(tiny_model: AbNet, tmp_path: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out.count("\nchrF ") == len(GERMAN)
     for path in results.glob("*.json"):
         path.unlink()
-    assert decoding.main([*command, "--only", "patience,ban repeats"]) == 0
-    assert len(list(results.glob("*.json"))) == 3
+    assert decoding.main([*command, "--only", "patience,ban, repredict,ban repeats"]) == 0
+    assert len(list(results.glob("*.json"))) == 4
     with pytest.raises(SystemExit):
         decoding.main([*command, "--only", "patience,luck"])
     assert "argument --only: must be of all passes, ban" in capsys.readouterr().err
