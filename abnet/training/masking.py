@@ -113,22 +113,29 @@ def shift_targets(target: Tensor, symbols: SymbolIds) -> MaskedTarget:
     return MaskedTarget(torch.cat([first, target[:, :-1]], dim=1), words, torch.zeros_like(words))
 
 
-def reveal_guesses(
-    masked: MaskedTarget, target: Tensor, guesses: Tensor, share: float, generator: torch.Generator
-) -> MaskedTarget:
-    """Replaces a share of the revealed tokens by guesses and has them predicted too (CMLMC).
+def draw_revealed(masked: MaskedTarget, share: float, generator: torch.Generator) -> Tensor:
+    """A share of the revealed tokens, each drawn for itself: (B, T) boolean.
 
     Args:
-        masked: what `mask_targets` made of `target`, with [MASK] as its only noise.
-        target: (B, T) ids.
-        guesses: (B, T) ids that a model predicted, anything at padding.
-        share: of the revealed tokens, each drawn for itself; 0.3 in Huang et al. (ICLR 2022).
-        generator: on the device of `target`.
+        masked: what `mask_targets` made of a target.
+        share: 0.3 in Huang et al. (ICLR 2022).
+        generator: on the device of the target.
     """
-    drawn = torch.rand(target.shape, device=target.device, generator=generator) < share
-    replaced = drawn & masked.revealed
+    revealed = masked.revealed
+    drawn = torch.rand(revealed.shape, device=revealed.device, generator=generator) < share
+    return drawn & revealed
+
+
+def reveal_guesses(masked: MaskedTarget, replaced: Tensor, guesses: Tensor) -> MaskedTarget:
+    """Replaces revealed tokens by guesses and has them predicted too (CMLMC).
+
+    Args:
+        masked: what `mask_targets` made of a target, with [MASK] as its only noise.
+        replaced: (B, T) boolean, see `draw_revealed`.
+        guesses: (N,) ids that a model predicted there, in the order of the flattened target.
+    """
     return MaskedTarget(
-        torch.where(replaced, guesses, masked.inputs),
+        masked.inputs.masked_scatter(replaced, guesses),
         masked.chosen | replaced,
         masked.revealed & ~replaced,
     )

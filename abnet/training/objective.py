@@ -25,6 +25,7 @@ from abnet.training.loss import LossParts, sequence_loss
 from abnet.training.masking import (
     MaskedTarget,
     corrupt_source,
+    draw_revealed,
     mask_targets,
     reveal_frames,
     reveal_guesses,
@@ -92,8 +93,8 @@ def training_loss(
         )
     source = _noisy_source(model, pairs, generator, training)
     if training and config.correction > 0:
-        guesses = _guess(model, source, target)
-        masked = reveal_guesses(masked, target, guesses, config.correction, generator)
+        replaced = draw_revealed(masked, config.correction, generator)
+        masked = reveal_guesses(masked, replaced, _guess(model, source, target, replaced))
     labels = None
     if training and config.soft_label_weight > 0:
         labels = _soft_labels(model, pairs, masked)
@@ -196,12 +197,12 @@ def _soft_labels(model: AbNet, pairs: Pairs, masked: MaskedTarget) -> SoftLabels
 
 
 @torch.no_grad()
-def _guess(model: AbNet, source: Tensor, target: Tensor) -> Tensor:
-    """The model's own prediction of each token when all are masked: (B, T) ids."""
+def _guess(model: AbNet, source: Tensor, target: Tensor, places: Tensor) -> Tensor:
+    """The model's own prediction of some tokens when all are masked: (N,) ids."""
     words = target.ne(model.target_symbols.pad)
     masks = target.masked_fill(words, model.target_symbols.mask)
-    logits = model(source, masks, words).word_logits
-    return target.masked_scatter(words, logits.argmax(dim=1))
+    logits: Tensor = model(source, masks, places).word_logits
+    return logits.argmax(dim=1)
 
 
 def _with_r_drop(

@@ -9,6 +9,7 @@ from abnet.tokenizer import SymbolIds
 from abnet.training.masking import (
     batch_generator,
     corrupt_source,
+    draw_revealed,
     mask_targets,
     rank,
     reveal_guesses,
@@ -66,10 +67,13 @@ def test_a_share_of_a_long_sentence() -> None:
 def test_guesses_replace_a_share_of_what_was_revealed() -> None:
     target = sentences([20] * 2000)
     masked = mask_targets(target, SYMBOLS, 100, "mask", batch_generator(CPU, 6))
-    guesses = torch.full_like(target, 99)
-    shown = reveal_guesses(masked, target, guesses, 0.3, batch_generator(CPU, 7))
-    replaced = shown.inputs.eq(99)
+    replaced = draw_revealed(masked, 0.3, batch_generator(CPU, 7))
+    assert not (replaced & ~masked.revealed).any()
     assert abs(float(replaced.sum() / masked.revealed.sum()) - 0.3) < 0.01
+    guesses = torch.arange(1000, 1000 + int(replaced.sum()))
+    shown = reveal_guesses(masked, replaced, guesses)
+    assert shown.inputs[replaced].equal(guesses)
+    assert shown.inputs[~replaced].equal(masked.inputs[~replaced])
     assert shown.chosen.equal(masked.chosen | replaced)
     assert shown.revealed.equal(masked.revealed & ~replaced)
     assert shown.inputs[shown.revealed].equal(target[shown.revealed])
