@@ -5,11 +5,14 @@ Legend: R translations, T target positions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
+from abnet.decoding.hypothesis import ended
 from abnet.tokenizer import SymbolIds
 
 HIDDEN_EVERY = 4  # fewer chose worse on a validation set, hiding one word at a time no better
@@ -21,11 +24,36 @@ class TargetReader(Protocol):
 
     target_symbols: SymbolIds
 
+    @property
+    def max_target_positions(self) -> int:
+        """Tokens of the longest translation."""
+
     def bert_states(self, target: Tensor, positions: Tensor) -> Any:
         """What `logits` are made of, from the target BERT without a source."""
 
     def logits(self, states: Any, part: slice) -> Tensor:
         """Logits of a part of the states."""
+
+
+def read_alone(model: TargetReader, translations: Sequence[Tensor], device: torch.device) -> Tensor:
+    """The pseudo-log-likelihood of translations.
+
+    Args:
+        model: in evaluation mode.
+        translations: (L,) ids each, with or without their [SEP]. One that fills all positions is
+            read without its last piece, since the BERT alone reads a [CLS] before it.
+        device: to read them on.
+
+    Returns:
+        (R,) in nats, on the CPU.
+
+    Raises:
+        AbNetError: the target BERT is not the one that was pre-trained; see `AbNet.bert_states`.
+    """
+    symbols, longest = model.target_symbols, model.max_target_positions
+    texts = [ended(one, symbols, longest)[: longest - 1] for one in translations]
+    target = pad_sequence(texts, batch_first=True, padding_value=symbols.pad)
+    return pseudo_log_likelihood(model, target.to(device)).cpu()
 
 
 def pseudo_log_likelihood(model: TargetReader, target: Tensor) -> Tensor:

@@ -35,6 +35,6 @@ class Hypothesis(NamedTuple):
 
 def ended(tokens: Tensor, symbols: SymbolIds, longest: int) -> Tensor:
     """Ids (L,) of a translation with [SEP] at their end, where it fits into `longest` of them."""
-    if tokens[-1] == symbols.sep or len(tokens) == longest:
+    if len(tokens) == longest or (len(tokens) and tokens[-1] == symbols.sep):
         return tokens
     return torch.cat([tokens, tokens.new_tensor([symbols.sep])])

@@ -13,12 +13,11 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from abnet.decoding.candidates import Candidates, Results, on_device, places_of
 from abnet.decoding.decodable import Predictor, Rows
-from abnet.decoding.fluency import TargetReader, pseudo_log_likelihood
-from abnet.decoding.hypothesis import Hypothesis, ended
+from abnet.decoding.fluency import TargetReader, read_alone
+from abnet.decoding.hypothesis import Hypothesis
 from abnet.decoding.pruning import survivors
 from abnet.decoding.selection import choose
 from abnet.errors import AbNetError
@@ -114,10 +113,6 @@ class DecodingOptions:
 class MaskPredictModel(Predictor, TargetReader, Protocol):
     """What Mask-Predict needs of a model; see `abnet.model.AbNet` for the shapes."""
 
-    @property
-    def max_target_positions(self) -> int:
-        """Tokens of the longest translation."""
-
     def predict_length(self, encoded: Any, candidates: int) -> LengthBeam:
         """The most probable lengths; encoded: from `encode`."""
 
@@ -195,7 +190,9 @@ def mask_predict(
         after = [number // width for number in candidates.host_numbers]
         memory = _follow(memory, before, after, source.device)
     if options.lm_weight:
-        results.fluency = _fluency(model, results)
+        rows = zip(results.tokens.cpu(), results.lengths, strict=True)
+        texts = [row[:length] for row, length in rows]
+        results.fluency = read_alone(model, texts, source.device)
     return results.best(
         options.n_best, options.length_penalty, options.length_weight, options.lm_weight
     )
@@ -221,16 +218,6 @@ def _prune(results: Results, options: DecodingOptions) -> None:
         for scores in ranking.tolist()
         for good in survivors(scores, options.prune_keep, options.prune_margin)
     ]
-
-
-def _fluency(model: MaskPredictModel, results: Results) -> Tensor:
-    """The pseudo-log-likelihood of each candidate, (B*C,) on the CPU."""
-    symbols, longest = model.target_symbols, model.max_target_positions
-    rows = zip(results.tokens.cpu(), results.lengths, strict=True)
-    texts = [ended(row[:length], symbols, longest) for row, length in rows]
-    target = pad_sequence(texts, batch_first=True, padding_value=symbols.pad)
-    target = target[:, : longest - 1]  # the BERT alone reads a [CLS] before them
-    return pseudo_log_likelihood(model, target.to(results.tokens.device)).cpu()
 
 
 def _follow(

@@ -10,18 +10,16 @@ Legend: B sentences, S source positions, F frames, K words that a frame may say,
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from abnet.decoding.candidates import on_device
 from abnet.decoding.decodable import SourceReader
-from abnet.decoding.fluency import TargetReader, pseudo_log_likelihood
+from abnet.decoding.fluency import TargetReader, read_alone
 from abnet.decoding.hypothesis import Hypothesis
 from abnet.decoding.selection import choose
 from abnet.errors import AbNetError
@@ -111,7 +109,9 @@ def dag_decode(model: DagModel, source: Tensor, options: DagOptions) -> list[lis
         found = search(words, said, links, last, options.beam, options.word_reward)
     fluency = [[0.0] * len(own) for own in found]
     if options.lm_weight:
-        fluency = _fluency(model, found, source.device)
+        texts = [torch.tensor(one.words, dtype=torch.long) for own in found for one in own]
+        values = iter(read_alone(model, texts, source.device).tolist())
+        fluency = [[next(values) for _ in own] for own in found]
     decoded = []
     for own, reads in zip(found, fluency, strict=True):
         scores = [one.log_p + options.lm_weight * f for one, f in zip(own, reads, strict=True)]
@@ -177,17 +177,6 @@ def _best_paths(
         ids, log_probs = ([of[at] for at in path] for of in (names, values))
         found.append([Found(ids, log_probs, path, log_p)])
     return found
-
-
-def _fluency(
-    model: DagModel, found: Sequence[Sequence[Found]], device: torch.device
-) -> list[list[float]]:
-    """The pseudo-log-likelihood of each translation."""
-    symbols = model.target_symbols
-    texts = [torch.tensor([*one.words, symbols.sep]) for own in found for one in own]
-    target = pad_sequence(texts, batch_first=True, padding_value=symbols.pad).to(device)
-    values = iter(pseudo_log_likelihood(model, target).tolist())
-    return [[next(values) for _ in own] for own in found]
 
 
 def _hypothesis(found: Found, score: float, length_penalty: float) -> Hypothesis:
