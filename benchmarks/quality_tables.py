@@ -11,6 +11,7 @@ from benchmarks.recipe_tables import of_recipe
 
 SYSTEMS = {
     "abnet": "AB-Net",
+    "abnet_corrected": "AB-Net, trained on with corrections",
     "abnet_minilm": "AB-Net, a real MiniLM as English BERT",
     "abnet_top_half": "AB-Net, adapters in the top half",
     "abnet_no_decoder_adapters": "AB-Net without decoder adapters",
@@ -34,8 +35,8 @@ SYSTEMS = {
     "cmlm": "CMLM (fairseq)",
 }
 IN_SHORT = (
-    "abnet", "abnet_ctc", "abnet_dag", "abnet_dag_fuzzy", "abnet_dag_fuzzy_ranked", "transformer",
-    "mask_predict", "cmlm",
+    "abnet", "abnet_corrected", "abnet_ctc", "abnet_dag", "abnet_dag_fuzzy",
+    "abnet_dag_fuzzy_ranked", "transformer", "mask_predict", "cmlm",
 )  # fmt: skip
 """The systems that a reader meets first."""
 

@@ -41,10 +41,10 @@ class Trial:
         """In file names: factor and value."""
         return f"{self.factor}-{self.value}".replace(" ", "-")
 
-    def variant(self, size: Size) -> Variant:
+    def variant(self, work: Multi30k, direction: str, seed: int) -> Variant:
         """The training, as long as a search lets it be."""
-        shape = size.kept["abnet"] if self.system == GRAPH else ()
-        options = (*size.search, *shape, *self.options)
+        kept = work.kept(GRAPH, direction, seed) if self.system == GRAPH else ()
+        options = (*work.size.search, *kept, *self.options)
         return Variant(self.name, options, self.without)
 
     def work(self, work: Multi30k) -> Multi30k:

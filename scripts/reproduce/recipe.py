@@ -19,8 +19,8 @@ from scripts.reproduce.common import (
     missing_text,
     run_and_show,
 )
-from scripts.reproduce.factors import GROUPS, Trial, baselines, factors
-from scripts.reproduce.recipes import DIRECTIONS, ROOT, WITH_LEXICON, Multi30k, is_ours
+from scripts.reproduce.factors import GRAPH, GROUPS, Trial, baselines, factors
+from scripts.reproduce.recipes import DIRECTIONS, ROOT, Multi30k, is_ours
 from scripts.reproduce.sizes import SIZES
 from scripts.reproduce.steps import say
 
@@ -97,15 +97,16 @@ def search(
         runner.run([[place.pretrain(language)] for language in ("de", "en")])
         direction = args.direction
         runner.run([[place.prepare(direction), place.prepare_for_rivals(direction)]])
-    if {trial.system for trial in trials} & set(WITH_LEXICON):
+    if GRAPH in {trial.system for trial in trials}:
         runner.run([[work.count_lexicon(args.direction)]])
     runner.run([_chain(work, trial, args, results) for trial in trials])
 
 
 def _chain(work: Multi30k, trial: Trial, args: argparse.Namespace, results: Path) -> list[Any]:
-    place, variant = trial.work(work), trial.variant(work.size)
+    place = trial.work(work)
     steps: list[Any] = []
     for seed in args.seeds:
+        variant = trial.variant(work, args.direction, seed)
         common = (trial.system, args.direction, seed, variant)
         steps += [
             place.train(*common),
@@ -124,7 +125,10 @@ def _chain(work: Multi30k, trial: Trial, args: argparse.Namespace, results: Path
 
 def result(work: Multi30k, trial: Trial, direction: str, seeds: Sequence[int]) -> dict[str, Any]:
     """The JSON object of one trial."""
-    runs = [work.run(trial.system, direction, seed, trial.variant(work.size)) for seed in seeds]
+    runs = [
+        work.run(trial.system, direction, seed, trial.variant(work, direction, seed))
+        for seed in seeds
+    ]
     trainings = [quality.read_training(run, run / "train.log") for run in runs]
     validations = [quality.read_validations(run / "train.log")[-1] for run in runs]
     join = str if is_ours(trial.system) else joiner(work.bert(direction.split("-")[1]))

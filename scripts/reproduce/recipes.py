@@ -24,6 +24,7 @@ PAPERS_PRESET = "abnet_iwslt_de_en"  # has nothing that the paper has not: a sea
 ARCHITECTURES = {  # of ours, in the plugin
     "abnet": PAPERS_PRESET,
     "abnet_minilm": PAPERS_PRESET,
+    "abnet_corrected": PAPERS_PRESET,
     "abnet_after_ctc": PAPERS_PRESET,
     "abnet_top_half": PAPERS_PRESET,
     "abnet_no_decoder_adapters": PAPERS_PRESET,
@@ -48,7 +49,9 @@ TRAINED_AS = {  # the same checkpoint, decoded in another way
     "abnet_dag_ranked": "abnet_dag",
     "abnet_dag_fuzzy_ranked": "abnet_dag_fuzzy",
 }
-WITH_LEXICON = ("abnet_dag",)  # the others have been trained without one so far
+STARTS = {"abnet_corrected": "abnet", "abnet_after_ctc": "abnet_ctc"}
+"""By system, the one that it goes on from; those of presets stand in `abnet.systems`."""
+WITH_LEXICON = ("abnet", "abnet_dag")  # the others have been trained without one so far
 SHAPED_AS_ABNET = tuple(name for name, arch in ARCHITECTURES.items() if arch in ABNETS)
 DIRECTIONS = ("de-en", "en-de")
 PASSES = 10
@@ -214,7 +217,7 @@ class Multi30k:
         system = TRAINED_AS.get(system, system)
         run = self.run(system, direction, seed, variant)
         if variant is None:
-            variant = Variant("", self._kept(system, direction, seed))
+            variant = Variant("", self.kept(system, direction, seed))
         common = ["--save-dir", str(run), "--seed", str(seed), "--user-dir", PLUGINS]
         common += ["--optimizer", "adam", "--adam-betas", "(0.9, 0.98)"]
         common += ["--no-epoch-checkpoints", "--keep-interval-updates", str(AVERAGE_OF)]
@@ -237,13 +240,11 @@ class Multi30k:
             # Neither BERT's initialisation nor learned positions: with words scaled up and these
             # small, masks cannot be told apart for long (docs/recipe.md).
             special += ["--criterion", "nat_loss", "--noise", "random_mask", *rival]
-        if system in WITH_LEXICON:
-            special += ["--lexicon", str(self.lexicon(direction))]
         special += self.size.training(system)
         options = [option for option in special if option not in variant.without]
         return Step("train", run, ("fairseq-train", str(data), *common, *options, *variant.options))
 
-    def _kept(self, system: str, direction: str, seed: int) -> tuple[str, ...]:
+    def kept(self, system: str, direction: str, seed: int) -> tuple[str, ...]:
         """What the search has found to help a system, and what it begins with."""
         options = self.size.kept.get(system, ())
         if system in SHAPED_AS_ABNET:
@@ -255,6 +256,8 @@ class Multi30k:
         if system == "abnet_no_decoder_adapters":
             options = tuple(option for option in options if option != "--spread-source")
             options += ("--decoder-adapter-layers", "0", "--lexical-adapter-dim", "0")
+        if system in WITH_LEXICON:
+            options += ("--lexicon", str(self.lexicon(direction)))
         start = start_of(system)
         if start is not None:
             options += ("--warm-start", str(self.checkpoint(start, direction, seed)))
@@ -331,8 +334,8 @@ def kept_decoding(system: str, direction: str) -> tuple[str, ...]:
 
 def start_of(system: str) -> str | None:
     """The system whose trained weights one of ours takes over."""
-    if system == "abnet_after_ctc":
-        return "abnet_ctc"
+    if system in STARTS:
+        return STARTS[system]
     if system in TRAINED_AS:
         return TRAINED_AS[system]
     return SYSTEM_TABLE[ARCHITECTURES[system]].starts_from if is_ours(system) else None

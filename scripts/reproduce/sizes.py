@@ -62,8 +62,13 @@ class Size:
         return (*self.abnet, *self.own.get(system, ()))
 
 
+ALL_PASSES = "--iter-decode-force-max-iter --iter-decode-ban-repeats"
 KEPT_DECODING = {
-    "conditional_masked_lm": words("--iter-decode-force-max-iter --iter-decode-ban-repeats"),
+    "conditional_masked_lm": words(ALL_PASSES),
+    "abnet_corrected": words(
+        f"{ALL_PASSES} --iter-decode-repredict "
+        "--iter-decode-lm-weight 0.1 --iter-decode-length-weight 0.1"
+    ),
     "ctc": words("--ctc-blank-penalty 1"),
     "abnet_ctc_refined": words("--ctc-blank-penalty 2 --ctc-iterations 10"),
     "abnet_dag_ranked": words("--dag-beam 8 --dag-lm-weight 0.3"),
@@ -122,7 +127,11 @@ SIZES = {
         ),
         own={
             "abnet_fb": words(IN_8000),  # an update with all weights trained takes twice as long
-            "abnet_sc": words(IN_8000),
+            "abnet_sc": words(f"--lr 5e-4 {IN_8000}"),
+            "abnet_corrected": words(
+                "--correction 0.3 --lr 1e-3 --warmup-updates 200 "
+                "--total-num-update 2800 --max-update 2800 --save-interval-updates 140"
+            ),
             "abnet_ctc": words(IN_8000),
             "abnet_dag": words(GRAPH),
             "abnet_dag_fuzzy": words(
@@ -184,6 +193,10 @@ SIZES = {
             "--save-interval-updates 300 --fp16"
         ),
         own={
+            "abnet_corrected": words(
+                "--correction 0.3 --lr 5e-4 --warmup-updates 200 "
+                "--total-num-update 3000 --max-update 3000 --save-interval-updates 150"
+            ),
             "abnet_dag_fuzzy": words(
                 "--warmup-updates 200 --total-num-update 3000 --max-update 3000 "
                 "--save-interval-updates 150"
@@ -234,8 +247,11 @@ SIZES = {
             "--max-update 16 --save-interval-updates 1"
         ),
         own={
-            system: words(ONE_LAYER)
-            for system in ("abnet_enc", "abnet_enc_ar", "mask_predict", "bert_fused_nat")
+            "abnet_corrected": words("--correction 0.3"),
+            **{
+                system: words(ONE_LAYER)
+                for system in ("abnet_enc", "abnet_enc_ar", "mask_predict", "bert_fused_nat")
+            },
         },
         rivals=words(
             "--encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 32 --decoder-embed-dim 32 "

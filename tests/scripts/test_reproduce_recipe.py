@@ -40,7 +40,7 @@ def test_no_value_is_the_recipes_own(size: Size) -> None:
 def train_options(work: Multi30k, trial: Trial) -> list[str]:
     """Of `fairseq-train`, without the names of folders."""
     place = trial.work(work)
-    command = place.train(trial.system, "de-en", 1, trial.variant(work.size)).command
+    command = place.train(trial.system, "de-en", 1, trial.variant(work, "de-en", 1)).command
     roots = (str(place.out), str(work.out))
     return [word for word in command if not word.startswith(roots)]
 

@@ -107,6 +107,13 @@ def test_trainings(
         before = parse(work.train("abnet_dag", direction, 7).command, monkeypatch)
         assert args.frames_per_piece == before.frames_per_piece
         assert args.max_update <= before.max_update
+    if system == "abnet_corrected":
+        assert args.warm_start == work.average("abnet", direction, 7).command[-1]
+        assert args.correction == 0.3
+        before = parse(work.train("abnet", direction, 7).command, monkeypatch)
+        assert args.lr <= before.lr
+        assert args.max_update <= before.max_update
+        assert args.lexical_adapter_dim == before.lexical_adapter_dim
     if system == "abnet_top_half":
         assert 0 < args.encoder_adapter_layers == args.decoder_adapter_layers
     if system == "abnet_no_decoder_adapters":  # nothing else tells the decoder of the source
@@ -150,21 +157,22 @@ def test_a_search_begins_at_the_paper(work: Multi30k, monkeypatch: pytest.Monkey
     assert found.decoder_adapter_ffn_dim > plain.decoder_adapter_ffn_dim == 0
     assert found.lexical_adapter_dim > 0
     assert found.length_loss_weight <= plain.length_loss_weight == 1
-    assert not {"lexical_adapter_dim", "spread_source"} & set(vars(plain))
+    assert not {"lexical_adapter_dim", "spread_source", "lexicon"} & set(vars(plain))
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_a_graph_begins_with_a_lexicon(
-    work: Multi30k, direction: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("system", ["abnet", "abnet_dag"])
+def test_some_begin_with_a_lexicon(
+    work: Multi30k, direction: str, system: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = parse(work.count_lexicon(direction).command, monkeypatch)
-    trained = parse(work.train("abnet_dag", direction, 1).command, monkeypatch)
+    trained = parse(work.train(system, direction, 1).command, monkeypatch)
     assert trained.lexicon == str(made.output)
     assert (trained.source_bert, trained.target_bert) == (made.source_bert, made.target_bert)
     assert trained.lexical_adapter_dim > 0
     assert made.train == [str(work.prepared(direction) / "raw" / "train")]
     assert made.pair == direction
-    assert "lexicon" not in parse(work.train("abnet", direction, 1).command, monkeypatch)
+    assert "lexicon" not in parse(work.train("abnet_ctc", direction, 1).command, monkeypatch)
 
 
 @pytest.mark.parametrize("has_bfloat16", [True, False])
@@ -200,6 +208,8 @@ def test_decodings(work: Multi30k, system: str, monkeypatch: pytest.MonkeyPatch)
         assert (args.dag_beam, args.dag_lm_weight) == (8, 0.3)
     elif is_ours(system):
         assert args.iter_decode_max_iter == PASSES
+        assert args.iter_decode_force_max_iter
+        assert args.iter_decode_repredict == (system == "abnet_corrected")
     else:
         assert args.iter_decode_max_iter + 1 == PASSES  # fairseq's CMLM makes one pass more
         assert args.iter_decode_force_max_iter
