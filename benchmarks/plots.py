@@ -103,6 +103,7 @@ def plot_convergence(records: Iterable[dict[str, Any]]) -> Figure:
             drawn: dict[str, Any] = {}  # on the BERTs that most of the systems have, or the longest
             for berts in sorted(berts for own, berts in groups if own == name):
                 alike = [r for r in curves if _name(r) == name and _berts(r) in (NO_BERTS, berts)]
+                alike.sort(key=lambda row: "earlier_recipe" not in row)  # the last one holds
                 by_system = {row["system"]: row["curve"] for row in alike}
                 found = {system: by_system[system] for system in systems if system in by_system}
                 drawn = max(found, drawn, key=len)
