@@ -65,10 +65,7 @@ class Size:
 ALL_PASSES = "--iter-decode-force-max-iter --iter-decode-ban-repeats"
 KEPT_DECODING = {
     "conditional_masked_lm": words(ALL_PASSES),
-    "abnet_corrected": words(
-        f"{ALL_PASSES} --iter-decode-repredict "
-        "--iter-decode-lm-weight 0.1 --iter-decode-length-weight 0.1"
-    ),
+    "abnet_corrected": words(f"{ALL_PASSES} --iter-decode-repredict"),
     "ctc": words("--ctc-blank-penalty 1"),
     "abnet_ctc_refined": words("--ctc-blank-penalty 2 --ctc-iterations 10"),
     "abnet_dag_ranked": words("--dag-beam 8 --dag-lm-weight 0.3"),
