@@ -98,6 +98,10 @@ def test_convergence_beside_fine_tuning_and_without_decoder_adapters() -> None:
     ]  # fmt: skip
     left, _ = plots.plot_convergence([longer, {**rows[0], "pretrain_updates": [5, 5]}, random]).axes
     assert left.get_lines()[0].get_ydata().tolist() == [4.0]
+    earlier = {**rows[0], "earlier_recipe": "no lexicon", "curve": [[100, 9.0]]}
+    for alike in ([earlier, *rows], [*rows, earlier]):
+        left, _ = plots.plot_convergence(alike).axes
+        assert left.get_lines()[0].get_ydata().tolist() == [6.0, 5.0]
     alone = [{**row, "direction": "en-de"} for row in rows[:1]]
     left, right = plots.plot_convergence(rows[:2] + alone).axes
     assert len(left.get_lines()) == 2

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForMaskedLM
 
-from abnet.decoding.fluency import pseudo_log_likelihood
+from abnet.decoding.fluency import pseudo_log_likelihood, read_alone
 from abnet.model import AbNet
 from tests.batches import batch
 from tests.systems import Toys, lively_model
@@ -54,3 +54,14 @@ def test_many_words_are_read_in_parts(toys: Toys, monkeypatch: pytest.MonkeyPatc
     whole = pseudo_log_likelihood(model, target)
     monkeypatch.setattr("abnet.decoding.fluency.WORDS_AT_ONCE", 7)
     torch.testing.assert_close(pseudo_log_likelihood(model, target), whole)
+
+
+@torch.inference_mode()
+def test_translations_are_read_with_and_without_their_end(toys: Toys) -> None:
+    model = lively_model("abnet_dag", toys)
+    assert model.target_tokenizer is not None
+    ended = batch(model.target_tokenizer, ENGLISH[:1])
+    [own] = pseudo_log_likelihood(model, ended)
+    words = ended[0, :-1]
+    found = read_alone(model, [words, ended[0], words[:0]], torch.device("cpu"))
+    torch.testing.assert_close(found, torch.stack([own, own, torch.tensor(0.0)]))
