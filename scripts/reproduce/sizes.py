@@ -84,6 +84,8 @@ KEPT_REWARDS = {
 NORMS_BEFORE = "--encoder-normalize-before --decoder-normalize-before"  # the blocks, in fairseq
 IN_8000 = "--total-num-update 8000 --max-update 8000 --save-interval-updates 200"
 GRAPH = f"--frames-per-piece 3 {IN_8000}"
+VECTORS = "--encoder-adapter-dim 96 --lexical-adapter-dim 128 --adapter-dropout 0.2"
+VECTORS_ON_GPU = "--encoder-adapter-dim 64 --lexical-adapter-dim 64"
 TRANSFORMER_TINY = (
     "--transformer-encoder-layers 4 --transformer-decoder-layers 4 "
     "--transformer-dim 128 --transformer-ffn-dim 256 --transformer-heads 4"
@@ -138,8 +140,8 @@ SIZES = {
             "abnet_minilm": words(
                 "--total-num-update 4000 --max-update 4000 --save-interval-updates 100"
             ),
-            "abnet_enc": words(LIKE_CMLM),
-            "abnet_enc_ar": words(LIKE_TRANSFORMER),
+            "abnet_enc": words(f"{LIKE_CMLM} {VECTORS}"),
+            "abnet_enc_ar": words(f"{LIKE_TRANSFORMER} {VECTORS}"),
             "mask_predict": words(LIKE_CMLM),
             "bert_fused_nat": words(LIKE_CMLM),
             "bert2bert": words(
@@ -162,8 +164,7 @@ SIZES = {
         ),
         kept={
             "abnet": words(
-                "--encoder-adapter-dim 96 --decoder-adapter-ffn-dim 696 --lexical-adapter-dim 128 "
-                "--adapter-dropout 0.2 --length-loss-weight 0.1 --spread-source"
+                f"{VECTORS} --decoder-adapter-ffn-dim 696 --length-loss-weight 0.1 --spread-source"
             ),
             "cmlm": words(f"{NORMS_BEFORE} --warmup-updates 800"),
         },
@@ -198,8 +199,8 @@ SIZES = {
                 "--warmup-updates 200 --total-num-update 3000 --max-update 3000 "
                 "--save-interval-updates 150"
             ),
-            "abnet_enc": words(LIKE_CMLM_ON_GPU),
-            "abnet_enc_ar": words(LIKE_TRANSFORMER_ON_GPU),
+            "abnet_enc": words(f"{LIKE_CMLM_ON_GPU} {VECTORS_ON_GPU}"),
+            "abnet_enc_ar": words(f"{LIKE_TRANSFORMER_ON_GPU} {VECTORS_ON_GPU}"),
             "mask_predict": words(LIKE_CMLM_ON_GPU),
             "bert_fused_nat": words(LIKE_CMLM_ON_GPU),
             "bert2bert": words("--lr 5e-4 --warmup-updates 2000"),
@@ -215,8 +216,8 @@ SIZES = {
         cmlm=words("--dropout 0.3 --lr 2e-3"),
         kept={
             "abnet": words(
-                "--encoder-adapter-dim 64 --decoder-adapter-ffn-dim 128 --lexical-adapter-dim 64 "
-                "--length-loss-weight 0.1 --spread-source"
+                f"{VECTORS_ON_GPU} --decoder-adapter-ffn-dim 128 --length-loss-weight 0.1 "
+                "--spread-source"
             ),
             "cmlm": words(NORMS_BEFORE),
         },
