@@ -12,6 +12,9 @@ from benchmarks.recipe_tables import of_recipe
 SYSTEMS = {
     "abnet": "AB-Net",
     "abnet_corrected": "AB-Net, trained on with corrections",
+    "abnet_reranked": (
+        "AB-Net, trained on with corrections, the best of 4 by AB-Net-Enc, autoregressive"
+    ),
     "abnet_minilm": "AB-Net, a real MiniLM as English BERT",
     "abnet_top_half": "AB-Net, adapters in the top half",
     "abnet_no_decoder_adapters": "AB-Net without decoder adapters",
@@ -194,7 +197,7 @@ def _millions(count: int) -> str:
 
 
 def _training(record: dict[str, Any]) -> str:
-    """Minutes and updates of training, and of what it goes on from."""
+    """Minutes and updates of training, and of what it goes on from or chooses by."""
     if "train_seconds" not in record:
         return NOT_MEASURED
     times = record.get("train_seconds_by_seed", [record["train_seconds"]])
@@ -204,9 +207,12 @@ def _training(record: dict[str, Any]) -> str:
         text += f" ({record['updates']:,} updates)"
     if record.get("precision", "float32") != "float32":
         text += f" in {record['precision']}"
-    for start in reversed(record.get("starts", ())):
-        text += f" after {start['train_seconds'] / 60:.0f} min ({start['updates']:,} updates)"
-        text += f' as "{SYSTEMS[start["system"]]}"'
+    others = [("after", start) for start in reversed(record.get("starts", ()))]
+    if "reranker" in record:
+        others.append(("and", record["reranker"]))
+    for word, other in others:
+        text += f" {word} {other['train_seconds'] / 60:.0f} min ({other['updates']:,} updates)"
+        text += f' as "{SYSTEMS[other["system"]]}"'
     return text
 
 

@@ -39,7 +39,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = args.out or ROOT / "checkpoints" / f"multi30k-{args.size}"
     work = Multi30k.at(Path(), out, size)
     systems = [
-        system for system in SYSTEMS if work.checkpoint(system, args.direction, args.seed).exists()
+        system
+        for system in SYSTEMS
+        if all(
+            path.exists()
+            for path in (
+                work.checkpoint(system, args.direction, args.seed),
+                *work.reranker(system, args.direction, args.seed),
+            )
+        )
     ]
     other = args.compared_with
     if other not in systems:

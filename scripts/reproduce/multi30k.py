@@ -28,6 +28,7 @@ from scripts.reproduce.recipes import (
     DIRECTIONS,
     LENGTH_BEAM,
     PASSES,
+    RERANKERS,
     ROOT,
     SYSTEMS,
     TRAINED_AS,
@@ -198,6 +199,10 @@ def result(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) ->
     before = starts_of(TRAINED_AS.get(system, system))
     if before:
         found["starts"] = [_training(work, start, direction, seeds) for start in before]
+    if system in RERANKERS:
+        reranker = found["reranker"] = _training(work, RERANKERS[system], direction, seeds)
+        for parameters in ("trained_parameters", "total_parameters"):  # its BERT is shared
+            found[parameters] += reranker["trained_parameters"]
     if not work.size.on_gpu:
         found["peak_memory_bytes"] = max(stamp["peak_memory_bytes"] for stamp in stamps)
     if not is_ours(system):
@@ -228,12 +233,13 @@ def _before(results: Path, size: str, system: str, direction: str) -> dict[str, 
 
 
 def _training(work: Multi30k, system: str, direction: str, seeds: Sequence[int]) -> dict[str, Any]:
-    """What the training cost of a system that another starts from."""
+    """What the training cost of a system that another starts from, or chooses by."""
     runs = [work.run(system, direction, seed) for seed in seeds]
     trainings = [quality.read_training(run, run / "train.log") for run in runs]
     return {
         "system": system,
         "updates": trainings[0].updates,
+        "trained_parameters": trainings[0].trained_parameters,
         "train_seconds": round(fmean(training.seconds for training in trainings)),
     }
 

@@ -25,6 +25,7 @@ ARCHITECTURES = {  # of ours, in the plugin
     "abnet": PAPERS_PRESET,
     "abnet_minilm": PAPERS_PRESET,
     "abnet_corrected": PAPERS_PRESET,
+    "abnet_reranked": PAPERS_PRESET,
     "abnet_after_ctc": PAPERS_PRESET,
     "abnet_top_half": PAPERS_PRESET,
     "abnet_no_decoder_adapters": PAPERS_PRESET,
@@ -45,10 +46,12 @@ ARCHITECTURES = {  # of ours, in the plugin
 ABNETS = (PAPERS_PRESET, "abnet_fb", "abnet_sc", "abnet_ctc", "abnet_dag", "abnet_dag_fuzzy")
 SYSTEMS = (*FAIRSEQ, *ARCHITECTURES)
 TRAINED_AS = {  # the same checkpoint, decoded in another way
+    "abnet_reranked": "abnet_corrected",
     "abnet_ctc_refined": "abnet_ctc",
     "abnet_dag_ranked": "abnet_dag",
     "abnet_dag_fuzzy_ranked": "abnet_dag_fuzzy",
 }
+RERANKERS = {"abnet_reranked": "abnet_enc_ar"}  # which chooses among the length candidates
 STARTS = {"abnet_corrected": "abnet", "abnet_after_ctc": "abnet_ctc"}
 """By system, the one that it goes on from; those of presets stand in `abnet.systems`."""
 WITH_LEXICON = ("abnet", "abnet_dag")  # the others have been trained without one so far
@@ -148,6 +151,12 @@ class Multi30k:
     def checkpoint(self, system: str, direction: str, seed: int) -> Path:
         """The averaged checkpoint."""
         return self.trained_run(system, direction, seed) / AVERAGED
+
+    def reranker(self, system: str, direction: str, seed: int) -> list[Path]:
+        """The averaged checkpoint of what chooses among its candidates, if anything does."""
+        if system not in RERANKERS:
+            return []
+        return [self.checkpoint(RERANKERS[system], direction, seed)]
 
     def references(self, direction: str, split: str = "test") -> Path:
         """Raw text of a split's target side."""
@@ -283,9 +292,11 @@ class Multi30k:
     ) -> Step:
         """A split decoded into `generate-SPLIT.txt`."""
         run = self.run(system, direction, seed, variant)
-        model = self.trained_run(system, direction, seed, variant) / checkpoint
+        models = [self.trained_run(system, direction, seed, variant) / checkpoint]
+        models += self.reranker(system, direction, seed)
         plugins = RIVALS if system == "cmlm" else PLUGINS
-        command = ["fairseq-generate", "--user-dir", plugins, "--path", str(model)]
+        command = ["fairseq-generate", "--user-dir", plugins]
+        command += ["--path", ":".join(map(str, models))]
         command += ["--gen-subset", split, "--results-path", str(run), "--num-workers", "0"]
         command += ["--required-batch-size-multiple", "1", *self.size.decoding]
         data = self.prepared_for_rivals(direction)
@@ -343,8 +354,8 @@ def start_of(system: str) -> str | None:
 
 def starts_of(system: str) -> list[str]:
     """All systems that are trained before one of ours, the first one first."""
-    start = start_of(system)
-    return [] if start is None else [*starts_of(start), start]
+    needed = (start_of(system), RERANKERS.get(system))
+    return [name for one in needed if one is not None for name in (*starts_of(one), one)]
 
 
 def minilm_encoder() -> Path:

@@ -66,6 +66,10 @@ ALL_PASSES = "--iter-decode-force-max-iter --iter-decode-ban-repeats"
 KEPT_DECODING = {
     "conditional_masked_lm": words(ALL_PASSES),
     "abnet_corrected": words(f"{ALL_PASSES} --iter-decode-repredict"),
+    "abnet_reranked": words(
+        f"{ALL_PASSES} --iter-decode-repredict "
+        "--iter-decode-with-external-reranker --iter-decode-rerank-weight 0.5"
+    ),
     "ctc": words("--ctc-blank-penalty 1"),
     "abnet_ctc_refined": words("--ctc-blank-penalty 2 --ctc-iterations 10"),
     "abnet_dag_ranked": words("--dag-beam 8 --dag-lm-weight 0.3"),

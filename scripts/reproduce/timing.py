@@ -112,7 +112,7 @@ class Timed:
         utils.import_user_module(config.common)
         self.task: Any = tasks.setup_task(config.task)
         self.models, saved = checkpoint_utils.load_model_ensemble(
-            [config.common_eval.path], task=self.task
+            utils.split_paths(config.common_eval.path), task=self.task
         )
         on_gpu = torch.cuda.is_available() and not config.common.cpu
         for model in self.models:

@@ -54,6 +54,19 @@ def test_what_a_training_goes_on_from_is_named_with_its_cost() -> None:
     ) in table.quality_table([row], "multi30k")
 
 
+def test_what_chooses_is_named_with_its_cost() -> None:
+    row = quality(
+        train_seconds=1200,
+        updates=2800,
+        starts=[{"system": "abnet", "updates": 16000, "train_seconds": 4800}],
+        reranker={"system": "abnet_enc_ar", "updates": 8000, "train_seconds": 4200},
+    )
+    assert (
+        '| 20 min (2,800 updates) after 80 min (16,000 updates) as "AB-Net" and 70 min '
+        '(8,000 updates) as "AB-Net-Enc, autoregressive" |'
+    ) in table.quality_table([row], "multi30k")
+
+
 def test_distilled_results_name_their_teacher_and_the_others_say_raw() -> None:
     distilled = quality(system="cmlm", distilled=True, teacher="transformer-big, beam 5")
     lines = table.quality_table([quality(), distilled], "multi30k").splitlines()

@@ -53,8 +53,11 @@ def write(path: Path, lines: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "system",
-    ["abnet", "abnet_corrected", "abnet_dag_ranked", "abnet_dag_fuzzy_ranked", "abnet_ctc"],
-)
+    [
+        "abnet", "abnet_corrected", "abnet_reranked", "abnet_dag_ranked", "abnet_dag_fuzzy_ranked",
+        "abnet_ctc",
+    ],
+)  # fmt: skip
 def test_a_lexicon_is_counted_before_it_is_begun_with(system: str, tmp_path: Path) -> None:
     steps: list[str] = []
 
@@ -84,16 +87,20 @@ def test_the_whole_road(
     document = tmp_path / "page.md"
     document.write_text("<!-- results: multi30k -->\n<!-- end of results -->\n")
     command = [str(data), "--size", "tiny", "--directions", "de-en", "--systems"]
-    command += ["abnet,transformer,cmlm", "--out", str(out)]
+    command += ["abnet,abnet_reranked,transformer,cmlm", "--out", str(out)]
     command += ["--results", str(results), "--document", str(document)]
     assert multi30k.main(command) == 0, capfd.readouterr().err
 
-    abnet, cmlm = (
+    abnet, reranked, cmlm = (
         json.loads((results / f"multi30k-tiny-de-en-{system}.json").read_text())
-        for system in ("abnet", "cmlm")
+        for system in ("abnet", "abnet_reranked", "cmlm")
     )
     assert (abnet["seeds"], abnet["passes"], abnet["updates"]) == ([1], 10, 16)
     assert abnet["trained_parameters"] < abnet["total_parameters"]
+    chooser = reranked["reranker"]
+    assert (chooser["system"], chooser["updates"]) == ("abnet_enc_ar", 16)
+    assert reranked["total_parameters"] - abnet["total_parameters"] == chooser["trained_parameters"]
+    assert [start["system"] for start in reranked["starts"]] == ["abnet"]
     assert cmlm["trained_parameters"] == cmlm["total_parameters"]
     assert 0 <= cmlm["bleu"] <= 100
     assert cmlm["command"].endswith("--directions de-en --systems cmlm --seeds 1")
@@ -111,7 +118,9 @@ def test_the_whole_road(
     few = ["--size", "tiny", "--sentences", "2", "--rounds", "1"]
     assert latency.main([*few, "--compared-with", "cmlm", *places]) == 0
     timed = json.loads((results / "latency-tiny-de-en-abnet.json").read_text())
-    assert timed["systems"] == ["transformer", "cmlm", "abnet"]
+    assert timed["systems"] == [
+        "transformer", "cmlm", "abnet", "abnet_corrected", "abnet_reranked", "abnet_enc_ar"
+    ]  # fmt: skip
     assert timed["ratio"] > 0
     row = next(line for line in document.read_text().splitlines() if "CMLM" in line)
     assert "| 1.00 |" in row

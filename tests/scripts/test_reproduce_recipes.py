@@ -23,6 +23,7 @@ from scripts.reproduce.recipes import (
     is_ours,
     minilm_encoder,
     objective_of,
+    starts_of,
 )
 from scripts.reproduce.sizes import SIZES
 from scripts.reproduce.tradeoff import POINTS, decoding
@@ -82,6 +83,7 @@ def test_trainings(
 ) -> None:
     args = parse(work.train(system, direction, 7).command, monkeypatch)
     trained = system.removesuffix("_refined").removesuffix("_ranked")
+    trained = "abnet_corrected" if system == "abnet_reranked" else trained
     assert args.save_dir == str(work.run(trained, direction, 7))
     assert args.seed == 7
     # Those that fall on an epoch's end are not written: some to spare.
@@ -107,7 +109,7 @@ def test_trainings(
         before = parse(work.train("abnet_dag", direction, 7).command, monkeypatch)
         assert args.frames_per_piece == before.frames_per_piece
         assert args.max_update <= before.max_update
-    if system == "abnet_corrected":
+    if trained == "abnet_corrected":
         assert args.warm_start == work.average("abnet", direction, 7).command[-1]
         assert args.correction == 0.3
         before = parse(work.train("abnet", direction, 7).command, monkeypatch)
@@ -209,7 +211,8 @@ def test_decodings(work: Multi30k, system: str, monkeypatch: pytest.MonkeyPatch)
     elif is_ours(system):
         assert args.iter_decode_max_iter == PASSES
         assert args.iter_decode_force_max_iter
-        assert args.iter_decode_repredict == (system == "abnet_corrected")
+        assert args.iter_decode_repredict == (system in ("abnet_corrected", "abnet_reranked"))
+        assert args.iter_decode_with_external_reranker == (system == "abnet_reranked")
     else:
         assert args.iter_decode_max_iter + 1 == PASSES  # fairseq's CMLM makes one pass more
         assert args.iter_decode_force_max_iter
@@ -255,6 +258,17 @@ def test_some_are_of_the_checkpoint_of_another(
     paths = [parse(step.command, monkeypatch).path for step in steps]
     assert paths[0] == paths[1] == work.average(system, "de-en", 1).command[-1]
     assert work.train(other, "de-en", 1) == work.train(system, "de-en", 1)
+
+
+def test_a_reranker_is_trained_before_it_chooses(
+    work: Multi30k, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = parse(work.generate("abnet_reranked", "de-en", 1).command, monkeypatch)
+    averaged = [
+        work.average(name, "de-en", 1).command[-1] for name in ("abnet_corrected", "abnet_enc_ar")
+    ]
+    assert args.path.split(":") == averaged
+    assert starts_of("abnet_reranked") == ["abnet", "abnet_corrected", "abnet_enc_ar"]
 
 
 def test_points_are_decoded_in_folders_of_their_own(
