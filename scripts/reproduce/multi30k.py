@@ -115,10 +115,17 @@ def run_all(runner: Runner, work: Multi30k, args: argparse.Namespace, results: P
         runner.run([[work.prepare(d, "abnet_minilm")] for d in args.directions])
     runner.run(
         [
+            trained(work, RERANKERS[system], direction, seed)
+            for system in args.systems
+            if system in RERANKERS
+            for seed in args.seeds
+            for direction in args.directions
+        ]
+    )
+    runner.run(
+        [
             [
-                *starts(work, system, direction, seed),
-                work.train(system, direction, seed),
-                work.average(system, direction, seed),
+                *trained(work, system, direction, seed),
                 work.generate(system, direction, seed),
                 partial(record, work, system, direction, args, results),
             ]
@@ -129,11 +136,11 @@ def run_all(runner: Runner, work: Multi30k, args: argparse.Namespace, results: P
     )
 
 
-def starts(work: Multi30k, system: str, direction: str, seed: int) -> list[Step]:
-    """The trainings of the systems whose weights one takes over, in their order."""
+def trained(work: Multi30k, system: str, direction: str, seed: int) -> list[Step]:
+    """The training of a system, after those of the systems whose weights it takes over."""
     return [
-        step(start, direction, seed)
-        for start in starts_of(system)
+        step(name, direction, seed)
+        for name in (*starts_of(system), system)
         for step in (work.train, work.average)
     ]
 

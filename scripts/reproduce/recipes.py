@@ -354,8 +354,8 @@ def start_of(system: str) -> str | None:
 
 def starts_of(system: str) -> list[str]:
     """All systems that are trained before one of ours, the first one first."""
-    needed = (start_of(system), RERANKERS.get(system))
-    return [name for one in needed if one is not None for name in (*starts_of(one), one)]
+    start = start_of(system)
+    return [] if start is None else [*starts_of(start), start]
 
 
 def minilm_encoder() -> Path:

@@ -75,6 +75,23 @@ def test_a_lexicon_is_counted_before_it_is_begun_with(system: str, tmp_path: Pat
     assert list(dict.fromkeys(found)) == order  # the second of two names for one training is none
 
 
+def test_a_reranker_is_trained_first_whenever_that_was(tmp_path: Path) -> None:
+    calls: list[list[str]] = []
+
+    class Reader(Runner):
+        def run(self, chains: Sequence[Sequence[Step | Callable[[], object]]]) -> None:
+            steps = (step for chain in chains for step in chain if isinstance(step, Step))
+            calls.append([f"{step.folder.parent.name} {step.name}" for step in steps])
+
+    args = Namespace(systems=["abnet_reranked"], directions=["de-en"], seeds=[1], size="cpu")
+    work = Multi30k(tmp_path, tmp_path / "out", SIZES["cpu"])
+    multi30k.run_all(Reader(1, {}), work, args, tmp_path / "results")
+    assert calls[-2] == ["abnet_enc_ar train", "abnet_enc_ar average"]
+    # Not in one chain with it, whose steps must be the later the further behind they stand.
+    assert not any("abnet_enc_ar" in step for step in calls[-1])
+    assert calls[-1][-1] == "abnet_reranked generate"
+
+
 @pytest.mark.slow
 def test_the_whole_road(
     data: Path,
