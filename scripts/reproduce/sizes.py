@@ -88,7 +88,9 @@ KEPT_REWARDS = {
 NORMS_BEFORE = "--encoder-normalize-before --decoder-normalize-before"  # the blocks, in fairseq
 IN_8000 = "--total-num-update 8000 --max-update 8000 --save-interval-updates 200"
 GRAPH = f"--frames-per-piece 3 {IN_8000}"
-VECTORS = "--encoder-adapter-dim 96 --lexical-adapter-dim 128 --adapter-dropout 0.2"
+VECTORS = (  # of source pieces, for rare words
+    "--encoder-adapter-dim 96 --lexical-adapter-dim 128 --adapter-dropout 0.2"
+)
 VECTORS_ON_GPU = "--encoder-adapter-dim 64 --lexical-adapter-dim 64"
 TRANSFORMER_TINY = (
     "--transformer-encoder-layers 4 --transformer-decoder-layers 4 "
