@@ -41,13 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     systems = [
         system
         for system in SYSTEMS
-        if all(
-            path.exists()
-            for path in (
-                work.checkpoint(system, args.direction, args.seed),
-                *work.reranker(system, args.direction, args.seed),
-            )
-        )
+        if all(path.exists() for path in work.checkpoints(system, args.direction, args.seed))
     ]
     other = args.compared_with
     if other not in systems:

@@ -152,11 +152,10 @@ class Multi30k:
         """The averaged checkpoint."""
         return self.trained_run(system, direction, seed) / AVERAGED
 
-    def reranker(self, system: str, direction: str, seed: int) -> list[Path]:
-        """The averaged checkpoint of what chooses among its candidates, if anything does."""
-        if system not in RERANKERS:
-            return []
-        return [self.checkpoint(RERANKERS[system], direction, seed)]
+    def checkpoints(self, system: str, direction: str, seed: int) -> list[Path]:
+        """The averaged checkpoints that it decodes with: its own, and that of its reranker."""
+        systems = (system, RERANKERS.get(system))
+        return [self.checkpoint(name, direction, seed) for name in systems if name is not None]
 
     def references(self, direction: str, split: str = "test") -> Path:
         """Raw text of a split's target side."""
@@ -292,8 +291,8 @@ class Multi30k:
     ) -> Step:
         """A split decoded into `generate-SPLIT.txt`."""
         run = self.run(system, direction, seed, variant)
-        models = [self.trained_run(system, direction, seed, variant) / checkpoint]
-        models += self.reranker(system, direction, seed)
+        models = self.checkpoints(system, direction, seed)
+        models[0] = self.trained_run(system, direction, seed, variant) / checkpoint
         plugins = RIVALS if system == "cmlm" else PLUGINS
         command = ["fairseq-generate", "--user-dir", plugins]
         command += ["--path", ":".join(map(str, models))]

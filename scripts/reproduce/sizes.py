@@ -63,12 +63,12 @@ class Size:
 
 
 ALL_PASSES = "--iter-decode-force-max-iter --iter-decode-ban-repeats"
+CORRECTING = f"{ALL_PASSES} --iter-decode-repredict"
 KEPT_DECODING = {
     "conditional_masked_lm": words(ALL_PASSES),
-    "abnet_corrected": words(f"{ALL_PASSES} --iter-decode-repredict"),
+    "abnet_corrected": words(CORRECTING),
     "abnet_reranked": words(
-        f"{ALL_PASSES} --iter-decode-repredict "
-        "--iter-decode-with-external-reranker --iter-decode-rerank-weight 0.5"
+        f"{CORRECTING} --iter-decode-with-external-reranker --iter-decode-rerank-weight 0.5"
     ),
     "ctc": words("--ctc-blank-penalty 1"),
     "abnet_ctc_refined": words("--ctc-blank-penalty 2 --ctc-iterations 10"),
