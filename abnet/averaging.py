@@ -70,8 +70,13 @@ def check_output(output: str | Path, paths: Sequence[str | Path]) -> None:
 
 
 def is_of_training(name: str) -> bool:
-    """Whether fairseq gives this name to what it saves while training."""
+    """Whether fairseq gives this name to what it saves while training and goes on from."""
     return name == _LAST or _PERIODIC.fullmatch(name) is not None
+
+
+def is_best(name: str) -> bool:
+    """Whether fairseq gives this name to the best one, or with its value to one of the best."""
+    return name == "checkpoint_best.pt" or _BEST.fullmatch(name) is not None
 
 
 def last_checkpoints(folder: str | Path, count: int, or_fewer: bool = False) -> list[Path]:

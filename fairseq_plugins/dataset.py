@@ -58,9 +58,10 @@ class PairDataset(LanguagePairDataset):
         )
         self.target_dict = target_dict
         self.longest_source: int | None = None
+        self.source_positions: int | None = None  # how many of them padding may take, too
 
-    def truncate(self, longest_source: int) -> int:
-        """Cuts sources to so many tokens, the end symbol included; says how many it cut.
+    def truncate(self, longest_source: int) -> None:
+        """Cuts sources to so many tokens, the end symbol included, and warns of it.
 
         Targets stay whole: they are references, and the loss cuts them for itself.
         """
@@ -70,7 +71,14 @@ class PairDataset(LanguagePairDataset):
         self.sizes = self.src_sizes
         if self.tgt_sizes is not None:
             self.sizes = np.stack([self.src_sizes, self.tgt_sizes], axis=1)
-        return overlong
+        if overlong:
+            logger.warning(
+                "%d of %d source sentences are longer than the %d tokens that fit and are cut "
+                "there: their ends are not translated. Split them into shorter ones.",
+                overlong,
+                len(self),
+                longest_source,
+            )
 
     def longest(self, limits: tuple[int, int] | None = None) -> int:
         """Tokens of the longest side of any sentence within `limits`, 1 if there is none."""
@@ -93,6 +101,7 @@ class PairDataset(LanguagePairDataset):
         target = None
         if samples[0]["target"] is not None:
             target = self._pad([s["target"] for s in samples], self.target_dict.pad())
+        source = self._pad([s["source"] for s in samples], self.src_dict.pad())
         lengths = torch.tensor([len(s["source"]) for s in samples])
         counted = lengths if target is None else target.ne(self.target_dict.pad())
         return {
@@ -100,7 +109,7 @@ class PairDataset(LanguagePairDataset):
             "nsentences": len(samples),
             "ntokens": int(counted.sum()),
             "net_input": {
-                "src_tokens": self._pad([s["source"] for s in samples], self.src_dict.pad()),
+                "src_tokens": source[:, : self.source_positions],
                 "src_lengths": lengths,
             },
             "target": target,
@@ -112,15 +121,17 @@ class PairDataset(LanguagePairDataset):
         )
 
 
-def with_fixed_batches(options: Mapping[str, Any]) -> Mapping[str, Any]:
+def with_fixed_batches(options: Mapping[str, Any], seed: int) -> Mapping[str, Any]:
     """Options of a batch iterator, for which the epoch it starts in changes no batch.
 
     fairseq makes batches once and shuffles them each epoch, but draws them by the epoch that it
-    makes them in: a training that goes on in its second would have others than it had.
+    makes them in: a training that goes on in its second would have others than it had. With
+    `--update-ordered-indices-seed` it draws sentences of one length by `seed` + epoch, too.
     """
     if options.get("disable_iterator_cache") or options.get("update_epoch_batch_itr"):
         return options  # they are made each epoch
-    return {**options, "epoch": 1}
+    first = {"seed": seed + 1} if options.get("seed", seed) != seed else {}
+    return {**options, "epoch": 1, **first}
 
 
 def load_pairs(

@@ -14,7 +14,7 @@ import torch
 from fairseq import utils
 from fairseq.data import data_utils
 
-from abnet.averaging import is_of_training
+from abnet.averaging import is_best, is_of_training
 from abnet.config import FOR_A_NEW_MODEL, AbNetConfig
 from abnet.errors import AbNetError
 from abnet.systems import CRITERIA
@@ -200,7 +200,8 @@ def check_start(args: Namespace) -> None:
     What has a start of its own needs no `--warm-start`, which is taken away.
 
     Raises:
-        AbNetError: the checkpoint to start from is missing or damaged, or see `check_goes_on`.
+        AbNetError: the checkpoint to start from is missing or damaged, or see `check_function`,
+            `check_goes_on` and `check_same_best`.
     """
     ending = f"{args.checkpoint_suffix}.pt"  # of these two, and of all that is written
     last = Path(args.save_dir) / DEFAULT_RESTORE_FILE.replace(".pt", ending)
@@ -249,6 +250,8 @@ def check_start(args: Namespace) -> None:
         check_function(start, args)
         if flag != "--finetune-from-model" and not args.reset_optimizer:
             check_goes_on(start)
+            if not args.reset_meters:
+                check_same_best(start, args)
 
 
 def check_is_new(last: Path, ending: str) -> None:
@@ -263,7 +266,8 @@ def check_is_new(last: Path, ending: str) -> None:
     """
     folder = last.parent
     names = sorted(path.name for path in folder.glob(f"checkpoint*{ending}"))
-    there = [name for name in names if is_of_training(name.removesuffix(ending) + ".pt")]
+    plain = {name: name.removesuffix(ending) + ".pt" for name in names}
+    there = [name for name in names if is_of_training(plain[name]) or is_best(plain[name])]
     if there:
         raise AbNetError(
             f"`--save-dir` must be a new folder for a new training, but {folder} has "
@@ -285,6 +289,24 @@ def check_goes_on(path: Path) -> None:
             "average, or was written with `--no-save-optimizer-state`. To begin a new one with its "
             "weights add `--reset-optimizer`, or give it as `--finetune-from-model` with a new "
             "`--save-dir`."
+        )
+
+
+def check_same_best(path: Path, args: Namespace) -> None:
+    """Refuses to measure what comes by another metric than the best one so far.
+
+    Raises:
+        AbNetError: the checkpoint has a best value of another metric.
+    """
+    state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    if "best" not in state.get("extra_state", {}):
+        return
+    metric = state["cfg"]["checkpoint"]["best_checkpoint_metric"]
+    if args.best_checkpoint_metric != metric:
+        raise AbNetError(
+            f"`--best-checkpoint-metric` must be {metric} as in the checkpoint {path}, but is "
+            f"{args.best_checkpoint_metric} instead: its best value is one of {metric}. Add "
+            "`--reset-meters` to forget that."
         )
 
 

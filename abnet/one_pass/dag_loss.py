@@ -8,10 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from abnet.one_pass.frames import NEVER
 from abnet.tokenizer import SymbolIds
 from abnet.training.loss import LossParts
 
+UNREACHED = -1e9  # a log-probability below that of any path, however long
 LEAST = 1e-300  # the smallest share of a step's best path that is told from none
 
 
@@ -36,11 +36,11 @@ def dag_loss(
     # As one product a word; its factors span more powers of e than 32 bits have.
     follows = links.double().exp()
     frame = torch.arange(links.size(1), device=links.device)
-    reached = [_start(links).double()]
+    reached = [_start(links.double())]
     for position in range(int(lengths.max())):
         most = reached[-1].detach().amax(dim=1, keepdim=True)
         arrived = ((reached[-1] - most).exp()[:, None] @ follows)[:, 0]
-        log_p = (arrived.clamp(min=LEAST).log() + most).where(frame > position, NEVER)
+        log_p = (arrived.clamp(min=LEAST).log() + most).where(frame > position, UNREACHED)
         reached.append(log_p + said[:, :, position])
     rows = torch.arange(len(target), device=target.device)
     at_end = torch.stack(reached)[lengths, rows] + _to_last(links, counts)
@@ -94,7 +94,7 @@ def best_dag_path(
 
 def _start(links: Tensor) -> Tensor:
     """Log-probabilities (B, F) of where a path is before its first word: at the first frame."""
-    start = torch.full_like(links[:, 0], NEVER)
+    start = torch.full_like(links[:, 0], UNREACHED)
     start[:, 0] = 0.0
     return start
 

@@ -35,8 +35,8 @@ class ConditionalMaskedLm(FairseqCriterion):
 
     While training, the masks depend on the seed, the update and the sentences of the micro-batch
     alone: two processes draw what one process draws with `--update-freq 2`. In validation they
-    depend on the sentences alone, the source stays clean, and of a target that is too long for the
-    model the beginning counts.
+    depend on the sentences of the batch alone (batches of another size have others), the source
+    stays clean, and of a target that is too long for the model the beginning counts.
     """
 
     def __init__(self, task: FairseqTask) -> None:

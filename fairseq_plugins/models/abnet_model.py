@@ -14,7 +14,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model, register_model_architecture
 from fairseq.optim import FairseqOptimizer
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Tensor
 
 from abnet.checkpoint import FAIRSEQ_IDENTITY, FAIRSEQ_PREFIX
 from abnet.config import AbNetConfig
@@ -60,7 +60,8 @@ class AbNetModel(BaseFairseqModel):
         num_updates: how many updates it has seen, for the masks.
         decodes_only: whether it will not be trained on.
         optimizer: that makes its steps, once there has been one.
-        loaded: by weight in 16 bits, what a checkpoint had of it in 32, until the first step.
+        unrounded: by weight, what it began with or a checkpoint had of it, in 32 bits, until the
+            first step: by then `--bf16` and `--fp16` have rounded the weight itself.
     """
 
     def __init__(self, abnet: AbNet) -> None:
@@ -70,7 +71,9 @@ class AbNetModel(BaseFairseqModel):
         self.num_updates = 0
         self.decodes_only = False
         self.optimizer: FairseqOptimizer | None = None
-        self.loaded: dict[nn.Parameter, Tensor] = {}
+        self.unrounded = {
+            weight: weight.detach().clone() for weight in abnet.parameters() if weight.requires_grad
+        }
 
     @classmethod
     def add_args(cls, parser: ArgumentParser) -> None:
@@ -108,8 +111,11 @@ class AbNetModel(BaseFairseqModel):
         return output
 
     def max_positions(self) -> tuple[int, int]:
-        """The most tokens of a source and of a target, [SEP] included."""
-        return self.abnet.max_source_positions, self.abnet.max_target_positions
+        """The most tokens of a source and of a target, [SEP] included, for all that read them."""
+        teacher = self.abnet.soft_teacher
+        readers = [self.abnet] if teacher is None else [self.abnet, teacher.model]
+        longest_source = min(reader.max_source_positions for reader in readers)
+        return longest_source, min(reader.max_target_positions for reader in readers)
 
     def set_num_updates(self, num_updates: int) -> None:
         """Called before each update."""
@@ -117,8 +123,8 @@ class AbNetModel(BaseFairseqModel):
 
     def before_step(self, optimizer: FairseqOptimizer) -> None:
         """Called before each step of the optimizer."""
-        restore_copies(optimizer, self.loaded)
-        self.loaded, self.optimizer = {}, optimizer
+        restore_copies(optimizer, self.unrounded)
+        self.unrounded, self.optimizer = {}, optimizer
 
     def prepare_for_inference_(self, cfg: DictConfig) -> None:
         """Called by `fairseq-generate` and `fairseq-interactive` before they decode."""
@@ -131,9 +137,11 @@ class AbNetModel(BaseFairseqModel):
         The identity is that of both, as the bytes of a JSON text.
         """
         weights = dict(self.abnet.named_parameters())
-        full = self.loaded if self.optimizer is None else dict(copies_of(self.optimizer))
+        full = self.unrounded if self.optimizer is None else dict(copies_of(self.optimizer))
         state = {
-            FAIRSEQ_PREFIX + name: full.get(weights[name], tensor)
+            FAIRSEQ_PREFIX + name: tensor
+            if tensor.dtype == torch.float32
+            else full.get(weights[name], tensor)
             for name, tensor in self.abnet.trained_state_dict().items()
         }
         identity = identities_to_json(self.abnet.identities).encode()
@@ -169,7 +177,7 @@ class AbNetModel(BaseFairseqModel):
             logger.error(error)  # the trainer replaces it by a guess
             raise
         self.optimizer = None  # the trainer makes another one
-        self.loaded = {
+        self.unrounded = {
             weight: weights[name]
             for name, weight in self.abnet.named_parameters()
             if name in weights and weights[name].itemsize > weight.itemsize

@@ -194,9 +194,10 @@ class TranslationAbNetTask(TranslationTask):
             required_batch_size_multiple: ignored, since fairseq drops what does not fit it.
             **kwargs: see `FairseqTask.get_batch_iterator`.
         """
+        dataset.source_positions = max_positions and max_positions[0]
         if not (self.is_training_run and dataset is self.datasets.get(self.cfg.train_subset)):
             if max_positions is not None and not ignore_invalid_inputs:
-                _truncate(dataset, max_positions[0])
+                dataset.truncate(max_positions[0])
                 max_positions = (max_positions[0], sys.maxsize)
             if max_tokens is not None:
                 max_tokens = max(max_tokens, dataset.longest(max_positions))
@@ -207,7 +208,7 @@ class TranslationAbNetTask(TranslationTask):
             max_positions=max_positions,
             ignore_invalid_inputs=ignore_invalid_inputs,
             required_batch_size_multiple=1,
-            **with_fixed_batches(kwargs),
+            **with_fixed_batches(kwargs, self.cfg.seed),
         )
 
     def build_model(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> AbNetModel:
@@ -378,18 +379,6 @@ class TranslationAbNetTask(TranslationTask):
         FairseqTask.reduce_metrics(self, logging_outputs, criterion)
         if self.cfg.eval_bleu and any("_bleu_sys_len" in logged for logged in logging_outputs):
             log_bleu(logging_outputs)
-
-
-def _truncate(dataset: PairDataset, longest_source: int) -> None:
-    overlong = dataset.truncate(longest_source)
-    if overlong:
-        logger.warning(
-            "%d of %d source sentences are longer than the %d tokens that fit and are cut there: "
-            "their ends are not translated. Split them into shorter ones.",
-            overlong,
-            len(dataset),
-            longest_source,
-        )
 
 
 def _architecture_name(cfg: FairseqDataclass) -> str | None:

@@ -7,7 +7,7 @@ import torch
 from fairseq.data import ListDataset
 
 from abnet.errors import AbNetError
-from fairseq_plugins.dataset import PairDataset, check_binarized
+from fairseq_plugins.dataset import PairDataset, check_binarized, with_fixed_batches
 from fairseq_plugins.dictionary import BertDictionary
 from fairseq_plugins.task_options import TranslationAbNetConfig
 from fairseq_plugins.tasks.translation_abnet import TranslationAbNetTask
@@ -37,11 +37,14 @@ def test_each_side_is_padded_with_its_own_symbol() -> None:
     assert dataset.collater([]) == {}
 
 
-def test_sources_are_cut_before_their_end_symbol() -> None:
+def test_sources_are_cut_before_their_end_symbol(caplog: pytest.LogCaptureFixture) -> None:
     dataset = pairs(("abcdef", "abcdef"), ("ab", "a"))
     assert dataset.longest() == 7
-    assert dataset.truncate(4) == 1
-    assert dataset.truncate(4) == 0
+    dataset.truncate(4)
+    assert "1 of 2 source sentences are longer than the 4 tokens that fit" in caplog.text
+    caplog.clear()
+    dataset.truncate(4)
+    assert not caplog.records
     assert dataset[0]["source"].tolist() == [5, 6, 7, 3]
     assert dataset[1]["source"].tolist() == [5, 6, 3]
     assert len(dataset[0]["target"]) == 7  # a reference stays whole
@@ -58,6 +61,27 @@ def test_what_is_skipped_makes_no_room(skipped: bool, batches: list[int]) -> Non
         dataset, max_tokens=6, max_positions=(8, 8), ignore_invalid_inputs=skipped
     )
     assert sorted(map(len, iterator.frozen_batches)) == batches
+
+
+def test_padding_to_a_multiple_takes_no_position_that_a_bert_lacks() -> None:
+    dataset = pairs(("abcdef", "abcdef"), ("ab", "a"))
+    dataset.pad_to_multiple = 8
+    task = TranslationAbNetTask(TranslationAbNetConfig(), SOURCE, TARGET)
+    for positions, width in ((7, 7), (8, 8), (512, 8)):
+        task.get_batch_iterator(dataset, max_sentences=2, max_positions=(positions, 512))
+        batch = dataset.collater([dataset[0], dataset[1]])
+        assert batch["net_input"]["src_tokens"].shape == (2, width)
+        assert batch["target"].shape == (2, 8)
+
+
+def test_batches_of_a_training_that_goes_on_are_those_of_its_first_epoch() -> None:
+    """The seed comes as it is, or + epoch with `--update-ordered-indices-seed`."""
+    for seed in (7, 8):
+        begun = with_fixed_batches({"seed": seed, "epoch": 1}, 7)
+        assert begun == {"seed": seed, "epoch": 1}
+        assert with_fixed_batches({"seed": 7 + 3 * (seed - 7), "epoch": 3}, 7) == begun
+    each = {"seed": 10, "epoch": 3, "update_epoch_batch_itr": True}
+    assert with_fixed_batches(each, 7) == each
 
 
 def test_source_alone() -> None:

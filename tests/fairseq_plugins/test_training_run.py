@@ -88,7 +88,8 @@ def started(folder: Path, **changed: object) -> Namespace:
     """What `check_start` looks at, with the defaults of `fairseq-train`."""
     defaults = {
         "save_dir": str(folder), "restore_file": "checkpoint_last.pt", "continue_once": None,
-        "finetune_from_model": None, "reset_optimizer": False, "checkpoint_suffix": "",
+        "finetune_from_model": None, "reset_optimizer": False, "reset_meters": False,
+        "checkpoint_suffix": "", "best_checkpoint_metric": "loss",
     }  # fmt: skip
     return Namespace(**{**defaults, **changed})
 
@@ -136,6 +137,38 @@ def test_a_new_training_overwrites_no_other(tmp_path: Path) -> None:
     with pytest.raises(AbNetError, match=r"has checkpoint1\.pt and no checkpoint_last\.pt to go"):
         check_start(started(tmp_path))
     check_start(started(tmp_path, restore_file=str(tmp_path / "checkpoint1.pt")))
+
+
+@pytest.mark.parametrize("name", ["checkpoint_best", "checkpoint.best_bleu_35.4821"])
+def test_a_new_training_overwrites_no_best_one(tmp_path: Path, name: str) -> None:
+    """With `--no-last-checkpoints --no-epoch-checkpoints` it is all that a training leaves."""
+    save(tmp_path / f"{name}.pt", {"state": {}})
+    with pytest.raises(AbNetError, match=f"must be a new folder for a new training.* has {name}"):
+        check_start(started(tmp_path))
+    check_start(started(tmp_path, checkpoint_suffix="-b"))
+    save(tmp_path / f"{name}-b.pt", {"state": {}})
+    with pytest.raises(AbNetError, match=rf"has {name}-b\.pt and no checkpoint_last-b\.pt"):
+        check_start(started(tmp_path, checkpoint_suffix="-b"))
+
+
+def test_a_best_value_of_another_metric_is_not_compared_with(tmp_path: Path) -> None:
+    last = tmp_path / "checkpoint_last.pt"
+    state = {
+        "cfg": {"checkpoint": {"best_checkpoint_metric": "length_accuracy"}},
+        "extra_state": {"best": 60.0},
+        "last_optimizer_state": {"state": {}},
+    }
+    torch.save(state, last)
+    bleu = {"best_checkpoint_metric": "bleu"}
+    with pytest.raises(AbNetError, match=r"must be length_accuracy as in .* but is bleu instead"):
+        check_start(started(tmp_path, **bleu))
+    check_start(started(tmp_path, best_checkpoint_metric="length_accuracy"))
+    check_start(started(tmp_path, **bleu, reset_meters=True))
+    check_start(started(tmp_path, **bleu, reset_optimizer=True))
+    new = tmp_path / "new"
+    check_start(started(new, **bleu, finetune_from_model=str(last)))
+    torch.save({**state, "extra_state": {}}, last)  # never validated
+    check_start(started(tmp_path, **bleu))
 
 
 def test_a_start_that_is_taken_each_time_is_warned_of(

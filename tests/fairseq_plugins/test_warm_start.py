@@ -23,13 +23,23 @@ SMALL = (
 )
 
 
+@pytest.mark.parametrize("precision", [(), ("--bf16",)], ids=["fp32", "bf16"])
 def test_a_run_starts_from_a_transformer_goes_on_and_translates_without_it(
-    corpus: Corpus, tiny_berts: TinyBerts, tmp_path: Path
+    corpus: Corpus, tiny_berts: TinyBerts, tmp_path: Path, precision: tuple[str, ...]
 ) -> None:
     plain, fused = tmp_path / "plain", tmp_path / "fused"
     train(corpus.data_bin, plain, tiny_berts, "--arch", "transformer_base", *SMALL)
     start = plain / "checkpoint_last.pt"
-    system = ("--arch", "bert_fused", *SMALL, "--warm-start", start, "--drop-net", "0.5")
+    system = (
+        "--arch",
+        "bert_fused",
+        *SMALL,
+        "--warm-start",
+        start,
+        "--drop-net",
+        "0.5",
+        *precision,
+    )
     output = train(corpus.data_bin, fused, tiny_berts, *system, "--lr", "0")
     assert f"warm start from {start}: " in output
     ours = read_checkpoint(fused / "checkpoint_last.pt")

@@ -97,8 +97,12 @@ def test_loss_and_gradient_are_those_of_the_sum_over_all_paths() -> None:
         torch.testing.assert_close(one, 2 * other.float(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("sharpness", [1.0, 15.0, 60.0])
-def test_sums_of_sharp_graphs_are_those_of_logarithms(sharpness: float) -> None:
+@pytest.mark.parametrize(
+    ("sharpness", "each_word"), [(1.0, 0.0), (15.0, 0.0), (60.0, 0.0), (1.0, -2000.0)]
+)
+def test_sums_of_sharp_and_of_improbable_graphs_are_those_of_logarithms(
+    sharpness: float, each_word: float
+) -> None:
     """Each frame added up in logarithms in 64 bits, where the loss has products."""
     torch.manual_seed(3)
     counts, words = torch.tensor([24, 20, 9]), torch.tensor([9, 4, 7])
@@ -110,7 +114,7 @@ def test_sums_of_sharp_graphs_are_those_of_logarithms(sharpness: float) -> None:
     allowed = (place > place[:, None]) & (place < counts[:, None, None])
     links = sharpness * torch.randn(3, 24, 24)
     links = links.masked_fill(~allowed, NEVER).log_softmax(dim=2).masked_fill(~allowed, NEVER)
-    said = -sharpness * torch.rand(3, 24, 10)
+    said = each_word - sharpness * torch.rand(3, 24, 10)
     inputs = [said.requires_grad_(), links.requires_grad_()]
     reached = links[:, 0].double() + said[:, :, 0]
     expected = []
@@ -126,7 +130,7 @@ def test_sums_of_sharp_graphs_are_those_of_logarithms(sharpness: float) -> None:
     total = -torch.stack(at_last).sum()
     loss = dag_loss(said, links, frames, target, SYMBOLS).loss
     assert loss.dtype == torch.float32
-    assert loss < -NEVER
+    assert (loss < -NEVER) == (each_word == 0.0)
     torch.testing.assert_close(loss, total.float())
     ours, theirs = (torch.autograd.grad(one, inputs) for one in (loss, total))
     torch.testing.assert_close(ours, theirs)
