@@ -43,5 +43,10 @@ def test_a_pipe_with_bad_bytes_names_the_line(
     assert message in capsys.readouterr().err
 
 
+def test_there_must_be_a_thread(tiny_berts: TinyBerts, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tokenize", "--bert", tiny_berts.german, "--workers", "0"]) == 2
+    assert "`--workers` must be at least 1, but is 0 instead" in capsys.readouterr().err
+
+
 def test_chunks() -> None:
     assert list(chunks("abcde", 2)) == [["a", "b"], ["c", "d"], ["e"]]

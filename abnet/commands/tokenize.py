@@ -31,6 +31,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes the pieces of every line to standard output, separated by spaces."""
     if args.workers is not None:
+        if args.workers < 1:
+            raise AbNetError(f"`--workers` must be at least 1, but is {args.workers} instead.")
         os.environ["RAYON_NUM_THREADS"] = str(args.workers)  # read when the pool starts
     from tqdm import tqdm
 
