@@ -48,7 +48,8 @@ def test_each_reset(
     updates, steps, epoch = expected
     output = train(
         corpus.data_bin, tmp_path, tiny_berts, *SAME_SHAPE, *QUICK,
-        "--restore-file", trained.checkpoint, f"--reset-{what}", "--max-update", updates + 1,
+        "--restore-file", trained.checkpoint, f"--reset-{what}", "--reset-meters",
+        "--max-update", updates + 1,
     )  # fmt: skip
     assert f"@ {updates} updates)" in output
     assert f"begin training epoch {epoch}" in output
