@@ -246,6 +246,15 @@ def test_arguments_that_cannot_be(
     assert not Path(command[-1]).exists()
 
 
+def test_what_is_counted_in_is_not_overwritten(
+    command: list[str], train: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = Path(f"{train}.de").read_bytes()
+    assert main([*command, "--output", f"{train}.de"]) == 2
+    assert f"must be a new file, but {train}.de is counted in" in capsys.readouterr().err
+    assert Path(f"{train}.de").read_bytes() == before
+
+
 def test_a_place_that_cannot_be_written_is_told_of_before_the_counting(
     command: list[str],
     tmp_path: Path,

@@ -68,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
     if args.max_pairs < 1:
         raise AbNetError(f"`--max-pairs` must be at least 1, but is {args.max_pairs} instead.")
     check_place(args.output)
+    if args.output.resolve() in [path.resolve() for pair in _files(args) for path in pair]:
+        raise AbNetError(f"`--output` must be a new file, but {args.output} is counted in.")
     source, target = map(Tokenizer.from_pretrained, (args.source_bert, args.target_bert))
     bert = load_backbone(args.target_bert, with_head=True, dropout=0.0).eval()
     try:
@@ -113,10 +115,14 @@ def _warn_of_unknown(what: str, tokenizer: Tokenizer, sentences: list[list[int]]
         )
 
 
-def _lines(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
-    from abnet.corpora.formats import read_text_pairs
+def _files(args: argparse.Namespace) -> list[list[Path]]:
     from abnet.corpora.text import find_file
 
     languages = split_pair(args.pair)
-    files = [[find_file("--train", one, side) for side in languages] for one in args.train]
-    return itertools.chain.from_iterable(read_text_pairs(*pair) for pair in files)
+    return [[find_file("--train", one, side) for side in languages] for one in args.train]
+
+
+def _lines(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    from abnet.corpora.formats import read_text_pairs
+
+    return itertools.chain.from_iterable(read_text_pairs(*pair) for pair in _files(args))
