@@ -58,7 +58,7 @@ class PairDataset(LanguagePairDataset):
         )
         self.target_dict = target_dict
         self.longest_source: int | None = None
-        self.source_positions: int | None = None  # how many of them padding may take, too
+        self.widest_source_batch: int | None = None
 
     def truncate(self, longest_source: int) -> None:
         """Cuts sources to so many tokens, the end symbol included, and warns of it.
@@ -109,7 +109,7 @@ class PairDataset(LanguagePairDataset):
             "nsentences": len(samples),
             "ntokens": int(counted.sum()),
             "net_input": {
-                "src_tokens": source[:, : self.source_positions],
+                "src_tokens": source[:, : self.widest_source_batch],
                 "src_lengths": lengths,
             },
             "target": target,

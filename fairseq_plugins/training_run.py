@@ -9,6 +9,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from fairseq import utils
@@ -247,11 +248,12 @@ def check_start(args: Namespace) -> None:
         )
     for flag, start in starts[:1]:  # as fairseq ranks them
         check_whole(start)
-        check_function(start, args)
+        state = torch.load(start, map_location="cpu", mmap=True, weights_only=True)
+        check_function(start, state, args)
         if flag != "--finetune-from-model" and not args.reset_optimizer:
-            check_goes_on(start)
+            check_goes_on(start, state)
             if not args.reset_meters:
-                check_same_best(start, args)
+                check_same_best(start, state, args)
 
 
 def check_is_new(last: Path, ending: str) -> None:
@@ -266,8 +268,11 @@ def check_is_new(last: Path, ending: str) -> None:
     """
     folder = last.parent
     names = sorted(path.name for path in folder.glob(f"checkpoint*{ending}"))
-    plain = {name: name.removesuffix(ending) + ".pt" for name in names}
-    there = [name for name in names if is_of_training(plain[name]) or is_best(plain[name])]
+    there = [
+        name
+        for name in names
+        if is_of_training(plain := name.removesuffix(ending) + ".pt") or is_best(plain)
+    ]
     if there:
         raise AbNetError(
             f"`--save-dir` must be a new folder for a new training, but {folder} has "
@@ -276,13 +281,12 @@ def check_is_new(last: Path, ending: str) -> None:
         )
 
 
-def check_goes_on(path: Path) -> None:
+def check_goes_on(path: Path, state: Mapping[str, Any]) -> None:
     """Refuses a checkpoint from which a training would begin anew without a word.
 
     Raises:
         AbNetError: it has no state of the optimizer, and so no updates either.
     """
-    state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     if state.get("last_optimizer_state") is None:
         raise AbNetError(
             f"A training cannot go on from {path}, which has no state of the optimizer: it is an "
@@ -292,13 +296,12 @@ def check_goes_on(path: Path) -> None:
         )
 
 
-def check_same_best(path: Path, args: Namespace) -> None:
+def check_same_best(path: Path, state: Mapping[str, Any], args: Namespace) -> None:
     """Refuses to measure what comes by another metric than the best one so far.
 
     Raises:
         AbNetError: the checkpoint has a best value of another metric.
     """
-    state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     if "best" not in state.get("extra_state", {}):
         return
     metric = state["cfg"]["checkpoint"]["best_checkpoint_metric"]
@@ -310,13 +313,12 @@ def check_same_best(path: Path, args: Namespace) -> None:
         )
 
 
-def check_function(path: Path, args: Namespace) -> None:
+def check_function(path: Path, state: Mapping[str, Any], args: Namespace) -> None:
     """Refuses a start whose weights would fit in shape but compute something else here.
 
     Raises:
         AbNetError: a choice differs that no shape shows.
     """
-    state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     saved = state.get("cfg", {}).get("model")
     if not isinstance(saved, Mapping):
         return  # not one of ours, as loading it will say

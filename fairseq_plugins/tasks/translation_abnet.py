@@ -194,7 +194,7 @@ class TranslationAbNetTask(TranslationTask):
             required_batch_size_multiple: ignored, since fairseq drops what does not fit it.
             **kwargs: see `FairseqTask.get_batch_iterator`.
         """
-        dataset.source_positions = max_positions and max_positions[0]
+        dataset.widest_source_batch = max_positions and max_positions[0]
         if not (self.is_training_run and dataset is self.datasets.get(self.cfg.train_subset)):
             if max_positions is not None and not ignore_invalid_inputs:
                 dataset.truncate(max_positions[0])

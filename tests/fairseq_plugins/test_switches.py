@@ -11,12 +11,7 @@ from abnet.errors import AbNetError
 from tests.conftest import TinyBerts
 from tests.fairseq_plugins.commands import logged, run, train
 from tests.fairseq_plugins.conftest import Corpus, Trained
-from tests.fairseq_plugins.test_training import QUICK, SAME_SHAPE
-
-BEST_BLEU = (
-    *("--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric"),
-    "--eval-bleu",
-)
+from tests.fairseq_plugins.test_training import BEST_BLEU, QUICK, SAME_SHAPE
 
 
 def test_fp16_without_a_gpu(corpus: Corpus, tiny_berts: TinyBerts, tmp_path: Path) -> None:
@@ -47,9 +42,8 @@ def test_each_reset(
     """Updates as loaded, updates that the optimizer has done, and the epoch that follows."""
     updates, steps, epoch = expected
     output = train(
-        corpus.data_bin, tmp_path, tiny_berts, *SAME_SHAPE, *QUICK,
-        "--restore-file", trained.checkpoint, f"--reset-{what}", "--reset-meters",
-        "--max-update", updates + 1,
+        corpus.data_bin, tmp_path, tiny_berts, *SAME_SHAPE, *QUICK, *BEST_BLEU,
+        "--restore-file", trained.checkpoint, f"--reset-{what}", "--max-update", updates + 1,
     )  # fmt: skip
     assert f"@ {updates} updates)" in output
     assert f"begin training epoch {epoch}" in output

@@ -18,6 +18,10 @@ from tests.tiny import ENGLISH, GERMAN, make_bert
 
 NO_DROPOUT = ("--bert-dropout", "0", "--adapter-dropout", "0")
 QUICK = ("--disable-validation", "--no-epoch-checkpoints")
+BEST_BLEU = (
+    *("--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric"),
+    "--eval-bleu",
+)
 
 
 def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
@@ -209,7 +213,7 @@ def test_finetune_and_reset_take_the_weights_over(
 def test_resume_of_another_shape(
     corpus: Corpus, trained: Trained, tiny_berts: TinyBerts, tmp_path: Path
 ) -> None:
-    start = ("--restore-file", trained.checkpoint, "--reset-meters")
+    start = ("--restore-file", trained.checkpoint, *BEST_BLEU)
     other = (*SAME_SHAPE, "--encoder-adapter-dim", 8)
     message = r"must have the shape \(8, .*, but has \(16, .* in the checkpoint"
     output = failing_train(corpus.data_bin, tmp_path, tiny_berts, *other, *start)

@@ -30,16 +30,8 @@ def test_a_run_starts_from_a_transformer_goes_on_and_translates_without_it(
     plain, fused = tmp_path / "plain", tmp_path / "fused"
     train(corpus.data_bin, plain, tiny_berts, "--arch", "transformer_base", *SMALL)
     start = plain / "checkpoint_last.pt"
-    system = (
-        "--arch",
-        "bert_fused",
-        *SMALL,
-        "--warm-start",
-        start,
-        "--drop-net",
-        "0.5",
-        *precision,
-    )
+    system = ("--arch", "bert_fused", *SMALL, *precision)
+    system = (*system, "--warm-start", start, "--drop-net", "0.5")
     output = train(corpus.data_bin, fused, tiny_berts, *system, "--lr", "0")
     assert f"warm start from {start}: " in output
     ours = read_checkpoint(fused / "checkpoint_last.pt")
