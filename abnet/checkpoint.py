@@ -32,6 +32,7 @@ from abnet.identity import (
     identities_to_json,
 )
 from abnet.model import AbNet
+from abnet.permissions import usual_permissions
 
 FAIRSEQ_PREFIX = "abnet."
 FAIRSEQ_IDENTITY = "abnet.bert_identity"
@@ -127,7 +128,12 @@ def write_checkpoint(path: str | Path, contents: CheckpointContents) -> None:
         "identities": identities_to_json(contents.identities),
     }
     metadata["content_hash"] = _content_hash(metadata, weights)
-    _replace(Path(path), lambda file: save_file(weights, file, metadata))
+
+    def write(file: str) -> None:
+        save_file(weights, file, metadata)
+        usual_permissions(file)
+
+    _replace(Path(path), write)
 
 
 def _is_safetensors(path: Path) -> bool:

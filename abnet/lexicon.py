@@ -26,6 +26,7 @@ from torch import Tensor
 
 from abnet.backbone import Backbone
 from abnet.errors import AbNetError
+from abnet.permissions import usual_permissions
 from abnet.tokenizer import SymbolIds, Tokenizer
 
 FORMAT = "abnet lexicon 2"
@@ -213,6 +214,7 @@ def write_lexicon(
     with _replacing(path) as part:
         tensors = {name: tensor.contiguous() for name, tensor in lexicon._asdict().items()}
         save_file(tensors, part, metadata)
+        usual_permissions(part)
         os.replace(part, path)
 
 

@@ -353,3 +353,13 @@ def test_a_record_of_the_berts_that_is_damaged_is_refused(
     torch.save(state, tmp_path / "checkpoint1.pt")
     with pytest.raises(AbNetError, match="record of its BERTs is damaged"):
         read_checkpoint(tmp_path / "checkpoint1.pt")
+
+
+def test_others_may_read_it_where_they_may_read_a_new_file(
+    tiny_model: AbNet, tmp_path: Path
+) -> None:
+    (tmp_path / "new").touch()
+    save_checkpoint(tmp_path / "model.safetensors", tiny_model)
+    modes = [(tmp_path / name).stat().st_mode for name in ("new", "model.safetensors")]
+    assert modes[0] == modes[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors", "new"]

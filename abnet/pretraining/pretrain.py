@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from abnet.corpora.writing import write_atomically
 from abnet.errors import AbNetError
+from abnet.permissions import usual_permissions
 from abnet.pretraining.corpus import Corpus, encode_lines, learn_tokenizer, read_corpus
 from abnet.processes import sole_user
 from abnet.tokenizer import Tokenizer
@@ -351,6 +352,8 @@ def _save(model: PreTrainedModel, output: Path) -> None:
     plain = AutoModelForMaskedLM.from_config(model.config)
     plain.load_state_dict(model.state_dict())
     plain.save_pretrained(output)
+    for path in output.glob("*.safetensors"):
+        usual_permissions(path)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
