@@ -285,7 +285,7 @@ def usable_device(device: str | torch.device | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(device)
-        torch.empty(1, device=found)
+        torch.zeros(1, device=found).item()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise AbNetError(

@@ -5,13 +5,13 @@ Legend: B sentences, K hypotheses a sentence, T tokens so far, V vocabulary.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from abnet.decoding.checks import at_least_one, finite
 from abnet.decoding.decodable import SourceReader
 from abnet.decoding.hypothesis import Hypothesis
 from abnet.errors import AbNetError
@@ -38,20 +38,12 @@ class BeamOptions:
     """How many translations to return."""
 
     def __post_init__(self) -> None:
-        for name in ("beam", "n_best"):
-            if getattr(self, name) < 1:
-                raise AbNetError(
-                    f"`{name}` must be at least 1, but is {getattr(self, name)} instead."
-                )
+        at_least_one(self, "beam", "n_best")
         if self.n_best > self.beam:
             raise AbNetError(
                 f"`n_best` must be at most `beam` = {self.beam}, but is {self.n_best} instead."
             )
-        for name in ("length_penalty", "max_length_factor"):
-            if not math.isfinite(getattr(self, name)):
-                raise AbNetError(
-                    f"`{name}` must be a finite number, but is {getattr(self, name)} instead."
-                )
+        finite(self, "length_penalty", "max_length_factor")
         if self.max_length_factor < 0 or self.max_length_offset < 1:
             raise AbNetError(
                 "`max_length_factor` must be at least 0 and `max_length_offset` at least 1, but "

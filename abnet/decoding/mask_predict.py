@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from abnet.decoding.candidates import Candidates, Results, on_device, places_of
+from abnet.decoding.checks import at_least_one, finite
 from abnet.decoding.decodable import Predictor, Rows
 from abnet.decoding.fluency import TargetReader, read_alone
 from abnet.decoding.hypothesis import Hypothesis
@@ -69,16 +70,8 @@ class DecodingOptions:
     `force_max_iterations`; `None` for never."""
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "length_beam", "patience", "n_best"):
-            if getattr(self, name) < 1:
-                raise AbNetError(
-                    f"`{name}` must be at least 1, but is {getattr(self, name)} instead."
-                )
-        for name in ("length_penalty", "length_weight", "lm_weight"):
-            if not math.isfinite(getattr(self, name)):
-                raise AbNetError(
-                    f"`{name}` must be a finite number, but is {getattr(self, name)} instead."
-                )
+        at_least_one(self, "iterations", "length_beam", "patience", "n_best")
+        finite(self, "length_penalty", "length_weight", "lm_weight")
         if self.n_best > self.length_beam:
             raise AbNetError(
                 f"`n_best` must be at most `length_beam` = {self.length_beam}, "
@@ -108,6 +101,11 @@ class DecodingOptions:
             value = getattr(self, name)
             if value is not None and not value >= least:
                 raise AbNetError(f"`{name}` must be at least {least}, but is {value} instead.")
+        if self.prune_after >= self.iterations:
+            raise AbNetError(
+                f"`prune_after` must be less than the {self.iterations} passes that `iterations` "
+                f"allows, but is {self.prune_after} instead: nothing would be pruned."
+            )
 
 
 class MaskPredictModel(Predictor, TargetReader, Protocol):

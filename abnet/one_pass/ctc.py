@@ -9,7 +9,6 @@ Legend: B sentences, S source positions, F frames, T target positions, V vocabul
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from abnet.decoding.candidates import on_device
+from abnet.decoding.checks import at_least_one, finite
 from abnet.decoding.decodable import Predictor
 from abnet.decoding.hypothesis import Hypothesis
 from abnet.decoding.selection import POSITIONS_AT_ONCE, best_of
@@ -84,15 +84,8 @@ class CtcOptions:
     """Passes; more than one is for a model that was trained with `reveal_frames`."""
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "beam"):
-            if getattr(self, name) < 1:
-                raise AbNetError(
-                    f"`{name}` must be at least 1, but is {getattr(self, name)} instead."
-                )
-        if not math.isfinite(self.blank_penalty):
-            raise AbNetError(
-                f"`blank_penalty` must be a finite number, but is {self.blank_penalty} instead."
-            )
+        at_least_one(self, "iterations", "beam")
+        finite(self, "blank_penalty", "length_penalty")
         if self.n_best != 1:
             raise AbNetError(
                 f"`n_best` must be 1 for a system of CTC, but is {self.n_best} instead."

@@ -9,7 +9,6 @@ Legend: B sentences, S source positions, F frames, K words that a frame may say,
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from abnet.decoding.candidates import on_device
+from abnet.decoding.checks import at_least_one, finite
 from abnet.decoding.decodable import SourceReader
 from abnet.decoding.fluency import TargetReader, read_alone
 from abnet.decoding.hypothesis import Hypothesis
@@ -60,12 +60,8 @@ class DagOptions:
     it needs a beam to choose from."""
 
     def __post_init__(self) -> None:
-        for name in ("word_reward", "lm_weight"):
-            value = getattr(self, name)
-            if not math.isfinite(value):
-                raise AbNetError(f"`{name}` must be a finite number, but is {value} instead.")
-        if self.beam < 1:
-            raise AbNetError(f"`beam` must be at least 1, but is {self.beam} instead.")
+        finite(self, "word_reward", "lm_weight", "length_penalty")
+        at_least_one(self, "beam")
         if self.lm_weight and self.beam == 1:
             raise AbNetError(
                 "`beam` must be at least 2 with an `lm_weight`, which chooses among translations, "

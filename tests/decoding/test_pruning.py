@@ -33,6 +33,10 @@ def test_the_best_stay() -> None:
             r"`prune_margin` must be at least 0, but is -0\.1 instead",
         ),
         (
+            {"iterations": 3, "prune_after": 3, "prune_keep": 1},
+            "`prune_after` must be less than the 3 passes that `iterations` allows, but is 3",
+        ),
+        (
             {"prune_after": 1, "prune_margin": float("nan")},
             "`prune_margin` must be at least 0, but is nan instead",
         ),
