@@ -83,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         ratio = Fraction(args.ratio)  # exact, where a float of 0.29 is less
-    except (ValueError, ZeroDivisionError):
+        float(ratio)  # for the manifest
+    except (ValueError, ZeroDivisionError, OverflowError):
         raise AbNetError(
             f"`--ratio` must be a number such as 0.5, but is {args.ratio} instead."
         ) from None

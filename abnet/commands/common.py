@@ -201,7 +201,6 @@ def add_sharding_options(parser: argparse.ArgumentParser) -> None:
     )
     division.add_argument(
         "--part",
-        default="1/1",
         metavar="I/N",
         help="translate every Nth shard from the Ith on; N calls with the same --output, on any "
         "machines, do all",
@@ -261,14 +260,14 @@ def running_of(args: argparse.Namespace) -> Running:
     Raises:
         AbNetError: a value is outside of what it allows.
     """
-    from abnet.translated.shards import Part
+    from abnet.translated.shards import ALL, Part
     from abnet.translated.translating import Running
 
     return Running(
         shard_lines=args.shard_lines,
         devices=(None,) if args.devices is None else tuple(args.devices.split(",")),
         workers=args.workers,
-        part=Part.parse(args.part),
+        part=ALL if args.part is None else Part.parse(args.part),
     )
 
 

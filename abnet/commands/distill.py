@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from abnet.commands.common import (
+    DECODING,
     add_sharding_options,
     filter_of,
     resumable,
@@ -73,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
         if args.checkpoint is not None:
             distill(task, teacher_of(args), running_of(args), say)
             return 0
+        _refuse_ignored(args)
         if args.teacher_name is None:
             raise AbNetError(
                 "`--teacher-name` must say which model made the translations, for example "
@@ -81,6 +83,17 @@ def run(args: argparse.Namespace) -> int:
         files = args.translations or args.generate_output
         adopt(task, _translations(args), files, args.teacher_name, say)
     return 0
+
+
+def _refuse_ignored(args: argparse.Namespace) -> None:
+    """Refuses what is said of how to translate, where nothing is translated."""
+    names = (*DECODING, "source_bert", "target_bert", "devices", "workers", "part")
+    for name in names:
+        if getattr(args, name) is not None:
+            raise AbNetError(
+                f"`--{name.replace('_', '-')}` must go with a checkpoint that translates, but the "
+                "translations are given."
+            )
 
 
 def _translations(args: argparse.Namespace) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from abnet.errors import AbNetError
+from abnet.text import clean_line
 
 # What may become of sources that are too long for their BERT; the first is the default.
 OVERLONG_SOURCE = ("drop", "truncate", "refuse")
@@ -72,6 +73,30 @@ class Part(NamedTuple):
     target: TextFile
     read: PairReader
     optional: bool = False
+
+
+Located = tuple[Part, Path, Path]  # and where its source and its target file are
+
+
+def read_parts(parts: Iterable[Located]) -> Iterator[Pair]:
+    """The pairs of all parts, one part after the other.
+
+    Raises:
+        AbNetError: a file cannot be read, or the sides differ in length.
+    """
+    for part, source, target in parts:
+        yield from part.read(source, target)
+
+
+def line_of(text: str, parts: Sequence[Located]) -> str:
+    """The file and the line that a clean source text comes from."""
+    lines = (
+        f"{path}, line {number}"
+        for part, path, other in parts
+        for number, (source, _) in enumerate(part.read(path, other), start=1)
+        if clean_line(source) == text
+    )
+    return next(lines, str(parts[0][1]))  # without the line if the file was changed meanwhile
 
 
 @dataclass(frozen=True)

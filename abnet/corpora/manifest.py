@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from abnet.corpora.writing import write_atomically
+from abnet.corpora.writing import to_json, write_atomically
 from abnet.errors import AbNetError
 
 FILE = "manifest.json"
@@ -31,13 +31,20 @@ class Manifest:
 
     @classmethod
     def open(
-        cls, folder: Path, made_from: dict[str, Any], overwrite: bool, inputs: Iterable[Path]
+        cls,
+        folder: Path,
+        made_from: dict[str, Any],
+        overwrite: bool,
+        inputs: Iterable[Path],
+        rehearse: Callable[[], object],
     ) -> Manifest:
         """The manifest to continue, or a new one.
 
         Args:
             overwrite: whether data made from something else may go.
             inputs: the files that are read, which may not go.
+            rehearse: called before anything goes; raises an error if what is to come cannot be
+                done.
 
         Raises:
             AbNetError: the folder holds data made from something else, or by someone else, or
@@ -58,7 +65,8 @@ class Manifest:
         before = data["made_from"]
         if before == made_from:
             return cls(folder, data)
-        if not overwrite:
+        begun = any(step["read"] for step in data["steps"].values())
+        if begun and not overwrite:
             raise AbNetError(
                 f"{folder} holds data that was prepared from something else: "
                 f"{differences(before, made_from)}. Give another `--dest`, or `--overwrite`."
@@ -66,6 +74,7 @@ class Manifest:
         texts = [folder / name for name in ("raw", "pieces")]
         binary = [folder / name for name in (data["binarized"] or {"files": []})["files"]]
         keep_inputs(inputs, (*texts, *binary))
+        rehearse()
         for text in texts:
             shutil.rmtree(text, ignore_errors=True)
         for file in binary:
@@ -74,8 +83,7 @@ class Manifest:
 
     def save(self) -> None:
         """Writes the file, whole or not at all."""
-        text = json.dumps(self.data, indent=1, ensure_ascii=False)
-        write_atomically(self.folder / FILE, text + "\n")
+        write_atomically(self.folder / FILE, to_json(self.data))
 
 
 def keep_inputs(inputs: Iterable[Path], doomed: Iterable[Path]) -> None:

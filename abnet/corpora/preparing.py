@@ -11,14 +11,21 @@ from typing import Any
 
 from abnet.corpora.binarize import binarize
 from abnet.corpora.cleaning import CleanChunk, Cleaner, Side, clean_in_parallel
-from abnet.corpora.corpus import OVERLONG_SOURCE, Corpus, Pair, Part
+from abnet.corpora.corpus import (
+    OVERLONG_SOURCE,
+    Corpus,
+    Located,
+    Pair,
+    line_of,
+    read_parts,
+)
 from abnet.corpora.download import Say
 from abnet.corpora.files import Files
 from abnet.corpora.manifest import Manifest
 from abnet.corpora.writing import SplitWriter, split_files
 from abnet.errors import AbNetError
 from abnet.processes import sole_user
-from abnet.text import clean_line, read_pair
+from abnet.text import read_pair
 from abnet.translated.manifest import KINDS
 from abnet.translated.origin import describe_origin, origin_of
 
@@ -29,8 +36,6 @@ POSITIONS_FOR_SYMBOLS = 2
 # The default rows of the length table: a target must be shorter.
 LENGTH_CLASSES = 512
 UNKNOWN_SHARE_TO_WARN = 0.01
-
-Located = tuple[Part, Path, Path]
 
 
 @dataclass(frozen=True)
@@ -113,14 +118,20 @@ def prepare(corpus: Corpus, options: Options, say: Say) -> Manifest:
         made_from["overlong_source"] = options.overlong_source  # folders without it stay valid
     inputs = [used.path for used in files.used.values()]
     with sole_user(options.dest):
-        manifest = Manifest.open(options.dest, made_from, options.overwrite, inputs)
+        train_files = [file for part, *files in located if part.split == "train" for file in files]
+        origin = {**origin_of(train_files, pair), **corpus.origin}
+        manifest = Manifest.open(
+            options.dest,
+            made_from,
+            options.overwrite,
+            inputs,
+            rehearse=lambda: sum(1 for _ in read_parts(located)),
+        )
         manifest.data["berts"] = [_findable(options.source_bert), _findable(options.target_bert)]
         manifest.data["sources"] = {
             name: {"sha256": used.sha256, "bytes": used.path.stat().st_size, "trust": used.trust}
             for name, used in sorted(files.used.items())
         }
-        train_files = [file for part, *files in located if part.split == "train" for file in files]
-        origin = {**origin_of(train_files, pair), **corpus.origin}
         for kind in KINDS:
             manifest.data.pop(kind, None)
         manifest.data |= origin
@@ -202,7 +213,7 @@ class _Preparation:
             output: SplitWriter(self.folder, output, self.languages, step["offsets"])
             for output in self.outputs(split)
         }
-        pairs = itertools.islice(_read(parts), step["read"], None)
+        pairs = itertools.islice(read_parts(parts), step["read"], None)
         try:
             with tqdm(
                 desc=split, initial=step["read"], unit=" pairs", unit_scale=True, disable=None
@@ -276,7 +287,7 @@ class _Preparation:
         for source, _ in chunk.kept:
             if source.length > self.longest[0]:
                 raise AbNetError(
-                    f"{_line_of(source.text, parts)}: a source must have at most "
+                    f"{line_of(source.text, parts)}: a source must have at most "
                     f"{self.longest[0]} pieces of {self.cleaner.source.name}, but has "
                     f"{source.length}. Shorten it, or choose `--overlong-source truncate` or "
                     "`drop`; then prepare again with `--overwrite`."
@@ -380,19 +391,3 @@ def _held_out_warnings(output: str, counts: dict[str, Any]) -> Iterator[str]:
             f"warning: {counts['too_long_for_bert']} pairs of {output} have a side that is too "
             "long for its BERT; they were kept, and a model cannot take them whole"
         )
-
-
-def _read(parts: list[Located]) -> Iterator[Pair]:
-    for part, source, target in parts:
-        yield from part.read(source, target)
-
-
-def _line_of(text: str, parts: list[Located]) -> str:
-    """The file and the line that a clean source text comes from."""
-    lines = (
-        f"{path}, line {number}"
-        for part, path, other in parts
-        for number, (source, _) in enumerate(part.read(path, other), start=1)
-        if clean_line(source) == text
-    )
-    return next(lines, str(parts[0][1]))  # without the line if the file was changed meanwhile

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from abnet.corpora.cleaning import Side
 
@@ -74,6 +75,15 @@ class SplitWriter:
 def split_files(split: str, languages: tuple[str, str]) -> tuple[str, ...]:
     """The files of a split, below the prepared folder."""
     return tuple(f"{kind}/{split}.{language}" for kind in KINDS for language in languages)
+
+
+def to_json(value: Any) -> str:
+    """As people read it, and UTF-8 whatever names of files are in it.
+
+    What of a name is no UTF-8 is escaped, so that what reads it has the name again.
+    """
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -109,7 +109,7 @@ def back_translate(
     """
     pair = "-".join(task.pair)
     true_files = task.true_files
-    reverse.check_direction(*reversed(task.pair))
+    reverse.check_direction(task.pair[1], task.pair[0], say)
     true_pairs = sum(1 for _ in read_text_pairs(*true_files))
     most = most_synthetic(true_pairs, task.upsample_true, task.ratio)
     if not most:
@@ -132,10 +132,10 @@ def back_translate(
     lines = replace(usable, sample=Sample(taken, of, task.seed))
     say(f"{taken} of {of} lines are taken, {float(task.ratio):g} for each true pair at most")
     inputs = (*task.mono, *task.exclude, *true_files)
+    origin = origin_of(true_files, pair)
     work = Translating(
         lines, reverse, running, task.output, made_from, about, task.overwrite, inputs, say
     )
-    origin = origin_of(true_files, pair)
     if not work.run():
         return None
     dropped: Counter[str] = Counter()

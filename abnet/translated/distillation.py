@@ -74,7 +74,7 @@ def distill(
     Raises:
         AbNetError: text, checkpoint or folder cannot be used, or a shard cannot be translated.
     """
-    teacher.check_direction(*task.pair)
+    teacher.check_direction(*task.pair, say)
     made_from, about, origin = _describe(task)
     lines, folder, overwrite = Lines(task.sources), task.output, task.overwrite
     work = Translating(
@@ -114,6 +114,8 @@ def adopt(
     made_from |= {"format": FORMAT, "translations": [one["sha256"] for one in described]}
     about["teacher"] = {"name": teacher, "translations": described}
     manifest = Manifest.open(task.output, made_from, about, task.overwrite, (*task.sources, *files))
+    for part in task.output.glob("*.part"):  # of a call that was killed
+        part.unlink(missing_ok=True)
     candidates = (Candidate(*pair) for pair in zip(lines, translations, strict=True))
     result = _write(task, candidates, say)
     manifest.finish(

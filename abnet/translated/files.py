@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 import random
 import uuid
@@ -15,6 +14,7 @@ from typing import IO, Any, NamedTuple, TypeVar
 
 from abnet.corpora.download import file_digests
 from abnet.corpora.formats import read_text
+from abnet.corpora.writing import to_json
 from abnet.errors import AbNetError
 from abnet.text import comparable
 
@@ -179,5 +179,4 @@ def write_pairs(files: Sequence[Path], pairs: Iterable[Sequence[str]]) -> int:
 def write_json(path: Path, value: Any) -> None:
     """Writes a small file, whole or not at all."""
     with replacing(path) as (stream,):
-        json.dump(value, stream, indent=1, ensure_ascii=False)
-        stream.write("\n")
+        stream.write(to_json(value))

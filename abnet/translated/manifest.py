@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ class Manifest:
         about: Mapping[str, Any],
         overwrite: bool,
         inputs: Iterable[Path],
+        rehearse: Callable[[], object] = bool,
     ) -> Manifest:
         """The manifest to continue, or a new one, which is written.
 
@@ -54,6 +55,8 @@ class Manifest:
             about: what is recorded beside it.
             overwrite: whether what was made from something else may go.
             inputs: the files that are read, which may not go.
+            rehearse: called before anything is made or goes; raises an error if what is to come
+                cannot be done.
 
         Raises:
             AbNetError: the folder holds what was made from something else, or by someone else,
@@ -92,6 +95,7 @@ class Manifest:
                 )
             former = result_files(folder, before["made_from"]["pair"])
             keep_inputs(inputs, (folder / shards.FOLDER, *former, *files))
+            rehearse()
             shutil.rmtree(folder / shards.FOLDER, ignore_errors=True)
             for file in former:
                 file.unlink(missing_ok=True)
@@ -102,6 +106,7 @@ class Manifest:
                     f"`--output` must be a new folder or one of the same command, but {folder} has "
                     f"{' and '.join(foreign)} and no {FILE}."
                 )
+            rehearse()
             folder.mkdir(parents=True, exist_ok=True)
         fresh.save()
         return fresh

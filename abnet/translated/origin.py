@@ -17,14 +17,15 @@ from abnet.translated.files import sha256_of
 from abnet.translated.manifest import KINDS, read_manifest, result_files
 
 Origin = dict[str, Any]
+WRITTEN = {"distilled": 1, "back_translated": 0}  # the side of its pair that a model wrote
 
 
 def origin_of(files: Sequence[Path], pair: str) -> Origin:
     """What the manifests beside training files say of them; empty for raw ones.
 
     Known are the files that `abnet distill` and `abnet backtranslate` wrote, and the `raw/` of a
-    prepared folder. In the other direction the sides change places: distilled pairs become
-    back-translated ones.
+    prepared folder. A side that a model wrote is distilled where it is the target of the training,
+    and back-translated where it is the source.
 
     Args:
         files: of the training part.
@@ -35,12 +36,14 @@ def origin_of(files: Sequence[Path], pair: str) -> Origin:
     """
     origin: Origin = {}
     for file in files:
-        data = _manifest_of(file.resolve())
-        if data is not None:
-            found = told_origin(data)
-            if data["made_from"].get("pair") != pair:
-                found = {KINDS[1 - KINDS.index(kind)]: about for kind, about in found.items()}
-            origin |= found
+        real = file.resolve()
+        data = _manifest_of(real)
+        if data is None:
+            continue
+        is_source = _language(file) == pair.split("-", 1)[0]
+        for kind, about in told_origin(data).items():
+            if _language(real) == data["made_from"]["pair"].split("-", 1)[WRITTEN[kind]]:
+                origin["back_translated" if is_source else "distilled"] = about
     return origin
 
 
@@ -55,6 +58,11 @@ def describe_origin(origin: Mapping[str, Any]) -> str:
     if "back_translated" in origin:
         text += f", with back-translations by {origin['back_translated']['teacher']}"
     return text
+
+
+def _language(file: Path) -> str:
+    """The side that a training file is of, by its name."""
+    return file.name.removesuffix(".gz").rpartition(".")[2]
 
 
 def _manifest_of(file: Path) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from abnet.translated.filtering import Candidate
 from abnet.translated.manifest import Manifest, result_files
 from abnet.translated.shards import ALL, FOLDER, Part, Shards
 from abnet.translated.workers import Work, translate_shards
+from abnet.translator import InputReport, Translator
 
 # A change of what the same model and text give makes the shards of other versions "something else".
 FORMAT = 1
@@ -44,11 +45,12 @@ class Teacher:
     target_bert: str | None = None
     batch_size: int = 32
 
-    def check_direction(self, source: str, target: str) -> None:
+    def check_direction(self, source: str, target: str, say: Say) -> None:
         """Refuses a model of the other direction, where its checkpoint says what it is of.
 
         Args:
             source, target: the languages of what it is to read and to write.
+            say: is told of a model of other languages, which may be these by other names.
 
         Raises:
             AbNetError: it reads the one that it is to write, or it cannot be read.
@@ -61,6 +63,11 @@ class Teacher:
                     f"The model must translate from {source} into {target}, but {checkpoint} was "
                     f"trained from {found[0]} into {found[1]}: give one of the other direction, or "
                     "change `--pair`."
+                )
+            if None not in found and found != (source, target):
+                say(
+                    f"warning: the model is to translate from {source} into {target}, but "
+                    f"{checkpoint} was trained from {found[0]} into {found[1]}"
                 )
 
     def describe(self) -> dict[str, Any]:
@@ -152,9 +159,22 @@ class Translating:
             "shard_lines": running.shard_lines,
         }
         about = {"teacher": described, **about}
-        self.manifest = Manifest.open(folder, made_from, about, overwrite, inputs)
+        self.manifest = Manifest.open(
+            folder, made_from, about, overwrite, inputs, self._translate_first
+        )
         if teacher.name is not None:
             self.manifest.data["teacher"]["name"] = teacher.name
+
+    def _translate_first(self) -> None:
+        """Shows that the teacher can be loaded and decode so, on one line."""
+        teacher = self.teacher
+        translator = Translator.from_checkpoint(
+            teacher.checkpoints, self.running.devices[0], teacher.source_bert, teacher.target_bert
+        )
+        first = itertools.islice(self.lines, 1)
+        translator.translate_n_best(
+            first, teacher.options, batch_size=teacher.batch_size, report=InputReport()
+        )
 
     def run(self) -> bool:
         """Translates the missing shards of this call's part; whether all of all parts are there.

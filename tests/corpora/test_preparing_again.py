@@ -104,6 +104,29 @@ def test_data_of_something_else_stays(scene: Scene) -> None:
     assert scene.lines("raw/test.de") == ["das Buch"]
 
 
+def test_nothing_is_overwritten_by_what_cannot_be_read(scene: Scene) -> None:
+    scene.prepare()
+    before = scene.digest()
+    (scene.root / "train.de").write_text("der Hund\nein Ball\n")
+    (scene.root / "train.en").write_text("the dog\n")
+    with pytest.raises(AbNetError, match=r"train\.en must have the same number of lines"):
+        scene.prepare(overwrite=True)
+    assert scene.digest() == before
+    scene.write("train", [("der Hund", "the dog")])
+    with pytest.raises(AbNetError, match=r"holds data that was prepared from something else"):
+        scene.prepare()
+
+
+def test_what_failed_at_its_first_line_is_nothing_to_overwrite(scene: Scene) -> None:
+    """A folder in which nothing was made but a record of what was to be."""
+    scene.write("test", [(" ".join(["der"] * 60), "the")])
+    with pytest.raises(AbNetError, match=r"test\.de, line 1: a source must have at most"):
+        scene.prepare(overlong_source="refuse")
+    scene.write("test", [("der", "the")])
+    scene.prepare(overlong_source="refuse")
+    assert scene.lines("raw/test.de") == ["der"]
+
+
 def test_files_that_changed_places_are_something_else(scene: Scene) -> None:
     """Splits or sides whose files are the same ones as before, in another order."""
     scene.prepare()

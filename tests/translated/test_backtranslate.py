@@ -144,8 +144,16 @@ def test_a_model_of_the_other_direction_is_refused(
     message = f"must translate from de into en, but {files['en-de']} was trained from en into de"
     assert message in outcome.errors
     assert not output.path.exists()
-    for pair in ("de-en", "document-summary"):  # of another task it may be anything
-        Teacher((files[pair],), DecodingOptions()).check_direction("de", "en")
+    said: list[str] = []
+    Teacher((files["de-en"],), DecodingOptions()).check_direction("de", "en", said.append)
+    assert not said
+    # Of another task it may be anything.
+    other = files["document-summary"]
+    Teacher((other,), DecodingOptions()).check_direction("de", "en", said.append)
+    assert said == [
+        f"warning: the model is to translate from de into en, but {other} was trained from "
+        "document into summary"
+    ]
 
 
 def test_the_filter_drops_synthetic_pairs_alone(
@@ -188,6 +196,7 @@ def test_ratio_is_exact() -> None:
     [
         (["--ratio", "much"], "`--ratio` must be a number such as 0.5, but is much instead."),
         (["--ratio", "1/0"], "`--ratio` must be a number"),
+        (["--ratio", "1e400"], "`--ratio` must be a number"),
         (["--ratio", "-1"], "`ratio` must be more than 0, but is -1.0 instead."),
         (["--ratio", "0.4"], "large enough for one synthetic pair, but is 0.4 with 2 true pairs"),
         (["--upsample-true", "0"], "`upsample_true` must be at least 1, but is 0 instead."),

@@ -21,9 +21,11 @@ import pytest
 import torch
 
 from abnet.checkpoint import save_checkpoint
+from abnet.config import AbNetConfig
 from abnet.decoding.mask_predict import DecodingOptions
 from abnet.model import AbNet
 from abnet.translator import InputReport, Translator
+from tests.conftest import TinyBerts
 from tests.translated.conftest import SOURCES, Folder, Outcome, write
 
 Run = Callable[..., Outcome]
@@ -111,7 +113,7 @@ def test_ctrl_c_keeps_finished_shards(
 
     def translate(self: Translator, lines: list[str], *more: Any, **named: Any) -> Any:
         calls.append(lines)
-        if len(calls) == 3:
+        if len(calls) == 4:  # the first one is a rehearsal
             raise KeyboardInterrupt
         return original(self, lines, *more, **named)
 
@@ -122,7 +124,7 @@ def test_ctrl_c_keeps_finished_shards(
     assert output.result is None
     assert not (output.path / "train.de").exists()
     assert run(*command).status == 0
-    assert len(calls) == 6  # two, the interrupted one, and the missing three
+    assert len(calls) == 7  # the rehearsal, two, the interrupted one, and the missing three
     assert before.items() <= output.times().items()
     assert output.lines("en") == expected
 
@@ -298,6 +300,14 @@ def test_logs_of_fairseq_generate(
         (["--translations", "one"], "`--teacher-name` must say which model made"),
         (["--translations", "one", "--teacher-name", "x"], "one has 1 and "),
         (["--translations", "none", "--teacher-name", "x"], "Cannot read none"),
+        (
+            ["--translations", "one", "--teacher-name", "x", "--beam", "4"],
+            "`--beam` must go with a checkpoint that translates",
+        ),
+        (
+            ["--translations", "one", "--teacher-name", "x", "--part", "1/2"],
+            "`--part` must go with a checkpoint that translates",
+        ),
         (["no.pt"], "There is no checkpoint 'no.pt'"),
         (["ok.safetensors", "--part", "3/2"], "`--part` must be I/N"),
         (["ok.safetensors", "--shard-lines", "0"], "`--shard-lines` must be at least 1"),
@@ -335,10 +345,49 @@ def test_arguments_that_cannot_be(
     assert not output.path.exists()
 
 
-def test_a_device_that_cannot_be(run: Run, command: list[str]) -> None:
-    outcome = run(*command, "--devices", "nowhere")
+@pytest.mark.parametrize("device", ["nowhere", "meta"])
+def test_a_device_that_cannot_be(run: Run, command: list[str], output: Folder, device: str) -> None:
+    outcome = run(*command, "--devices", device)
     assert outcome.status == 2
-    assert "`device` must be one that this torch can use, but is 'nowhere'" in outcome.errors
+    assert f"`device` must be one that this torch can use, but is '{device}'" in outcome.errors
+    assert not output.path.exists()  # so that another model is not "something else"
+
+
+def test_nothing_is_overwritten_by_what_cannot_be_done(
+    run: Run, command: list[str], output: Folder, checkpoint: str, tiny_berts: TinyBerts
+) -> None:
+    """Another model of the same BERTs, which is no ensemble with the first."""
+    assert run(*command).status == 0
+    before = output.manifest, output.times(), output.lines("en")
+    other = AbNet.from_pretrained(
+        AbNetConfig(tiny_berts.german, tiny_berts.english, objective="autoregressive")
+    )
+    path = str(Path(checkpoint).with_name("other.safetensors"))
+    save_checkpoint(path, other)
+    command[1] = f"{checkpoint}:{path}"
+    outcome = run(*command, "--overwrite")
+    assert outcome.status == 2
+    assert "All models of an ensemble must decode in one way" in outcome.errors
+    assert (output.manifest, output.times(), output.lines("en")) == before
+
+
+def test_what_a_killed_call_left_goes(
+    run: Run, adopt: list[str], output: Folder, tmp_path: Path
+) -> None:
+    half = write(output.path / "train.en.0a1b2c3d.part", ["a d"])
+    translations = write(tmp_path / "one", ["a dog", "a cat", "two women", "a man"])
+    outcome = run(*adopt, "--translations", translations, "--teacher-name", "big")
+    assert outcome.status == 0, outcome.errors
+    assert not half.exists()
+
+
+def test_names_that_are_no_utf8(run: Run, adopt: list[str], output: Folder, tmp_path: Path) -> None:
+    name = os.fsdecode(b"made\xe9.en")
+    translations = write(tmp_path / name, ["a dog", "a cat", "two women", "a man"])
+    outcome = run(*adopt, "--translations", translations, "--teacher-name", "big")
+    assert outcome.status == 0, outcome.errors
+    [told] = output.manifest["teacher"]["translations"]
+    assert told["file"] == str(translations)
 
 
 def test_what_is_read_is_not_overwritten(

@@ -82,6 +82,18 @@ def test_in_the_other_direction_the_sides_change_places(prepare: Any, made: Path
     assert "distilled" not in manifest
 
 
+def test_with_another_language_only_what_a_model_wrote_counts(made: Path) -> None:
+    """English is the model's, German is people's; French comes from elsewhere."""
+    for language in ("fr", "en"):
+        write(made.parent / f"other.{language}", ["un chien"])
+    french = made.parent / "other.fr"
+    assert origin_of([made / "train.de", french], "de-fr") == {}
+    assert origin_of([french, made / "train.en"], "fr-en") == TEACHER
+    assert origin_of([made / "train.en", french], "en-fr") == {
+        "back_translated": {"teacher": "big"}
+    }
+
+
 def test_back_translated_and_distilled(
     run: Run, prepare: Any, made: Path, checkpoint: str, tmp_path: Path
 ) -> None:
