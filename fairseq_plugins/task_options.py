@@ -17,6 +17,7 @@ from fairseq_plugins.command_line import refuse_hydra
 OWN_OPTIONS = (  # `iter_decode_*` of the task that are fields of `DecodingOptions`
     "length_weight",
     "lm_weight",
+    "rescore_weight",
     "ban_repeats",
     "repredict",
     "patience",
@@ -41,6 +42,13 @@ class TranslationAbNetConfig(TranslationConfig):
         metadata={
             "help": "weight of how well a translation reads to the target BERT alone, in the "
             "choice among the lengths"
+        },
+    )
+    iter_decode_rescore_weight: float = dataclasses.field(
+        default=DecodingOptions.rescore_weight,
+        metadata={
+            "help": "weight of the log-probability that a translation has, every second token "
+            "hidden in turn, in the choice among the lengths; two more passes"
         },
     )
     iter_decode_ban_repeats: bool = dataclasses.field(

@@ -96,6 +96,7 @@ def test_n_best_and_scores(translate: Translate, tiny_model: AbNet) -> None:
     [
         (["--length-weight=3"], DecodingOptions(length_weight=3.0)),
         (["--lm-weight=2"], DecodingOptions(lm_weight=2.0)),
+        (["--rescore-weight=2"], DecodingOptions(rescore_weight=2.0)),
         (["--ban-repeats"], DecodingOptions(ban_repeats=True)),
         (["--repredict"], DecodingOptions(repredict=True)),
         (["--confidence=1e-6"], DecodingOptions(confidence=1e-6)),

@@ -70,6 +70,7 @@ DECODING = (  # options that are fields of a system's own, see `abnet.decoding.d
     "blank_penalty",
     "word_reward",
     "lm_weight",
+    "rescore_weight",
     "length_penalty",
 )
 
@@ -141,6 +142,13 @@ def add_decoding_options(parser: argparse._ActionsContainer) -> None:
         metavar="W",
         help="parallel systems, and those of a graph with a --beam: add W times the target BERT's "
         "own log-probability of a translation to what it is chosen by (default: 0)",
+    )
+    parser.add_argument(
+        "--rescore-weight",
+        type=float,
+        metavar="W",
+        help=f"{parallel}add W times the log-probability that a translation has, every second "
+        "piece hidden in turn, to what it is chosen by; two more passes (default: 0)",
     )
     parser.add_argument(
         "--length-penalty",

@@ -8,6 +8,7 @@ keeps there, so that an accelerator is waited for once a pass.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +18,15 @@ from abnet.decoding.hypothesis import Hypothesis
 from abnet.decoding.selection import Choice, less_probable_repeats
 from abnet.length import LengthBeam
 from abnet.tokenizer import SymbolIds
+
+
+class Weights(NamedTuple):
+    """What candidates are ranked by; see the fields of `DecodingOptions`."""
+
+    length_penalty: float
+    length: float
+    lm: float
+    rescore: float
 
 
 class Results:
@@ -30,6 +40,7 @@ class Results:
         passes: decoder passes that each candidate took.
         pruned: whether each candidate was given up.
         fluency: (B*C,) how well each reads, as a log-probability; 0 until that is known.
+        likelihood: (B*C,) how probable each is given the source, words hidden in turn; as fluency.
         history: (B*C, T) filled predictions, one a pass.
     """
 
@@ -43,6 +54,7 @@ class Results:
         self.passes = [0] * len(self.lengths)
         self.pruned = [False] * len(self.lengths)
         self.fluency = torch.zeros(len(self.lengths))
+        self.likelihood = torch.zeros(len(self.lengths))
         self.history: list[Tensor] = []
 
     def take(self, candidates: Candidates, passes: int) -> None:
@@ -59,23 +71,27 @@ class Results:
         page[:, : candidates.tokens.size(1)].index_copy_(0, candidates.numbers, candidates.tokens)
         self.history.append(page)
 
-    def ranking(self, length_penalty: float, length_weight: float, lm_weight: float) -> Tensor:
+    def finished(self, pad: int) -> Tensor:
+        """(B*C, T) the tokens, [PAD] behind each length."""
+        places = torch.arange(self.tokens.size(1), device=self.tokens.device)
+        return self.tokens.masked_fill(places >= self.beam.lengths.flatten()[:, None], pad)
+
+    def ranking(self, weights: Weights) -> Tensor:
         """(B, C) what candidates are ranked by, on the CPU."""
         scores, log_probs = self.scores.cpu(), self.beam.log_probs.cpu()
         lengths = torch.tensor(self.lengths)
         inside = torch.arange(scores.size(1)) < lengths[:, None]
-        words = torch.where(inside, scores, 0.0).sum(dim=1) + lm_weight * self.fluency
-        words /= lengths.float() ** length_penalty
-        return words.view_as(log_probs) + length_weight * log_probs
+        words = torch.where(inside, scores, 0.0).sum(dim=1)
+        words += weights.lm * self.fluency + weights.rescore * self.likelihood
+        words /= lengths.float() ** weights.length_penalty
+        return words.view_as(log_probs) + weights.length * log_probs
 
-    def best(
-        self, n_best: int, length_penalty: float, length_weight: float, lm_weight: float
-    ) -> list[list[Hypothesis]]:
+    def best(self, n_best: int, weights: Weights) -> list[list[Hypothesis]]:
         """The `n_best` candidates of each sentence by score; of equals, the more probable length.
 
         Those that were given up come behind all others.
         """
-        ranking = self.ranking(length_penalty, length_weight, lm_weight).tolist()
+        ranking = self.ranking(weights).tolist()
         tokens, scores = self.tokens.cpu(), self.scores.cpu()
         history = [page.cpu() for page in self.history]
         log_probs = self.beam.log_probs.tolist()

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from abnet.decoding.hypothesis import ended
+from abnet.decoding.likelihood import log_probs_of
 from abnet.tokenizer import SymbolIds
 
 HIDDEN_EVERY = 4  # fewer chose worse on a validation set, hiding one word at a time no better
-WORDS_AT_ONCE = 512  # whose logits are in memory
 
 
 class TargetReader(Protocol):
@@ -80,10 +80,6 @@ def pseudo_log_likelihood(model: TargetReader, target: Tensor) -> Tensor:
     [positions] = torch.where(hidden.flatten())
     gold = target.repeat(HIDDEN_EVERY, 1).flatten()[positions]
     states = model.bert_states(inputs, positions)
-    log_probs = torch.zeros(len(positions), device=target.device)
-    for start in range(0, len(positions), WORDS_AT_ONCE):
-        part = slice(start, start + WORDS_AT_ONCE)
-        scores = model.logits(states, part).float().log_softmax(dim=1)
-        log_probs[part] = scores.gather(1, gold[part, None])[:, 0]
+    log_probs = log_probs_of(model, states, gold)
     rows = positions // target.size(1) % len(target)
     return torch.zeros(len(target), device=target.device).index_add(0, rows, log_probs)

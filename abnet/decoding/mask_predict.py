@@ -14,11 +14,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from abnet.decoding.candidates import Candidates, Results, on_device, places_of
+from abnet.decoding.candidates import Candidates, Results, Weights, on_device, places_of
 from abnet.decoding.checks import at_least_one, finite
 from abnet.decoding.decodable import Predictor, Rows
 from abnet.decoding.fluency import TargetReader, read_alone
 from abnet.decoding.hypothesis import Hypothesis
+from abnet.decoding.likelihood import given_the_source
 from abnet.decoding.pruning import survivors
 from abnet.decoding.selection import choose
 from abnet.errors import AbNetError
@@ -44,6 +45,10 @@ class DecodingOptions:
     lm_weight: float = 0.0
     """w, for the pseudo-log-likelihood f of a candidate by the frozen target BERT alone
     (`abnet.decoding.fluency`): `w f / L ** a` is added to its score; 0 in Mask-Predict."""
+    rescore_weight: float = 0.0
+    """w, for the pseudo-log-likelihood g of a candidate by the model itself, every second token
+    hidden in each of two more passes (`abnet.decoding.likelihood`): `w g / L ** a` is added to its
+    score; 0 in Mask-Predict."""
     force_max_iterations: bool = False
     """Do all passes even when a prediction repeats."""
     patience: int = 2
@@ -71,22 +76,28 @@ class DecodingOptions:
 
     def __post_init__(self) -> None:
         at_least_one(self, "iterations", "length_beam", "patience", "n_best")
-        finite(self, "length_penalty", "length_weight", "lm_weight")
+        finite(self, "length_penalty", "length_weight", "lm_weight", "rescore_weight")
         if self.n_best > self.length_beam:
             raise AbNetError(
                 f"`n_best` must be at most `length_beam` = {self.length_beam}, "
                 f"but is {self.n_best} instead."
             )
-        if self.lm_weight and self.length_beam == 1:
-            raise AbNetError(
-                "`length_beam` must be at least 2 with an `lm_weight`, which chooses among "
-                "candidates, but is 1 instead."
-            )
+        for name in ("lm_weight", "rescore_weight"):
+            if getattr(self, name) and self.length_beam == 1:
+                raise AbNetError(
+                    f"`length_beam` must be at least 2 with a `{name}`, which chooses among "
+                    "candidates, but is 1 instead."
+                )
         if self.confidence is not None and not 0 < self.confidence < 1:
             raise AbNetError(
                 f"`confidence` must be between 0 and 1, but is {self.confidence} instead."
             )
         self._check_pruning()
+
+    @property
+    def weights(self) -> Weights:
+        """What candidates are ranked by."""
+        return Weights(self.length_penalty, self.length_weight, self.lm_weight, self.rescore_weight)
 
     def _check_pruning(self) -> None:
         limits = {"prune_keep": self.prune_keep, "prune_margin": self.prune_margin}
@@ -152,6 +163,7 @@ def mask_predict(
         beam = LengthBeam(gold_lengths[:, None], torch.zeros_like(gold_lengths[:, None]).float())
     memory = model.project(encoded)
     del encoded
+    of_all = memory if options.rescore_weight else None
     results = Results(beam)
     candidates = Candidates.start(results, symbols)
     banned = torch.tensor(symbols.never_predicted, device=source.device)
@@ -191,9 +203,10 @@ def mask_predict(
         rows = zip(results.tokens.cpu(), results.lengths, strict=True)
         texts = [row[:length] for row, length in rows]
         results.fluency = read_alone(model, texts, source.device)
-    return results.best(
-        options.n_best, options.length_penalty, options.length_weight, options.lm_weight
-    )
+    if of_all is not None:
+        found = given_the_source(model, of_all, results.finished(symbols.pad))
+        results.likelihood = found.cpu()
+    return results.best(options.n_best, options.weights)
 
 
 def _done(candidates: Candidates, options: DecodingOptions) -> list[bool]:
@@ -210,7 +223,7 @@ def _done(candidates: Candidates, options: DecodingOptions) -> list[bool]:
 
 def _prune(results: Results, options: DecodingOptions) -> None:
     """Marks the candidates to give up."""
-    ranking = results.ranking(options.length_penalty, options.length_weight, 0.0)
+    ranking = results.ranking(options.weights)
     results.pruned = [
         not good
         for scores in ranking.tolist()

@@ -16,12 +16,11 @@ from torch.nn.utils.rnn import pad_sequence
 from abnet.decoding.decodable import SourceReader
 from abnet.decoding.ensemble import Ensemble, check_vocabularies
 from abnet.decoding.hypothesis import Hypothesis, ended
+from abnet.decoding.likelihood import log_probs_of
 from abnet.decoding.mask_predict import DecodingOptions, MaskPredictModel, mask_predict
 from abnet.errors import AbNetError
 from abnet.model import AbNet
 from abnet.training.masking import shift_targets
-
-WORDS_AT_ONCE = 512  # whose logits are in memory
 
 
 class TargetScorer(SourceReader, Protocol):
@@ -133,7 +132,7 @@ def target_log_probs(model: TargetScorer, source: Tensor, target: Tensor) -> Ten
 
     Returns:
         (B*C, T) log-probabilities, 0 at padding. One call of the decoder gives them all, and the
-        logits of `WORDS_AT_ONCE` tokens are in memory.
+        logits of `abnet.decoding.likelihood.WORDS_AT_ONCE` tokens are in memory.
     """
     symbols = model.target_symbols
     shifted = shift_targets(target, symbols)
@@ -142,11 +141,7 @@ def target_log_probs(model: TargetScorer, source: Tensor, target: Tensor) -> Ten
     words = target.flatten()[positions]
     states = model.states(shifted.inputs, memory, positions)
     log_probs = torch.zeros(target.numel(), device=target.device)
-    for start in range(0, len(positions), WORDS_AT_ONCE):
-        part = slice(start, start + WORDS_AT_ONCE)
-        logits = model.logits(states, part).float()
-        logits[:, symbols.never_predicted] = -torch.inf
-        log_probs[positions[part]] = logits.log_softmax(dim=1).gather(1, words[part, None])[:, 0]
+    log_probs[positions] = log_probs_of(model, states, words, symbols.never_predicted)
     return log_probs.view_as(target)
 
 

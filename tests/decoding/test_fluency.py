@@ -52,7 +52,7 @@ def test_many_words_are_read_in_parts(toys: Toys, monkeypatch: pytest.MonkeyPatc
     assert model.target_tokenizer is not None
     target = batch(model.target_tokenizer, ENGLISH)
     whole = pseudo_log_likelihood(model, target)
-    monkeypatch.setattr("abnet.decoding.fluency.WORDS_AT_ONCE", 7)
+    monkeypatch.setattr("abnet.decoding.likelihood.WORDS_AT_ONCE", 7)
     torch.testing.assert_close(pseudo_log_likelihood(model, target), whole)
 
 

@@ -139,7 +139,7 @@ def test_logits_of_some_words_at_a_time(
 
     at_once = target_log_probs(model, source, target)
     monkeypatch.setattr(type(model), "logits", counted)
-    monkeypatch.setattr("abnet.decoding.reranking.WORDS_AT_ONCE", 7)
+    monkeypatch.setattr("abnet.decoding.likelihood.WORDS_AT_ONCE", 7)
     in_slices = target_log_probs(model, source, target)
     torch.testing.assert_close(in_slices, at_once)
     assert in_slices.ne(0).equal(symbols.words(target))

@@ -28,6 +28,7 @@ class Reference(NamedTuple):
     length_score: float = 0.0
     pruned: bool = False
     fluency: float = 0.0
+    likelihood: float = 0.0
 
 
 @torch.no_grad()
@@ -48,6 +49,10 @@ def translate(models: Sequence[AbNet], source: Tensor, options: DecodingOptions)
         candidates = _prune(candidates, options)
     if options.lm_weight:
         candidates = [one._replace(fluency=_fluency(models, one.tokens)) for one in candidates]
+    if options.rescore_weight:
+        candidates = [
+            one._replace(likelihood=_likelihood(models, source, one.tokens)) for one in candidates
+        ]
     scored = [one._replace(score=_score(one, one.passes, options)) for one in candidates]
     return sorted(scored, key=lambda candidate: (candidate.pruned, -candidate.score))
 
@@ -56,6 +61,7 @@ def _score(candidate: Reference, passes: int, options: DecodingOptions) -> float
     """Of a candidate as it was after so many passes, or after its last one."""
     scores = candidate.score_history[min(passes, candidate.passes) - 1]
     words = sum(scores) + options.lm_weight * candidate.fluency
+    words += options.rescore_weight * candidate.likelihood
     return (
         words / len(scores) ** options.length_penalty
         + options.length_weight * candidate.length_score
@@ -75,6 +81,22 @@ def _fluency(models: Sequence[AbNet], tokens: list[int]) -> float:
             states = model.bert_states(torch.tensor([inputs]), torch.tensor([place]))
             mean = mean + model.logits(states, slice(None)).softmax(dim=1) / len(models)
         total += math.log(float(mean[0, ended[place]]))
+    return total
+
+
+def _likelihood(models: Sequence[AbNet], source: Tensor, tokens: list[int]) -> float:
+    """The tokens' log-probabilities given the source, every second token hidden at once."""
+    symbols = models[0].target_symbols
+    total = 0.0
+    for place, token in enumerate(tokens):
+        inputs = [symbols.mask if (at - place) % 2 == 0 else id for at, id in enumerate(tokens)]
+        mean = torch.zeros(())
+        for model in models:
+            memory = model.project(model.encode(source[None]))
+            states = model.states(torch.tensor([inputs]), memory, torch.tensor([place]))
+            mean = mean + model.logits(states, slice(None)).softmax(dim=1)[0] / len(models)
+        allowed = [id for id in range(len(mean)) if id not in symbols.never_predicted]
+        total += math.log(float(mean[token] / mean[allowed].sum()))
     return total
 
 

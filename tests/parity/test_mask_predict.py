@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from abnet.config import AbNetConfig
@@ -18,10 +17,8 @@ from abnet.decoding import mask_predict as loop
 from abnet.decoding.candidates import Candidates, Results, on_device
 from abnet.decoding.compiling import Bucketed, power_of_two
 from abnet.decoding.ensemble import Ensemble
-from abnet.decoding.fluency import pseudo_log_likelihood
 from abnet.decoding.hypothesis import Hypothesis
 from abnet.decoding.mask_predict import DecodingOptions, mask_predict
-from abnet.errors import AbNetError
 from abnet.model import AbNet
 from tests.batches import batch
 from tests.parity import reference_mask_predict as reference
@@ -100,6 +97,8 @@ def test_a_spread_source_equals_the_reference_loop(another_model: AbNet) -> None
         DecodingOptions(length_weight=0.7),
         DecodingOptions(iterations=2, lm_weight=0.4, length_penalty=0.8),
         DecodingOptions(iterations=6, prune_after=1, prune_keep=2, lm_weight=1, length_weight=0.1),
+        DecodingOptions(iterations=3, rescore_weight=0.7, length_weight=0.1, length_penalty=0.9),
+        DecodingOptions(iterations=6, prune_after=1, prune_keep=2, rescore_weight=1, lm_weight=0.1),
         DecodingOptions(iterations=6, repredict=True),
         DecodingOptions(iterations=6, ban_repeats=True),
         DecodingOptions(iterations=6, ban_repeats=True, repredict=True, length_weight=-0.2),
@@ -143,6 +142,7 @@ def test_equals_the_reference_loop(lively_model: AbNet, options: DecodingOptions
         DecodingOptions(iterations=5, length_beam=3, length_weight=0.7),
         DecodingOptions(iterations=4, length_beam=2, ban_repeats=True, repredict=True),
         DecodingOptions(iterations=2, length_beam=3, lm_weight=0.4),
+        DecodingOptions(iterations=6, patience=1, rescore_weight=2.0),
     ],
 )
 def test_an_ensemble_equals_the_reference_loop(
@@ -289,51 +289,6 @@ def test_options_change_what_they_are_for(lively_model: AbNet, repredict: bool) 
     lengths = lively_model.predict_length(lively_model.encode(source), 1).lengths[:, 0]
     found = mask_predict(lively_model, source, by_length)
     assert [len(h.tokens) for (h,) in found] == lengths.tolist()
-
-
-def test_the_target_bert_chooses_among_lengths(lively_model: AbNet) -> None:
-    assert lively_model.source_tokenizer is not None
-    source = batch(lively_model.source_tokenizer, LINES)
-    options = DecodingOptions(n_best=4)
-    found = mask_predict(lively_model, source, replace(options, lm_weight=1e6))
-    for own in found:
-        fluency = [fluency_of(lively_model, one.tokens) / len(one.tokens) for one in own]
-        assert fluency == sorted(fluency, reverse=True)
-    plain = mask_predict(lively_model, source, options)
-    assert any(not a.tokens.equal(b.tokens) for (a, *_), (b, *_) in zip(found, plain, strict=True))
-
-
-def fluency_of(model: AbNet, tokens: Tensor) -> float:
-    symbols = model.target_symbols
-    words = tokens[tokens.ne(symbols.sep)]
-    return float(pseudo_log_likelihood(model, F.pad(words, (0, 1), value=symbols.sep)[None])[0])
-
-
-def test_a_translation_that_fills_all_positions_is_read(tiny_config: AbNetConfig) -> None:
-    """Before it the BERT alone reads a [CLS], for which there would be no room."""
-    model = AbNet.from_pretrained(replace(tiny_config, length_classes=512)).eval()
-    longest = model.max_target_positions
-    assert longest == model.decoder.backbone.max_positions
-    assert model.source_tokenizer is not None
-    source = batch(model.source_tokenizer, LINES[:1])
-    options, gold = DecodingOptions(iterations=1), torch.tensor([longest])
-    [[plain]] = mask_predict(model, source, options, gold)
-    [[read]] = mask_predict(model, source, replace(options, lm_weight=1.0), gold)
-    assert read.tokens.equal(plain.tokens)
-    fluency = float(pseudo_log_likelihood(model, read.tokens[None, :-1])[0])
-    assert read.score == pytest.approx(plain.score + fluency / longest, rel=1e-5)
-
-
-def test_a_target_bert_that_was_trained_does_not_choose(tiny_config: AbNetConfig) -> None:
-    model = AbNet.from_pretrained(replace(tiny_config, train_head="bias")).eval()
-    assert model.source_tokenizer is not None
-    source = batch(model.source_tokenizer, LINES[:1])
-    with pytest.raises(AbNetError, match="`lm_weight` must be 0 for this system: its target BERT"):
-        mask_predict(model, source, DecodingOptions(lm_weight=0.3))
-    with pytest.raises(AbNetError, match="`length_beam` must be at least 2 with an `lm_weight`"):
-        DecodingOptions(length_beam=1, lm_weight=0.3)
-    with pytest.raises(AbNetError, match="`lm_weight` must be a finite number, but is inf"):
-        DecodingOptions(lm_weight=float("inf"))
 
 
 def test_gold_lengths_are_kept(lively_model: AbNet) -> None:
