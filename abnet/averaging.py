@@ -11,6 +11,7 @@ import torch
 from abnet.checkpoint import CheckpointContents, read_checkpoint
 from abnet.errors import AbNetError
 from abnet.identity import check_identities
+from abnet.warm_start import computed_by
 
 _PERIODIC = re.compile(r"checkpoint(?:(\d+)|_(\d+)_(\d+))\.pt")  # epoch's end, or within it
 _LAST = "checkpoint_last.pt"
@@ -37,6 +38,13 @@ def average_checkpoints(paths: Sequence[str | Path]) -> CheckpointContents:
                 f"All checkpoints must be of one model, but {str(path)!r} has other weights than "
                 f"{str(paths[0])!r}."
             )
+        for name in computed_by(first.config):
+            values = getattr(first.config, name), getattr(other.config, name)
+            if values[0] != values[1]:
+                raise AbNetError(
+                    f"All checkpoints must be of one model, but {str(path)!r} has the {name} "
+                    f"{values[1]!r} and {str(paths[0])!r} {values[0]!r}."
+                )
         for name, tensor in other.weights.items():
             sums[name] += tensor.double()
     means = {

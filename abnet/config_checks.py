@@ -159,6 +159,18 @@ def _check_combinations(config: AbNetConfig) -> None:
             '`lexical_adapter_dim` must be 0 where the encoder is not "bert": the words of a '
             f"Transformer train, and the encoder is {config.encoder!r}."
         )
+    if (config.decoder, config.cross_attention) == ("bert", "inside"):
+        for name, usual in (
+            ("decoder_adapter_ffn_dim", 0),
+            ("decoder_adapter_heads", None),
+            ("decoder_adapter_norm", "pre"),
+        ):
+            if getattr(config, name) != usual:
+                raise AbNetError(
+                    f'`{name}` must be left out where `cross_attention` is "inside" a layer, whose '
+                    f"heads, norms and feed-forward part it has, but is {getattr(config, name)!r} "
+                    "instead."
+                )
     if config.decoder == "bert_fused" and config.encoder != "bert_fused":
         raise AbNetError(
             '`encoder` must be "bert_fused" with a decoder that is, for the source BERT that '
@@ -184,6 +196,11 @@ def _check_teachers(config: AbNetConfig) -> None:
             f"{config.soft_label_weight} instead."
         )
     if config.bert_rate_end is None:
+        if config.bert_rate_rise:
+            raise AbNetError(
+                "`bert_rate_end` must be given with a `bert_rate_rise`, but is not: the rate would "
+                "not follow a schedule."
+            )
         return
     if config.bert_rate_end <= config.bert_rate_rise:
         raise AbNetError(

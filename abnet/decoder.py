@@ -112,6 +112,12 @@ class Decoder(nn.Module):
                 "`objective` must be autoregressive with a GPT-2 on the target side, which has "
                 "never seen what comes later."
             )
+        if not causal and symbols.mask in (symbols.pad, symbols.sep):
+            raise AbNetError(
+                "The target vocabulary must have a mask symbol for a system that predicts hidden "
+                "words, but has none, as a GPT-2's: take another one, or the autoregressive "
+                "objective."
+            )
         self.backbone = backbone
         self.lm_head = backbone.lm_head
         self.adapters = adapters

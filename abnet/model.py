@@ -71,8 +71,16 @@ class AbNet(nn.Module):
         self.decodes_only = False
         encoder.bert_backbone.requires_grad_(config.trains("source"))
         decoder.backbone.requires_grad_(config.trains("target"))
-        for parameter in decoder.backbone.head_parameters(config.train_head):
+        head = decoder.backbone.head_parameters(config.train_head)
+        if config.train_head != "none" and not head:
+            raise AbNetError(
+                '`train_head` must be "none" for a head of the embeddings alone, which has no '
+                f"weights of its own, but is {config.train_head!r} instead."
+            )
+        for parameter in head:
             parameter.requires_grad_(True)
+        for parameter in decoder.backbone.idle_parameters():
+            parameter.requires_grad_(False)
         self._identities: dict[str, BertIdentity] | None = None
 
     @classmethod

@@ -74,6 +74,12 @@ class WarmStart(NamedTuple):
     left: list[str]
 
 
+def computed_by(config: AbNetConfig) -> tuple[str, ...]:
+    """The fields that decide what a model computes with its weights."""
+    kind = ("encoder", "decoder", "objective")
+    return (*kind, *SHAPE, *SHAPE_OF_ADAPTERS, *OF_ONE_OBJECTIVE.get(config.objective, ()))
+
+
 def take_over(model: AbNet, path: str | Path) -> WarmStart:
     """Overwrites the model's Transformer or adapters with a checkpoint's, and logs what it took.
 

@@ -12,6 +12,7 @@ from benchmarks.recipe_tables import of_recipe
 SYSTEMS = {
     "abnet": "AB-Net",
     "abnet_corrected": "AB-Net, trained on with corrections",
+    "abnet_rescored": "AB-Net, trained on with corrections, the best of 4 by itself",
     "abnet_reranked": (
         "AB-Net, trained on with corrections, the best of 4 by AB-Net-Enc, autoregressive"
     ),

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
+from transformers import AutoModelForMaskedLM
 
-from abnet.backbone import attention_bias, load_backbone
+from abnet.backbone import attention_bias, load_backbone, load_bert_config, random_backbone
 from abnet.errors import AbNetError
 from tests.conftest import TinyBerts
-from tests.tiny import ENGLISH, make_bert
+from tests.tiny import ENGLISH, GERMAN, make_bert
 
 
 def test_a_missing_folder_is_an_error_that_names_it(tmp_path: Path) -> None:
@@ -53,6 +55,39 @@ def test_roberta_positions_start_behind_the_padding_id(tmp_path: Path) -> None:
     assert backbone.first_position == 1
     assert backbone.max_positions == 47
     backbone.embed(torch.ones(1, 47, dtype=torch.long))
+
+
+def test_relative_positions_are_an_error(tmp_path: Path) -> None:
+    folder = make_bert(tmp_path / "bert", GERMAN, seed=1)
+    config = json.loads((folder / "config.json").read_text())
+    config["position_embedding_type"] = "relative_key"
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(AbNetError, match=r"must have absolute positions, .* has 'relative_key'"):
+        load_backbone(str(folder), with_head=True, dropout=0.0)
+
+
+def test_random_weights_are_in_32_bits_whatever_the_saved_ones_are_in(tmp_path: Path) -> None:
+    folder = str(make_bert(tmp_path / "bert", GERMAN, seed=1))
+    AutoModelForMaskedLM.from_pretrained(folder).bfloat16().save_pretrained(folder)
+    backbone = random_backbone(load_bert_config(folder), with_head=True, dropout=0.0)
+    assert {parameter.dtype for parameter in backbone.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_head_trains_what_it_computes_with(tmp_path: Path, kind: str, tied: bool) -> None:
+    """Untied, transformers' head has a bias that it does not use beside the one that it does."""
+    folder = str(make_bert(tmp_path / "bert", GERMAN, seed=1, kind=kind))
+    config = load_bert_config(folder)
+    config.tie_word_embeddings = tied
+    backbone = random_backbone(config, with_head=True, dropout=0.0)
+    assert backbone.lm_head is not None
+    [bias] = backbone.head_parameters("bias")
+    logits = backbone.lm_head(torch.randn(3, backbone.hidden_size))
+    [gradient] = torch.autograd.grad(logits.sum(), [bias], retain_graph=True)
+    assert gradient.unique().tolist() == [3.0]
+    torch.autograd.grad(logits.sum(), backbone.head_parameters("transform"))
+    assert len(backbone.idle_parameters()) == (not tied)
 
 
 def test_the_weight_hash_sees_one_changed_number(tiny_berts: TinyBerts) -> None:

@@ -293,6 +293,10 @@ def test_only_checkpoints_of_one_model_are_averaged(
     save_fairseq(tmp_path / "checkpoint2.pt", other)
     with pytest.raises(AbNetError, match="All checkpoints must be of one model"):
         average_checkpoints([tmp_path / "checkpoint1.pt", tmp_path / "checkpoint2.pt"])
+    alike = AbNet.from_pretrained(replace(tiny_config, decoder_adapter_norm="post"))
+    save_fairseq(tmp_path / "checkpoint2.pt", alike)  # of weights of the same names and shapes
+    with pytest.raises(AbNetError, match=r"has the decoder_adapter_norm 'post' and .* 'pre'"):
+        average_checkpoints([tmp_path / "checkpoint1.pt", tmp_path / "checkpoint2.pt"])
     with pytest.raises(AbNetError, match="at least one checkpoint"):
         average_checkpoints([])
 

@@ -238,8 +238,13 @@ def test_a_decoder_of_a_kind_without_halves_is_refused(toys: Toys, tmp_path: Pat
 
 
 def test_a_gpt_has_seen_only_what_comes_before(toys: Toys) -> None:
+    on_a_gpts = toys._replace(english=toys.gpt)
     with pytest.raises(AbNetError, match="`objective` must be autoregressive with a GPT-2"):
-        small_model("abnet", toys._replace(english=toys.gpt))
+        small_model("abnet", on_a_gpts)
+    with pytest.raises(AbNetError, match="must have a mask symbol for a system that predicts hid"):
+        small_model("mask_predict", on_a_gpts)
+    with pytest.raises(AbNetError, match='`train_head` must be "none" for a head of the embedd'):
+        small_model("abnet_gpt", toys, train_head="bias")
     with pytest.raises(AbNetError, match="`source_bert` must be a model that sees the whole"):
         small_model("abnet_gpt", toys._replace(german=toys.gpt))
 

@@ -97,11 +97,23 @@ class Backbone(nn.Module):
         """
         if part == "none" or self.lm_head is None:
             return []
-        tied = {id(parameter) for parameter in self.embeddings.parameters()}
-        own = [parameter for parameter in self.lm_head.parameters() if id(parameter) not in tied]
+        others = (*self.embeddings.parameters(), *self.idle_parameters())
+        left_out = {id(parameter) for parameter in others}
+        own = [one for one in self.lm_head.parameters() if id(one) not in left_out]
         if part == "transform":
             return own
         return [parameter for parameter in own if parameter.shape == (self.vocab_size,)]
+
+    def idle_parameters(self) -> list[nn.Parameter]:
+        """Weights that nothing is computed with.
+
+        A masked-LM head of transformers has its bias twice; where the head is not tied to the
+        embeddings these are two weights, of which its last layer has the one that counts.
+        """
+        last, bias = (getattr(self.lm_head, name, None) for name in ("decoder", "bias"))
+        if not isinstance(last, nn.Linear) or not isinstance(bias, nn.Parameter):
+            return []
+        return [] if last.bias is bias else [bias]
 
     def weight_hash(self) -> str:
         """SHA-256 over the names, shapes and 32-bit values of all weights, as "sha256:<hex>"."""

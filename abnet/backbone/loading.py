@@ -46,12 +46,18 @@ def load_bert_config(name: str) -> PretrainedConfig:
 
 
 def check_family(name: str, config: PretrainedConfig) -> None:
-    """Raises an `AbNetError` unless the config is of a kind in `FAMILIES`."""
+    """Raises an `AbNetError` unless the config is of a kind in `FAMILIES`, position by position."""
     if config.model_type not in FAMILIES:
         raise AbNetError(
             f"The model {name!r} must be of one of the kinds {sorted(FAMILIES)}, but is "
             f"{config.model_type!r} ({', '.join(config.architectures or ['no architecture'])}) "
             "instead."
+        )
+    positions = getattr(config, "position_embedding_type", None) or "absolute"
+    if positions != "absolute":
+        raise AbNetError(
+            f"The model {name!r} must have absolute positions, the only ones that transformers "
+            f"computes for its kind, but has {positions!r} ones instead."
         )
 
 
@@ -102,15 +108,14 @@ def shape_backbone(config: PretrainedConfig, with_head: bool) -> Backbone:
     """A backbone of the config's shape without weights (on the meta device), for counting."""
     loader = _loader("", config, with_head)
     with torch.device("meta"):
-        return take_apart(loader.from_config(config, attn_implementation="sdpa"), with_head)
+        return take_apart(_new(loader, config), with_head)
 
 
 def random_backbone(config: PretrainedConfig, with_head: bool, dropout: float) -> Backbone:
     """A backbone of the config's shape whose weights are drawn as its family draws them."""
     for option in FAMILIES[config.model_type].dropouts:
         setattr(config, option, dropout)
-    loader = _loader("", config, with_head)
-    return take_apart(loader.from_config(config, attn_implementation="sdpa"), with_head)
+    return take_apart(_new(_loader("", config, with_head), config), with_head)
 
 
 class TransformerShape(NamedTuple):
@@ -222,6 +227,11 @@ def _loader(name: str, config: PretrainedConfig, with_head: bool) -> Any:
             f"{config.model_type!r}, which can only be the target side."
         )
     return AutoModel
+
+
+def _new(loader: Any, config: PretrainedConfig) -> Any:
+    """A model of the config's shape in 32 bits, whatever the weights were saved in."""
+    return loader.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
 
 
 def _norm_eps(config: PretrainedConfig) -> float:

@@ -283,6 +283,7 @@ class Bench:
             "largest": cell.size == LARGEST,
             **({"capped": True} if cell.capped else {}),
             "input": self.text.name,
+            "left_out": self.text.dropped,
             **cell.times.summary(cell.batches, self.forced),
             **({} if cell.peak is None else {"peak_memory_bytes": cell.peak}),
             **self.stamps,

@@ -163,7 +163,8 @@ def bench(
         tokenizers = _tokenizers(args.checkpoint, SIZES[size], source, target, Path(folder))
         materials = Materials(SIZES[size], tokenizers, device, folder, checkpoint=args.checkpoint)
         fields = {
-            "size": size,
+            "size": size if args.checkpoint is None else "checkpoint",
+            **({} if args.checkpoint is None else {"checkpoint": args.checkpoint}),
             "run": f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}",
             "command": _said(command or ["abnet", *sys.argv[1:]]),
             **(stamps or _stamps)(),
@@ -188,8 +189,14 @@ def bench(
             )
             count, failed = trained.run(), trained.attempt.failed
         else:
-            longest = SIZES[size].bert.max_positions - 8  # room for symbols, length candidates
+            positions = SIZES[size].bert.max_positions
+            if args.checkpoint is not None:
+                positions = _positions_of(args.checkpoint)
+            longest = positions - 8  # room for symbols, length candidates
             text = Text.of(name, source, target, tokenizers, longest)
+            if text.dropped:
+                what = f"with an empty side or more than {longest} pieces"
+                say(f"left out: {text.dropped} pairs {what}")
             measured = Bench(rows, materials, text, plan, fields, note, say, begun, rates)
             count, failed = measured.run(), measured.attempt.failed
     print(f"{count} results in {args.results}")
@@ -219,6 +226,23 @@ def _chosen_rows(args: argparse.Namespace, device: torch.device, more_rows: More
         first = {name: place for place, name in enumerate(FIRST_ON_GPU)}
         rows.sort(key=lambda row: first.get(row.name, len(first)))
     return _named(rows, args.rows)
+
+
+def _positions_of(checkpoint: str) -> int:
+    """The longest sentence in tokens that a checkpoint takes and makes.
+
+    Raises:
+        AbNetError: it cannot be loaded, or does not decode as the rows do.
+    """
+    from abnet.checkpoint import load_checkpoint
+
+    model = load_checkpoint(checkpoint)
+    if model.config.objective != "conditional_masked_lm":
+        raise AbNetError(
+            "`--checkpoint` must be of a parallel system (Mask-Predict), which the rows of AB-Net "
+            f"are of, but is of the objective {model.config.objective} instead."
+        )
+    return min(model.max_source_positions, model.max_target_positions)
 
 
 def _named(rows: list[Named], beginnings: str | None) -> list[Named]:

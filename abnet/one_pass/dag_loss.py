@@ -40,7 +40,10 @@ def dag_loss(
     for position in range(int(lengths.max())):
         most = reached[-1].detach().amax(dim=1, keepdim=True)
         arrived = ((reached[-1] - most).exp()[:, None] @ follows)[:, 0]
-        log_p = (arrived.clamp(min=LEAST).log() + most).where(frame > position, UNREACHED)
+        # Frames too late for the words to come would hide, by their probability, those that count.
+        in_time = frame < (counts - lengths + position)[:, None]
+        possible = in_time & (frame > position)
+        log_p = (arrived.clamp(min=LEAST).log() + most).where(possible, UNREACHED)
         reached.append(log_p + said[:, :, position])
     rows = torch.arange(len(target), device=target.device)
     at_end = torch.stack(reached)[lengths, rows] + _to_last(links, counts)

@@ -12,6 +12,7 @@ from transformers import (
     AutoModelForMaskedLM,
     AutoTokenizer,
     BertForMaskedLM,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     set_seed,
@@ -19,6 +20,7 @@ from transformers import (
 from transformers.modeling_outputs import MaskedLMOutput
 
 from abnet.attention import training_attention
+from abnet.backbone import FAMILIES
 from abnet.errors import AbNetError
 from abnet.tokenizer import Tokenizer
 from abnet.training.word_loss import word_loss
@@ -58,7 +60,7 @@ def new_bert(
 
 
 def load_masked_lm(
-    name_or_folder: str, head_only: bool = False
+    name_or_folder: str, head_only: bool = False, seed: int = 1
 ) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
     """Tokenizer and model, in 32 bits, of an existing BERT.
 
@@ -66,12 +68,14 @@ def load_masked_lm(
         name_or_folder: of a masked LM or, with `head_only`, of an encoder without a head.
         head_only: nothing but the masked-LM head trains, never the embeddings it is tied to; a
             missing head is made anew.
+        seed: of a new head's weights.
 
     Raises:
         AbNetError: nothing of the kind is there, or its tokenizer or weights are missing.
     """
     Tokenizer.from_pretrained(name_or_folder)  # its errors say what a tokenizer lacks
     tokenizer = AutoTokenizer.from_pretrained(name_or_folder)
+    set_seed(seed)
     try:
         config = AutoConfig.from_pretrained(name_or_folder)
         kind = LeanBertForMaskedLM if config.model_type == "bert" else AutoModelForMaskedLM
@@ -98,3 +102,13 @@ def load_masked_lm(
     if head_only:
         model.base_model.requires_grad_(False)  # the tied embeddings with it
     return tokenizer, model
+
+
+def positions_of(config: PretrainedConfig) -> int:
+    """The longest sequence of a BERT; RoBERTa's first positions belong to padding.
+
+    Of kinds that AB-Net cannot take apart two are taken off, as RoBERTa has it.
+    """
+    longest = int(config.max_position_embeddings)
+    family = FAMILIES.get(config.model_type)
+    return longest - (2 if family is None else family.first_position(config))

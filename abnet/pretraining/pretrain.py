@@ -324,12 +324,11 @@ def _build(
     """Tokenizer, model, and the longest sequence it takes."""
     from transformers import AutoTokenizer
 
-    from abnet.pretraining.masked_lm_model import load_masked_lm, new_bert
+    from abnet.pretraining.masked_lm_model import load_masked_lm, new_bert, positions_of
 
     if options.start is not None:
-        tokenizer, model = load_masked_lm(options.start, options.head_only)
-        positions = min(tokenizer.model_max_length, model.config.max_position_embeddings - 2)
-        return tokenizer, model, positions
+        tokenizer, model = load_masked_lm(options.start, options.head_only, options.seed)
+        return tokenizer, model, min(tokenizer.model_max_length, positions_of(model.config))
     shape = options.shape or BertShape()
     if (output / TOKENIZER_NAME).exists():  # an interrupted run left it
         tokenizer = AutoTokenizer.from_pretrained(output)

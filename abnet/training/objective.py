@@ -202,6 +202,9 @@ def _guess(model: AbNet, source: Tensor, target: Tensor, places: Tensor) -> Tens
     words = target.ne(model.target_symbols.pad)
     masks = target.masked_fill(words, model.target_symbols.mask)
     logits: Tensor = model(source, masks, places).word_logits
+    logits[:, model.target_symbols.never_predicted] = -torch.inf
+    if model.target_tokenizer is not None:
+        logits = logits[:, : len(model.target_tokenizer.vocabulary)]
     return logits.argmax(dim=1)
 
 

@@ -89,7 +89,10 @@ class Teacher(nn.Module):
         memory = model.project(model.encode(source))
         place = torch.arange(target.size(1), device=target.device)
         words = model.target_symbols.words(target)
-        top_k = min(top_k, model.decoder.backbone.vocab_size)
+        pieces = model.decoder.backbone.vocab_size
+        if model.target_tokenizer is not None:  # the rest are spare rows
+            pieces = len(model.target_tokenizer.vocabulary)
+        top_k = min(top_k, pieces)
         logits = torch.zeros((*target.shape, top_k), device=target.device)
         ids = torch.zeros((*target.shape, top_k), dtype=torch.long, device=target.device)
         for shift in range(min(passes, target.size(1))):

@@ -23,7 +23,7 @@ for direction in de-en en-de; do
 done
 "$here/multi30k.sh" "$data" --size "$size" --systems abnet_minilm
 "$here/multi30k.sh" "$data" --size "$size" --systems \
-    abnet_corrected,abnet_reranked,abnet_top_half,abnet_no_decoder_adapters,abnet_fb,abnet_sc,abnet_ctc,abnet_ctc_refined,abnet_dag,abnet_dag_ranked,abnet_dag_fuzzy,abnet_dag_fuzzy_ranked,abnet_after_ctc,abnet_enc,abnet_enc_ar,mask_predict,bert_fused_nat,bert2bert
+    abnet_corrected,abnet_rescored,abnet_reranked,abnet_top_half,abnet_no_decoder_adapters,abnet_fb,abnet_sc,abnet_ctc,abnet_ctc_refined,abnet_dag,abnet_dag_ranked,abnet_dag_fuzzy,abnet_dag_fuzzy_ranked,abnet_after_ctc,abnet_enc,abnet_enc_ar,mask_predict,bert_fused_nat,bert2bert
 for direction in de-en en-de; do
     "$here/latency.sh" --size "$size" --direction "$direction"
 done

@@ -25,6 +25,7 @@ ARCHITECTURES = {  # of ours, in the plugin
     "abnet": PAPERS_PRESET,
     "abnet_minilm": PAPERS_PRESET,
     "abnet_corrected": PAPERS_PRESET,
+    "abnet_rescored": PAPERS_PRESET,
     "abnet_reranked": PAPERS_PRESET,
     "abnet_after_ctc": PAPERS_PRESET,
     "abnet_top_half": PAPERS_PRESET,
@@ -46,6 +47,7 @@ ARCHITECTURES = {  # of ours, in the plugin
 ABNETS = (PAPERS_PRESET, "abnet_fb", "abnet_sc", "abnet_ctc", "abnet_dag", "abnet_dag_fuzzy")
 SYSTEMS = (*FAIRSEQ, *ARCHITECTURES)
 TRAINED_AS = {  # the same checkpoint, decoded in another way
+    "abnet_rescored": "abnet_corrected",
     "abnet_reranked": "abnet_corrected",
     "abnet_ctc_refined": "abnet_ctc",
     "abnet_dag_ranked": "abnet_dag",

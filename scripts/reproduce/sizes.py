@@ -67,6 +67,10 @@ CORRECTING = f"{ALL_PASSES} --iter-decode-repredict"
 KEPT_DECODING = {
     "conditional_masked_lm": words(ALL_PASSES),
     "abnet_corrected": words(CORRECTING),
+    "abnet_rescored": words(
+        f"{CORRECTING} --iter-decode-max-iter 8 --iter-decode-rescore-weight 1 "  # two more passes
+        "--iter-decode-length-weight 0.1"
+    ),
     "abnet_reranked": words(
         f"{CORRECTING} --iter-decode-with-external-reranker --iter-decode-rerank-weight 0.5"
     ),

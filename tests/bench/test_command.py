@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ import torch
 from abnet.bench import huggingface
 from abnet.bench.engine import Row
 from abnet.bench.inputs import Text
+from abnet.bench.sizes import SIZES
 from abnet.checkpoint import save_checkpoint
 from abnet.cli import main
 from abnet.commands import bench
+from abnet.config import AbNetConfig
 from abnet.decoding.mask_predict import DecodingOptions, mask_predict
 from abnet.model import AbNet
 from abnet.translator import Translator
@@ -91,6 +94,32 @@ def test_a_checkpoint_decides_its_lengths_itself(
     written = sum(best.tokens.numel() for (best,) in mask_predict(tiny_model, source, options))
     result = results["abnet-1-float32"]
     assert result["tokens_per_s"] / result["sentences_per_s"] == pytest.approx(written / 8)
+
+
+def test_a_checkpoint_is_given_lines_that_it_takes(
+    command: list[str], tiny_model: AbNet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its own positions decide, not those of the size; what is too long for it is left out."""
+    save_checkpoint(tmp_path / "own.safetensors", tiny_model)
+    assert tiny_model.max_source_positions < SIZES["small"].bert.max_positions - 8
+    for name, text in (("test.de", GERMAN), ("test.en", ENGLISH)):
+        (tmp_path / name).write_text(f"{' '.join(text[:4])}\n{text[0]}\n", encoding="utf-8")
+    more = ["--checkpoint", str(tmp_path / "own.safetensors"), "--batches", "1", "--size", "small"]
+    assert main([*command, *more, "--rows", "abnet-1-float32", "--count", "2"]) == 0
+    [result] = records.read_all(tmp_path / "results")
+    assert (result["size"], result["checkpoint"]) == ("checkpoint", more[1])
+    assert "-checkpoint-" in next((tmp_path / "results").iterdir()).name
+    assert result["left_out"] == 1
+    assert "left out: 1 pairs with an empty side or more than 39 pieces" in capsys.readouterr().out
+
+
+def test_a_checkpoint_decodes_as_the_rows_do(
+    command: list[str], tiny_config: AbNetConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = AbNet.from_pretrained(replace(tiny_config, objective="ctc", label_smoothing=0.0))
+    save_checkpoint(tmp_path / "ctc.safetensors", model)
+    assert main([*command, "--checkpoint", str(tmp_path / "ctc.safetensors")]) == 2
+    assert "but is of the objective ctc instead" in capsys.readouterr().err
 
 
 def peers(device: torch.device) -> list[Row]:

@@ -136,6 +136,33 @@ def test_sums_of_sharp_and_of_improbable_graphs_are_those_of_logarithms(
     torch.testing.assert_close(ours, theirs)
 
 
+def test_a_long_target_in_a_graph_that_would_say_few_words() -> None:
+    """Links that skip frames, by far: what cannot say the target in time must not hide what can."""
+    words, count = 100, 110
+    steps = torch.arange(count) - torch.arange(count)[:, None]
+    logits = torch.where(steps == 2, 0.0, -15.0).masked_fill(steps <= 0, NEVER)
+    target = torch.tensor([[*[FIRST] * words, SYMBOLS.sep]])
+    said = torch.full((1, count, words + 1), -1.0)
+    losses, gradients = [], []
+    for kind in ("ours", "in logarithms"):
+        inputs = logits.clone().requires_grad_()
+        links = inputs.log_softmax(dim=1).masked_fill(steps <= 0, NEVER)
+        if kind == "ours":
+            loss = dag_loss(said, links[None], frames_of(count), target, SYMBOLS).loss
+        else:
+            reached = torch.full((count,), NEVER, dtype=torch.float64).index_fill(
+                0, torch.tensor([0]), 0.0
+            )
+            for _ in range(words):
+                reached = (reached[:, None] + links.double()).logsumexp(dim=0) - 1.0
+            loss = -(reached + links[:, -1]).logsumexp(dim=0)
+        loss.backward()
+        losses.append(float(loss.detach()))
+        gradients.append(inputs.grad)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_no_path_of_a_target_is_more_probable(seed: int) -> None:
     logits, links, frames = example(seed)

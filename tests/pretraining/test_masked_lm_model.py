@@ -10,7 +10,7 @@ import transformers
 from transformers import AutoModel, AutoTokenizer
 
 from abnet.errors import AbNetError
-from abnet.pretraining.masked_lm_model import LeanBertForMaskedLM, load_masked_lm
+from abnet.pretraining.masked_lm_model import LeanBertForMaskedLM, load_masked_lm, positions_of
 from tests.conftest import TinyBerts
 from tests.tiny import GERMAN, make_bert, random_model
 
@@ -26,6 +26,26 @@ def test_continued_model_is_in_32_bits(tmp_path: Path, kind: str) -> None:
     for (name, ours), theirs in zip(loaded.named_parameters(), model.parameters(), strict=True):
         assert ours.dtype == torch.float32
         assert torch.equal(ours, theirs.float()), name
+
+
+def test_a_new_head_is_that_of_the_seed(tiny_berts: TinyBerts, tmp_path: Path) -> None:
+    AutoTokenizer.from_pretrained(tiny_berts.german).save_pretrained(tmp_path)
+    AutoModel.from_pretrained(tiny_berts.german).save_pretrained(tmp_path)
+    heads = [
+        load_masked_lm(str(tmp_path), head_only=True, seed=seed)[1].get_parameter(
+            "cls.predictions.transform.dense.weight"
+        )
+        for seed in (1, 1, 2)
+    ]
+    assert heads[0].equal(heads[1])
+    assert not heads[0].equal(heads[2])
+
+
+@pytest.mark.parametrize(("kind", "padding", "longest"), [("bert", 0, 48), ("roberta", 7, 40)])
+def test_positions_are_those_behind_the_padding(kind: str, padding: int, longest: int) -> None:
+    config = random_model(kind, vocab_size=50).config
+    config.pad_token_id = padding
+    assert positions_of(config) == longest
 
 
 def test_continued_model_must_be_there(tmp_path: Path) -> None:

@@ -82,7 +82,8 @@ def test_trainings(
 ) -> None:
     args = parse(work.train(system, direction, 7).command, monkeypatch)
     trained = system.removesuffix("_refined").removesuffix("_ranked")
-    trained = "abnet_corrected" if system == "abnet_reranked" else trained
+    if system in ("abnet_rescored", "abnet_reranked"):
+        trained = "abnet_corrected"
     assert args.save_dir == str(work.run(trained, direction, 7))
     assert args.seed == 7
     # Those that fall on an epoch's end are not written: some to spare.
@@ -208,9 +209,12 @@ def test_decodings(work: Multi30k, system: str, monkeypatch: pytest.MonkeyPatch)
     elif system in ("abnet_dag_ranked", "abnet_dag_fuzzy_ranked"):
         assert (args.dag_beam, args.dag_lm_weight) == (8, 0.3)
     elif is_ours(system):
-        assert args.iter_decode_max_iter == PASSES
+        rescoring = 2 * (args.iter_decode_rescore_weight > 0)  # whose passes count, too
+        assert args.iter_decode_max_iter + rescoring == PASSES
         assert args.iter_decode_force_max_iter
-        assert args.iter_decode_repredict == (system in ("abnet_corrected", "abnet_reranked"))
+        corrected = ("abnet_corrected", "abnet_rescored", "abnet_reranked")
+        assert args.iter_decode_repredict == (system in corrected)
+        assert (args.iter_decode_rescore_weight > 0) == (system == "abnet_rescored")
         assert args.iter_decode_with_external_reranker == (system == "abnet_reranked")
     else:
         assert args.iter_decode_max_iter + 1 == PASSES  # fairseq's CMLM makes one pass more

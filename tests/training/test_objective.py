@@ -118,6 +118,18 @@ def test_correction_replaces_revealed_tokens_by_the_models_own_guesses(
     assert inputs[added].equal(guesses[added])
 
 
+def test_correction_guesses_are_what_decoding_may_say(tiny_config: AbNetConfig) -> None:
+    model = build(tiny_config, correction=0.9)
+    symbols = model.target_symbols
+    with torch.no_grad():  # a head that loves what is never predicted
+        model.decoder.lm_head.get_parameter("bias")[symbols.never_predicted] += 1000.0
+    _, spy = step(model)
+    given = pairs(model)
+    (_, inputs, _) = spy.calls[0]
+    assert inputs.eq(symbols.pad).equal(given.target.eq(symbols.pad))
+    assert not inputs.eq(symbols.cls).any()
+
+
 def test_correction_guesses_get_no_gradient(tiny_config: AbNetConfig) -> None:
     model = build(tiny_config, correction=0.9)
     parts, _ = step(model)

@@ -70,6 +70,8 @@ def test_labels_are_pieces_whatever_the_teachers_table_has_besides(
     words = pairs.target.ne(teacher.target_symbols.pad)
     labels = Teacher(teacher).label(pairs.source, pairs.target, words, 3, 4, 1.0)
     assert int(labels.ids.max()) < pieces  # a student from scratch has no other rows
+    every = Teacher(teacher).label(pairs.source, pairs.target, words, 3, pieces + 7, 1.0)
+    assert every.ids.size(1) == pieces
 
 
 def test_labels_are_those_of_the_chosen_tokens(toys: Toys) -> None:
