@@ -76,6 +76,14 @@ WAYS = [
         Way("lm-weight", str(w), replace(ALL_PASSES, ban_repeats=True, lm_weight=w))
         for w in (0.1, 0.3, 1.0)
     ),
+    *(
+        Way(
+            "rescore-weight",
+            str(w),
+            replace(ALL_PASSES, ban_repeats=True, rescore_weight=w, length_weight=0.1),
+        )
+        for w in (0.5, 1.0, 2.0)
+    ),
     *(Way("confidence", str(p), replace(ALL_PASSES, confidence=p)) for p in (0.3, 0.5, 0.7, 0.9)),
     *(
         Way("prune to the best", f"{n} after {k}", replace(ALL_PASSES, prune_after=k, prune_keep=n))
@@ -167,6 +175,7 @@ def describe(way: Way) -> dict[str, str]:
         "length_penalty": "--lenpen",
         "length_weight": "--iter-decode-length-weight",
         "lm_weight": "--iter-decode-lm-weight",
+        "rescore_weight": "--iter-decode-rescore-weight",
         "iterations": "--iter-decode-max-iter",
         "patience": "--iter-decode-patience",
         "prune_after": "--iter-decode-prune-after",
@@ -280,9 +289,10 @@ def _search_of(way: Way) -> Way:
     """What a way shares with others that only choose differently among the same candidates.
 
     Where candidates are given up by their scores, others have been decoded for another choice; and
-    how a candidate reads to the target BERT is not told.
+    how a candidate reads to the target BERT, or to the model again, is not told.
     """
-    if way.options.prune_after is not None or way.options.lm_weight:
+    own = way.options
+    if own.prune_after is not None or own.lm_weight or own.rescore_weight:
         return way
     options = replace(way.options, length_beam=1, length_penalty=1.0, length_weight=0.0)
     return Way("", "", options, way.gold, way.dtype)
