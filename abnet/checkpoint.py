@@ -101,6 +101,8 @@ def load_checkpoint(path: str | Path, overrides: Mapping[str, Any] | None = None
 def read_checkpoint(path: str | Path) -> CheckpointContents:
     """Reads either format; see `load_checkpoint` for the errors."""
     path = Path(path)
+    if path.is_dir():
+        raise AbNetError(f"{str(path)!r} is a folder: name a checkpoint in it.")
     if not path.is_file():
         raise AbNetError(f"There is no checkpoint {str(path)!r}.")
     return _read_safetensors(path) if _is_safetensors(path) else _read_fairseq(path)

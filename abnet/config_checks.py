@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from abnet.errors import AbNetError
+from abnet.field_types import check_types
 from abnet.systems import ONE_PASS
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 def check_config(config: AbNetConfig) -> None:
     """Raises an `AbNetError` that names the field and what it must be, unless all is well."""
+    check_types(config)
     _check_values(config)
     _check_combinations(config)
     _check_teachers(config)

@@ -55,6 +55,7 @@ class AbNet(nn.Module):
         warm_start: what `from_pretrained` took over from another checkpoint; `None` if nothing.
         soft_teacher: frozen, for training with soft labels, after `from_pretrained`; or `None`.
         decodes_only: whether its weights have been packed or rounded for decoding.
+        precision: what they have been rounded to, of `abnet.decoding.precision.PRECISIONS`.
     """
 
     def __init__(self, config: AbNetConfig, encoder: Encoder, decoder: Decoder) -> None:
@@ -69,6 +70,7 @@ class AbNet(nn.Module):
         self.warm_start: WarmStart | None = None
         self.soft_teacher: Teacher | None = None
         self.decodes_only = False
+        self.precision = "float32"
         encoder.bert_backbone.requires_grad_(config.trains("source"))
         decoder.backbone.requires_grad_(config.trains("target"))
         head = decoder.backbone.head_parameters(config.train_head)

@@ -216,8 +216,10 @@ class Translator:
         lines = list(lines)
         if not all(isinstance(line, str) for line in lines):
             raise AbNetError("`lines` must be a sequence of strings, but has something else in it.")
-        if batch_size < 1:
-            raise AbNetError(f"`batch_size` must be at least 1, but is {batch_size} instead.")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise AbNetError(
+                f"`batch_size` must be a whole number of at least 1, but is {batch_size!r} instead."
+            )
         noted = InputReport() if report is None else report
         encoded = self._encode(lines, noted)
         translations = [[EMPTY] * options.n_best for _ in lines]

@@ -46,6 +46,8 @@ def check_command_line(program: str, arguments: Sequence[str]) -> None:
     parser.add_argument("--input", default="-")
     parser.add_argument("--scoring", default=SCORED_BY_DEFAULT)
     parser.add_argument("--num-shards", type=int, default=1)
+    parser.add_argument("--distributed-world-size", type=int, default=1)
+    parser.add_argument("--results-path")
     parser.add_argument("--bf16", action="store_true")
     given, _ = parser.parse_known_args(arguments)
     command = command_of(Path(program))
@@ -57,6 +59,12 @@ def check_command_line(program: str, arguments: Sequence[str]) -> None:
         raise AbNetError(
             "`--num-shards` must be left out, since fairseq ignores it and each shard would have "
             f"all sentences: {DIVIDING[command]}."
+        )
+    if given.results_path and given.distributed_world_size > 1 and command == "generate":
+        raise AbNetError(
+            "`--results-path` must be left out with `--distributed-world-size`, since all parts "
+            "would write one file, and only the last one's would stay: send what each part prints "
+            "to a file of its own, and give all of them to `abnet evaluate --generate-output`."
         )
     if given.bf16 and command in DECODING:
         raise AbNetError(
@@ -79,6 +87,26 @@ def command_of(program: Path) -> str | None:
     if program.suffix == ".py":  # python -m fairseq_cli.train
         return program.stem if program.parent.name == "fairseq_cli" else None
     return program.name.removeprefix("fairseq-") if program.name.startswith("fairseq-") else None
+
+
+def check_part(batches: int, parts: int, part: int) -> None:
+    """Sees to it that there is something to translate or to validate.
+
+    Args:
+        batches: of all parts.
+        parts: how many there are, each of which takes every so manyth batch.
+        part: this one, from 0.
+
+    Raises:
+        AbNetError: there is no batch for it.
+    """
+    if not batches:
+        raise AbNetError("There must be a sentence to translate, but none is left.")
+    if part >= batches:
+        raise AbNetError(
+            f"Part {part} of {parts} has no sentence, since there are only {batches} batches: "
+            "take fewer parts, or smaller batches (`--batch-size`, `--max-tokens`)."
+        )
 
 
 def refuse_hydra(program: str) -> None:

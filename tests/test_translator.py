@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 import torch
 
 import abnet
-from abnet.checkpoint import save_checkpoint
+from abnet.checkpoint import load_checkpoint, save_checkpoint
 from abnet.config import AbNetConfig
-from abnet.decoding.decode import options_for
+from abnet.decoding.decode import decode, options_for
+from abnet.decoding.ensemble import Ensemble
 from abnet.decoding.mask_predict import DecodingOptions, mask_predict
 from abnet.errors import AbNetError
 from abnet.model import AbNet
@@ -175,6 +177,40 @@ def test_lines_may_come_from_anything(translator: Translator) -> None:
     assert translator.translate(dict.fromkeys(GERMAN)) == expected
 
 
+def test_a_model_that_trains_does_not_translate(tiny_model: AbNet) -> None:
+    """Dropout would decide what it says."""
+    translator = Translator(tiny_model, "cpu")
+    expected = translator.translate(GERMAN)
+    tiny_model.train()
+    with pytest.raises(AbNetError, match="must be in evaluation mode to translate"):
+        translator.translate(GERMAN)
+    with pytest.raises(AbNetError, match="must be in evaluation mode to translate"):
+        decode(Ensemble([tiny_model]), translator.collate([[5]]), DecodingOptions())
+    tiny_model.eval()
+    assert translator.translate(GERMAN) == expected
+
+
+def test_lowered_weights_are_not_taken_for_whole_ones(tiny_model: AbNet) -> None:
+    Translator(tiny_model, "cpu", dtype="bfloat16")
+    Translator(tiny_model, "cpu", dtype="bfloat16")
+    for other in ("float32", "int8"):
+        with pytest.raises(
+            AbNetError, match=f"`dtype` must be bfloat16, .* but is {other} instead"
+        ):
+            Translator(tiny_model, "cpu", dtype=other)
+
+
+def test_several_threads_load_at_once(tiny_model: AbNet, tmp_path: Path) -> None:
+    """Transformers alone forgets to tie weights, then and ever after."""
+    save_checkpoint(tmp_path / "model.safetensors", tiny_model)
+    with ThreadPoolExecutor(4) as pool:
+        loaded = list(pool.map(load_checkpoint, [tmp_path / "model.safetensors"] * 8))
+    loaded.append(load_checkpoint(tmp_path / "model.safetensors"))
+    expected = Translator(tiny_model, "cpu").translate(GERMAN)
+    for one in (loaded[0], loaded[-1]):
+        assert Translator(one, "cpu").translate(GERMAN) == expected
+
+
 def test_arguments_that_cannot_be(translator: Translator, tiny_model: AbNet) -> None:
     with pytest.raises(AbNetError, match="must be a sequence of strings, but is one string"):
         translator.translate("der Hund")
@@ -183,8 +219,9 @@ def test_arguments_that_cannot_be(translator: Translator, tiny_model: AbNet) -> 
     for value in (math.nan, math.inf):
         with pytest.raises(AbNetError, match="`length_penalty` must be a finite number, but is"):
             translator.translate(["der Hund"], length_penalty=value)
-    with pytest.raises(AbNetError, match="`batch_size` must be at least 1, but is 0"):
-        translator.translate(["der Hund"], batch_size=0)
+    for size in (0, 1.5, None, "4"):
+        with pytest.raises(AbNetError, match="`batch_size` must be a whole number of at least 1"):
+            translator.translate(["der Hund"], batch_size=size)  # type: ignore[arg-type]
     with pytest.raises(AbNetError, match="`length_beam` must be between 1 and the"):
         translator.translate(["der Hund"], length_beam=500)
     with pytest.raises(AbNetError, match="`device` must be one that this torch can use"):

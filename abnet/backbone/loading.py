@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import torch
 import transformers
@@ -23,6 +26,24 @@ from transformers import (
 from abnet.backbone.backbone import Backbone
 from abnet.backbone.families import FAMILIES, TiedHead, is_causal
 from abnet.errors import AbNetError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+TURN = threading.RLock()
+
+
+def one_at_a_time(build: Callable[P, T]) -> Callable[P, T]:
+    """Lets one thread after the other do this.
+
+    transformers ties no weights anywhere while it loads a model, nor ever after two overlapped.
+    """
+
+    @wraps(build)
+    def in_turn(*args: P.args, **kwargs: P.kwargs) -> T:
+        with TURN:
+            return build(*args, **kwargs)
+
+    return in_turn
 
 
 def load_bert_config(name: str) -> PretrainedConfig:
@@ -61,6 +82,7 @@ def check_family(name: str, config: PretrainedConfig) -> None:
         )
 
 
+@one_at_a_time
 def load_backbone(name: str, with_head: bool, dropout: float) -> Backbone:
     """Loads the BERT of a Hugging Face name or folder in 32 bits.
 
@@ -75,24 +97,7 @@ def load_backbone(name: str, with_head: bool, dropout: float) -> Backbone:
     for option in FAMILIES[config.model_type].dropouts:
         setattr(config, option, dropout)
     loader = _loader(name, config, with_head)
-    verbosity = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()  # its report lists heads we do not want as "unused"
-    progress = transformers.logging.is_progress_bar_enabled()
-    transformers.logging.disable_progress_bar()
-    try:
-        model, report = loader.from_pretrained(
-            name,
-            config=config,
-            dtype=torch.float32,
-            attn_implementation="sdpa",
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise AbNetError(f"The weights of the BERT {name!r} cannot be loaded: {error}") from error
-    finally:
-        transformers.logging.set_verbosity(verbosity)
-        if progress:
-            transformers.logging.enable_progress_bar()
+    model, report = _load(loader, name, config)
     kind = "a language model" if is_causal(config) else "a masked LM"
     missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
     if missing:
@@ -104,6 +109,7 @@ def load_backbone(name: str, with_head: bool, dropout: float) -> Backbone:
     return take_apart(model, with_head)
 
 
+@one_at_a_time
 def shape_backbone(config: PretrainedConfig, with_head: bool) -> Backbone:
     """A backbone of the config's shape without weights (on the meta device), for counting."""
     loader = _loader("", config, with_head)
@@ -111,6 +117,7 @@ def shape_backbone(config: PretrainedConfig, with_head: bool) -> Backbone:
         return take_apart(_new(loader, config), with_head)
 
 
+@one_at_a_time
 def random_backbone(config: PretrainedConfig, with_head: bool, dropout: float) -> Backbone:
     """A backbone of the config's shape whose weights are drawn as its family draws them."""
     for option in FAMILIES[config.model_type].dropouts:
@@ -140,6 +147,7 @@ class TransformerShape(NamedTuple):
         }
 
 
+@one_at_a_time
 def transformer_backbone(
     shape: TransformerShape, vocab_size: int, with_head: bool, pad: int
 ) -> Backbone:
@@ -239,3 +247,25 @@ def _norm_eps(config: PretrainedConfig) -> float:
         if hasattr(config, name):
             return float(getattr(config, name))
     return 1e-12  # DistilBERT's, which is no choice of its config
+
+
+def _load(loader: Any, name: str, config: PretrainedConfig) -> Any:
+    """The model with its weights, and transformers' report of what it found, which it says not."""
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()  # its report lists heads we do not want as "unused"
+    progress = transformers.logging.is_progress_bar_enabled()
+    transformers.logging.disable_progress_bar()
+    try:
+        return loader.from_pretrained(
+            name,
+            config=config,
+            dtype=torch.float32,
+            attn_implementation="sdpa",
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise AbNetError(f"The weights of the BERT {name!r} cannot be loaded: {error}") from error
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+        if progress:
+            transformers.logging.enable_progress_bar()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 HELP = "average checkpoints: named ones, or the last or best n of a folder"
 
@@ -47,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
             paths = last_checkpoints(paths[0], args.last, args.or_fewer)
         else:
             paths = best_checkpoints(paths[0], args.best)
+    elif any(Path(path).is_dir() for path in paths):
+        raise AbNetError("A folder must go with `--last N` or `--best N`, which are missing.")
     check_output(args.output, paths)
     write_checkpoint(args.output, average_checkpoints(paths))
     told = f"the mean of {', '.join(str(path) for path in paths)}"

@@ -20,7 +20,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     hypotheses = parser.add_mutually_exclusive_group(required=True)
     hypotheses.add_argument("--hypotheses", metavar="FILE", help="translations, one a line")
     hypotheses.add_argument(
-        "--generate-output", metavar="FILE", help="log of fairseq-generate; its D- lines are scored"
+        "--generate-output",
+        metavar="FILE",
+        nargs="+",
+        help="log of fairseq-generate, or logs of all its parts; their D- lines are scored",
     )
     parser.add_argument(
         "--references",
@@ -79,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     if args.hypotheses is not None:
         hypotheses = read_lines(args.hypotheses)
     else:
-        hypotheses = read_generate_output(args.generate_output)
+        hypotheses = read_generate_output(*args.generate_output)
     files = args.references or [args.data / "raw" / f"test.{side}"]
     references = [read_lines(file) for file in files]
     language = _language(side) if args.language is None else _code(args.language)

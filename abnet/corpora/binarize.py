@@ -44,7 +44,7 @@ def binarize(
     shutil.rmtree(unfinished, ignore_errors=True)
     command = _command(folder, languages, splits, berts, workers, unfinished)
     log = folder / LOG
-    say(f"binarizing with fairseq-preprocess (its words: {log})")
+    say("binarizing with fairseq-preprocess")
     with open(log, "wb") as stream:
         status = subprocess.run(command, stdout=stream, stderr=stream, check=False).returncode
     if status != 0:

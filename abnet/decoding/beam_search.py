@@ -15,6 +15,7 @@ from abnet.decoding.checks import at_least_one, finite
 from abnet.decoding.decodable import SourceReader
 from abnet.decoding.hypothesis import Hypothesis
 from abnet.errors import AbNetError
+from abnet.field_types import check_types
 from abnet.tokenizer import SymbolIds
 
 
@@ -38,6 +39,7 @@ class BeamOptions:
     """How many translations to return."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         at_least_one(self, "beam", "n_best")
         if self.n_best > self.beam:
             raise AbNetError(

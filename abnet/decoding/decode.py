@@ -56,14 +56,19 @@ def decode(
     """Translates a batch in the system's own way, and with what a reranker makes of it.
 
     Raises:
-        AbNetError: the options are of another way of decoding than the system's, or the reranker
-            does not suit them.
+        AbNetError: the options are of another way of decoding than the system's, the reranker
+            does not suit them, or the model is in training mode.
     """
     kind, manner = KINDS[model.config.objective]
     if not isinstance(options, kind):
         raise AbNetError(
             f"`options` must be {kind.__name__} for a system that is {manner}, "
             f"but are {type(options).__name__} instead."
+        )
+    if model.training or (reranker is not None and reranker.model.training):
+        raise AbNetError(
+            "The model must be in evaluation mode to translate, or dropout would have a part in "
+            "it, but is in training mode: call its `eval()` before."
         )
     if reranker is not None:
         reranker.check(model, options if isinstance(options, DecodingOptions) else None)

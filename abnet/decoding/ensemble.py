@@ -111,6 +111,11 @@ class Ensemble:
         """The longest target that all models can give, in tokens, [SEP] included."""
         return min(model.max_target_positions for model in self.models)
 
+    @property
+    def training(self) -> bool:
+        """Whether one of the models is in training mode."""
+        return any(model.training for model in self.models)
+
     def eval(self) -> Ensemble:
         """Puts all models in evaluation mode."""
         for model in self.models:

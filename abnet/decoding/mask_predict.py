@@ -23,6 +23,7 @@ from abnet.decoding.likelihood import given_the_source
 from abnet.decoding.pruning import survivors
 from abnet.decoding.selection import choose
 from abnet.errors import AbNetError
+from abnet.field_types import check_types
 from abnet.length import LengthBeam
 
 
@@ -75,6 +76,7 @@ class DecodingOptions:
     `force_max_iterations`; `None` for never."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         at_least_one(self, "iterations", "length_beam", "patience", "n_best")
         finite(self, "length_penalty", "length_weight", "lm_weight", "rescore_weight")
         if self.n_best > self.length_beam:
@@ -152,9 +154,15 @@ def mask_predict(
         For each sentence its `n_best` hypotheses, best first.
 
     Raises:
-        AbNetError: the length beam is larger than the number of lengths, or there is an
-            `lm_weight`, but no target BERT as it was pre-trained.
+        AbNetError: `source` is no batch, the length beam is larger than the number of lengths, or
+            there is an `lm_weight`, but no target BERT as it was pre-trained.
     """
+    if source.dim() != 2:
+        raise AbNetError(
+            f"`source` must be ids of the shape (B, S), but has {source.dim()} dimensions instead."
+        )
+    if not len(source):
+        return []
     symbols = model.target_symbols
     encoded = model.encode(source)
     if gold_lengths is None:

@@ -24,12 +24,18 @@ def set_precision(system: AbNet | Ensemble, dtype: str) -> None:
         dtype: of `PRECISIONS`; "float32" changes nothing.
 
     Raises:
-        AbNetError: there is no such precision, or not on this device.
+        AbNetError: there is no such precision, or not on this device, or the weights have been
+            lowered to another one before.
     """
     if dtype not in PRECISIONS:
         raise AbNetError(f"`dtype` must be one of {', '.join(PRECISIONS)}, but is {dtype} instead.")
     for model in system.models if isinstance(system, Ensemble) else (system,):
         device = next(model.parameters()).device.type
+        if model.precision not in ("float32", dtype):
+            raise AbNetError(
+                f"`dtype` must be {model.precision}, to which this model's weights were lowered "
+                f"before, but is {dtype} instead: load the checkpoint again for another one."
+            )
         if dtype == "int8" and device != "cpu":
             raise AbNetError(
                 f"`dtype` must be bfloat16 or float16 on the device {device}, but is int8, which "
@@ -47,4 +53,5 @@ def set_precision(system: AbNet | Ensemble, dtype: str) -> None:
             replace_linear(model, int8_linear)
         elif dtype != "float32":
             model.to(HALVES[dtype])
+        model.precision = dtype
         model.decodes_only |= dtype != "float32"

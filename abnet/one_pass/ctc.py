@@ -22,6 +22,7 @@ from abnet.decoding.decodable import Predictor
 from abnet.decoding.hypothesis import Hypothesis
 from abnet.decoding.selection import POSITIONS_AT_ONCE, best_of
 from abnet.errors import AbNetError
+from abnet.field_types import check_types
 from abnet.one_pass.frames import NEVER, Framed, make_frames
 from abnet.tokenizer import SymbolIds
 from abnet.training.masking import rank
@@ -84,6 +85,7 @@ class CtcOptions:
     """Passes; more than one is for a model that was trained with `reveal_frames`."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         at_least_one(self, "iterations", "beam")
         finite(self, "blank_penalty", "length_penalty")
         if self.n_best != 1:

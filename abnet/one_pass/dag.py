@@ -23,6 +23,7 @@ from abnet.decoding.fluency import TargetReader, read_alone
 from abnet.decoding.hypothesis import Hypothesis
 from abnet.decoding.selection import choose
 from abnet.errors import AbNetError
+from abnet.field_types import check_types
 from abnet.one_pass.dag_search import Found, search
 from abnet.one_pass.frames import NEVER, Framed, make_frames
 
@@ -60,6 +61,7 @@ class DagOptions:
     it needs a beam to choose from."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         finite(self, "word_reward", "lm_weight", "length_penalty")
         at_least_one(self, "beam")
         if self.lm_weight and self.beam == 1:

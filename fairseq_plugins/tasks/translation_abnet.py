@@ -34,7 +34,11 @@ from abnet.one_pass.dag import DagOptions
 from abnet.scoring.evaluate import bleu_in
 from fairseq_plugins.bert_rate import bert_rate
 from fairseq_plugins.bpe import AbNetBpe
-from fairseq_plugins.command_line import check_command_line, read_standard_input_as_files
+from fairseq_plugins.command_line import (
+    check_command_line,
+    check_part,
+    read_standard_input_as_files,
+)
 from fairseq_plugins.dataset import PairDataset, load_pairs, with_fixed_batches
 from fairseq_plugins.dictionary import (
     BertDictionary,
@@ -181,8 +185,8 @@ class TranslationAbNetTask(TranslationTask):
     ) -> Any:
         """Batches in which every sentence occurs.
 
-        Training skips sentences that do not fit (fairseq says how many), and so does validation
-        with `--skip-invalid-size-inputs-valid-test`; everything else truncates their sources.
+        Training skips sentences that do not fit (fairseq says how many), and so does all else with
+        `--skip-invalid-size-inputs-valid-test`; without that their sources are truncated.
 
         Args:
             dataset: the sentences.
@@ -193,6 +197,9 @@ class TranslationAbNetTask(TranslationTask):
             ignore_invalid_inputs: whether what does not fit is skipped.
             required_batch_size_multiple: ignored, since fairseq drops what does not fit it.
             **kwargs: see `FairseqTask.get_batch_iterator`.
+
+        Raises:
+            AbNetError: a part of what is to be translated has no batch.
         """
         dataset.widest_source_batch = max_positions and max_positions[0]
         if not (self.is_training_run and dataset is self.datasets.get(self.cfg.train_subset)):
@@ -201,7 +208,7 @@ class TranslationAbNetTask(TranslationTask):
                 max_positions = (max_positions[0], sys.maxsize)
             if max_tokens is not None:
                 max_tokens = max(max_tokens, dataset.longest(max_positions))
-        return super().get_batch_iterator(
+        found = super().get_batch_iterator(
             dataset,
             max_tokens=max_tokens,
             max_sentences=max_sentences,
@@ -210,6 +217,9 @@ class TranslationAbNetTask(TranslationTask):
             required_batch_size_multiple=1,
             **with_fixed_batches(kwargs, self.cfg.seed),
         )
+        if not self.is_training_run:
+            check_part(len(found.frozen_batches), kwargs.get("num_shards", 1), found.shard_id)
+        return found
 
     def build_model(self, cfg: FairseqDataclass, from_checkpoint: bool = False) -> AbNetModel:
         """Builds the model and holds it against the data.

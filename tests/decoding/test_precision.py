@@ -93,7 +93,8 @@ def test_int8_replaces_all_linear_layers(
     after = kinds(model)
     assert after.get(nn.Linear, 0) == after.get(TiedHead, 0) == 0
     assert after[kernel] == before[nn.Linear] + before.get(TiedHead, 0)
-    rounded = Translator(model, "cpu").translate_n_best(GERMAN, DecodingOptions(iterations=1))
+    translator = Translator(model, "cpu", dtype="int8")
+    rounded = translator.translate_n_best(GERMAN, DecodingOptions(iterations=1))
     for (ours,), (theirs,) in zip(rounded, exact, strict=True):
         assert ours.score == pytest.approx(theirs.score, abs=0.5)
 
@@ -112,7 +113,8 @@ def test_bfloat16_reaches_every_weight_and_scores_stay_in_32_bits(
     for model in (tiny_model, other):
         assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
     assert len(translator.translate(GERMAN)) == len(GERMAN)
-    rounded = Translator(tiny_model, "cpu").translate_n_best(GERMAN, DecodingOptions(iterations=1))
+    translator = Translator(tiny_model, "cpu", dtype="bfloat16")
+    rounded = translator.translate_n_best(GERMAN, DecodingOptions(iterations=1))
     scores = torch.tensor([best.score for (best,) in rounded])
     torch.testing.assert_close(
         scores, torch.tensor([best.score for (best,) in exact]), atol=0.2, rtol=0

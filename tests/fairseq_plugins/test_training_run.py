@@ -217,6 +217,12 @@ def test_what_decoding_would_ignore_is_refused(program: str, advice: str) -> Non
             check_command_line(program, ["--path", "no.pt", *flags])
 
 
+def test_parts_of_a_decoding_have_files_of_their_own(tmp_path: Path) -> None:
+    parts = ["--path", "no.pt", "--results-path", str(tmp_path), "--distributed-world-size", "2"]
+    with pytest.raises(AbNetError, match="`--results-path` must be left out with `--distrib"):
+        check_command_line("fairseq-generate", parts)
+
+
 @pytest.mark.parametrize("program", ["/bin/fairseq-hydra-train", "fairseq_cli/hydra_train.py"])
 def test_hydra_is_refused(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would train the plain `AbNetConfig`, whatever architecture it is given."""

@@ -322,7 +322,7 @@ def test_options(toys: Toys) -> None:
     model = AbNet.from_pretrained(config).eval()
     with pytest.raises(AbNetError, match=r"must be CtcOptions for a system that is decoded in one"):
         decode(model, small_pairs(model).source, BeamOptions())
-    plain = small_model("abnet_ctc", toys, reveal_frames=0.0)
+    plain = small_model("abnet_ctc", toys, reveal_frames=0.0).eval()
     with pytest.raises(AbNetError, match="must be 1 for a system that was trained without"):
         decode(plain, small_pairs(model).source, CtcOptions(iterations=2))
     with pytest.raises(AbNetError, match=r"`reranker` must be left out: .* objective ctc"):

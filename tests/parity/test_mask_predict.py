@@ -19,6 +19,7 @@ from abnet.decoding.compiling import Bucketed, power_of_two
 from abnet.decoding.ensemble import Ensemble
 from abnet.decoding.hypothesis import Hypothesis
 from abnet.decoding.mask_predict import DecodingOptions, mask_predict
+from abnet.errors import AbNetError
 from abnet.model import AbNet
 from tests.batches import batch
 from tests.parity import reference_mask_predict as reference
@@ -289,6 +290,14 @@ def test_options_change_what_they_are_for(lively_model: AbNet, repredict: bool) 
     lengths = lively_model.predict_length(lively_model.encode(source), 1).lengths[:, 0]
     found = mask_predict(lively_model, source, by_length)
     assert [len(h.tokens) for (h,) in found] == lengths.tolist()
+
+
+def test_an_empty_batch_and_no_batch(lively_model: AbNet) -> None:
+    assert lively_model.source_tokenizer is not None
+    source = batch(lively_model.source_tokenizer, LINES)
+    assert mask_predict(lively_model, source[:0], DecodingOptions()) == []
+    with pytest.raises(AbNetError, match=r"of the shape \(B, S\), but has 1 dimensions instead"):
+        mask_predict(lively_model, source[0], DecodingOptions())
 
 
 def test_gold_lengths_are_kept(lively_model: AbNet) -> None:

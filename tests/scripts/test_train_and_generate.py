@@ -112,7 +112,7 @@ def test_scoring(corpus: str, checkout: Path, monkeypatch: pytest.MonkeyPatch) -
     target = pair.split("-")[1]
     assert scored.data == data
     assert scored.references == [str(data / "raw" / f"test.{target}")]
-    assert scored.generate_output == f"{generated.results_path}/generate-test.txt"
+    assert scored.generate_output == [f"{generated.results_path}/generate-test.txt"]
     assert (scored.language, scored.tokenized) == (target, True)
     assert scored.lowercase == (corpus == "iwslt14")
 
