@@ -39,8 +39,8 @@ SYSTEMS = {
     "cmlm": "CMLM (fairseq)",
 }
 IN_SHORT = (
-    "abnet", "abnet_rescored", "abnet_ctc", "abnet_dag", "abnet_dag_fuzzy", "abnet_dag_fuzzy_ranked", "transformer",
-    "mask_predict", "cmlm",
+    "abnet", "abnet_rescored", "abnet_ctc", "abnet_dag", "abnet_dag_fuzzy",
+    "abnet_dag_fuzzy_ranked", "transformer", "mask_predict", "cmlm",
 )  # fmt: skip
 """The systems that a reader meets first."""
 

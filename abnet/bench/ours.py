@@ -259,7 +259,8 @@ class ParallelEngine:
     def __init__(
         self, model: AbNet, device: torch.device, options: ParallelOptions, every_logit: bool
     ) -> None:
-        self.translator = Translator(model, device)  # for its way from text to ids
+        # For its way from text to ids.
+        self.translator = Translator(model, device, dtype=model.precision)
         self.model = model
         self.device = device
         self.options = options
