@@ -198,11 +198,6 @@ def _check_teachers(config: AbNetConfig) -> None:
             f"{config.soft_label_weight} instead."
         )
     if config.bert_rate_end is None:
-        if config.bert_rate_rise:
-            raise AbNetError(
-                "`bert_rate_end` must be given with a `bert_rate_rise`, but is not: the rate would "
-                "not follow a schedule."
-            )
         return
     if config.bert_rate_end <= config.bert_rate_rise:
         raise AbNetError(

@@ -46,10 +46,6 @@ from abnet.systems import PRESETS
             {"cross_attention": "inside", "decoder_adapter_norm": "post"},
             '`decoder_adapter_norm` must be left out where `cross_attention` is "inside"',
         ),
-        (
-            {"train": "all", "bert_rate_rise": 100},
-            "`bert_rate_end` must be given with a `bert_rate_rise`, but is not",
-        ),
         ({"length_classes": 1}, "`length_classes` must be at least 2, but is 1 instead"),
     ],
 )

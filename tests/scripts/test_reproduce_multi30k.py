@@ -136,7 +136,8 @@ def test_the_whole_road(
     assert latency.main([*few, "--compared-with", "cmlm", *places]) == 0
     timed = json.loads((results / "latency-tiny-de-en-abnet.json").read_text())
     assert timed["systems"] == [
-        "transformer", "cmlm", "abnet", "abnet_corrected", "abnet_reranked", "abnet_enc_ar"
+        "transformer", "cmlm", "abnet", "abnet_corrected", "abnet_rescored", "abnet_reranked",
+        "abnet_enc_ar",
     ]  # fmt: skip
     assert timed["ratio"] > 0
     row = next(line for line in document.read_text().splitlines() if "CMLM" in line)
