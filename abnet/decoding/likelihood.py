@@ -15,7 +15,7 @@ from abnet.decoding.decodable import Predictor
 from abnet.decoding.selection import Head
 
 WORDS_AT_ONCE = 512  # whose logits are in memory
-HIDDEN_EVERY = 2  # of these, four and all tokens at once, two chose best on a validation set
+HIDDEN_EVERY = 2  # every fourth, or all at once, chose no better on a validation set
 
 
 def log_probs_of(head: Head, states: Any, gold: Tensor, banned: Sequence[int] = ()) -> Tensor:

@@ -87,7 +87,7 @@ class DecodingOptions:
         for name in ("lm_weight", "rescore_weight"):
             if getattr(self, name) and self.length_beam == 1:
                 raise AbNetError(
-                    f"`length_beam` must be at least 2 with a `{name}`, which chooses among "
+                    f"`length_beam` must be at least 2 with `{name}`, which chooses among "
                     "candidates, but is 1 instead."
                 )
         if self.confidence is not None and not 0 < self.confidence < 1:

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from abnet.checkpoint import read_checkpoint
 from abnet.corpora.cleaning import in_chunks
 from abnet.corpora.download import Say
@@ -175,6 +177,9 @@ class Translating:
         translator.translate_n_best(
             first, teacher.options, batch_size=teacher.batch_size, report=InputReport()
         )
+        del translator
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # for the processes that share the device
 
     def run(self) -> bool:
         """Translates the missing shards of this call's part; whether all of all parts are there.

@@ -57,7 +57,7 @@ def test_candidates_are_rescored_as_they_came_out(lively_model: AbNet) -> None:
     plain = mask_predict(lively_model, source, options)
     assert any(not a.tokens.equal(b.tokens) for (a, *_), (b, *_) in zip(found, plain, strict=True))
     with pytest.raises(
-        AbNetError, match="`length_beam` must be at least 2 with a `rescore_weight`"
+        AbNetError, match="`length_beam` must be at least 2 with `rescore_weight`"
     ):
         DecodingOptions(length_beam=1, rescore_weight=1.0)
 
@@ -89,7 +89,7 @@ def test_a_target_bert_that_was_trained_does_not_choose(tiny_config: AbNetConfig
     source = batch(model.source_tokenizer, LINES[:1])
     with pytest.raises(AbNetError, match="`lm_weight` must be 0 for this system: its target BERT"):
         mask_predict(model, source, DecodingOptions(lm_weight=0.3))
-    with pytest.raises(AbNetError, match="`length_beam` must be at least 2 with a `lm_weight`"):
+    with pytest.raises(AbNetError, match="`length_beam` must be at least 2 with `lm_weight`"):
         DecodingOptions(length_beam=1, lm_weight=0.3)
     with pytest.raises(AbNetError, match="`lm_weight` must be a finite number, but is inf"):
         DecodingOptions(lm_weight=float("inf"))
