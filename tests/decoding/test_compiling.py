@@ -24,7 +24,7 @@ def test_torch_compiles_the_decoder(name: str, toys: Toys) -> None:
     torch.compiler.reset()
     model = lively_model(name, toys).double()
     assert model.source_tokenizer is not None
-    options = DecodingOptions(iterations=4, n_best=4, patience=1)
+    options = DecodingOptions(iterations=4, n_best=4, patience=1, rescore_weight=1.0)
     for lines in (GERMAN[:3], GERMAN[:1]):
         model.decoder.fast = None
         source = batch(model.source_tokenizer, lines)

@@ -56,9 +56,7 @@ def test_candidates_are_rescored_as_they_came_out(lively_model: AbNet) -> None:
         assert means == sorted(means, reverse=True)
     plain = mask_predict(lively_model, source, options)
     assert any(not a.tokens.equal(b.tokens) for (a, *_), (b, *_) in zip(found, plain, strict=True))
-    with pytest.raises(
-        AbNetError, match="`length_beam` must be at least 2 with `rescore_weight`"
-    ):
+    with pytest.raises(AbNetError, match="`length_beam` must be at least 2 with `rescore_weight`"):
         DecodingOptions(length_beam=1, rescore_weight=1.0)
 
 

@@ -85,6 +85,7 @@ def test_a_step_is_done_on_one_device(
     ("system", "changes", "decoding"),
     [
         ("abnet", {}, {"prune_after": 2, "prune_keep": 2, "confidence": 0.1, "ban_repeats": True}),
+        ("abnet_enc", {}, {"iterations": 4, "patience": 1, "rescore_weight": 1.0}),
         ("abnet_enc_ar", {}, {"beam": 3, "max_length_factor": 1.0, "max_length_offset": 1}),
         ("abnet_ctc", {"reveal_frames": 0.5}, {"iterations": 3, "beam": 4}),
         ("abnet_dag", {}, {"beam": 4, "lm_weight": 0.3}),

@@ -244,7 +244,10 @@ def test_a_compiled_decoder_changes_nothing(lively_model: AbNet) -> None:
     """The shapes it is run at are larger; torch's own code generation is not at issue here."""
     assert lively_model.source_tokenizer is not None
     source = batch(lively_model.source_tokenizer, LINES)
-    many = [DecodingOptions(n_best=4, patience=1), DecodingOptions(length_beam=3, iterations=3)]
+    many = [
+        DecodingOptions(n_best=4, patience=1, rescore_weight=1.0),
+        DecodingOptions(length_beam=3, iterations=3),
+    ]
     expected = [mask_predict(lively_model, source, options) for options in many]
     shapes = set()
 
@@ -258,6 +261,7 @@ def test_a_compiled_decoder_changes_nothing(lively_model: AbNet) -> None:
         for ours, theirs in zip(found, wanted, strict=True):
             assert [one.tokens.tolist() for one in ours] == [one.tokens.tolist() for one in theirs]
             assert [one.passes for one in ours] == [one.passes for one in theirs]
+            assert [one.score for one in ours] == pytest.approx([one.score for one in theirs])
     longest = lively_model.decoder.max_positions
     for rows, length, sentences, _, _, source_length in shapes:
         assert sentences == power_of_two(sentences)
