@@ -10,7 +10,7 @@ from typing import Any
 from abnet.errors import AbNetError
 
 KINDS: dict[type, tuple[type, str]] = {  # by annotation: what is one, what it is called
-    bool: (bool, "True or False"),
+    bool: (bool, "true or false"),
     int: (Integral, "a whole number"),
     float: (Real, "a number"),
     str: (str, "a string"),
@@ -26,24 +26,27 @@ def check_types(values: Any) -> None:
     Raises:
         AbNetError: a field has another kind of value than its annotation says.
     """
-    for name, (kinds, optional) in _annotations(type(values)).items():
-        value = getattr(values, name)
-        if value is None and optional:
-            continue
-        if isinstance(value, bool) and bool not in kinds:
-            is_one = False
-        else:
-            is_one = isinstance(value, tuple(KINDS[kind][0] for kind in kinds))
-        if not is_one:
-            called = " or ".join(KINDS[kind][1] for kind in kinds)
-            raise AbNetError(f"`{name}` must be {called}, but is {value!r} instead.")
+    for name, hint in typing.get_type_hints(type(values)).items():
+        check_type(f"`{name}`", getattr(values, name), hint)
 
 
-def _annotations(kind: type[Any]) -> dict[str, tuple[tuple[type, ...], bool]]:
-    """Of each field, the kinds it may have, and whether it may be `None`."""
-    found = {}
-    for name, hint in typing.get_type_hints(kind).items():
-        is_union = typing.get_origin(hint) in (types.UnionType, typing.Union)
-        kinds = typing.get_args(hint) if is_union else (hint,)
-        found[name] = (tuple(one for one in kinds if one in KINDS), type(None) in kinds)
-    return found
+def check_type(called: str, value: Any, hint: Any) -> None:
+    """The same of one value.
+
+    Args:
+        called: how the message calls it.
+        value: to look at.
+        hint: its annotation.
+
+    Raises:
+        AbNetError: it is of another kind.
+    """
+    is_union = typing.get_origin(hint) in (types.UnionType, typing.Union)
+    hints = typing.get_args(hint) if is_union else (hint,)
+    if value is None and type(None) in hints:
+        return
+    kinds = [KINDS[one] for one in hints if one in KINDS]
+    is_switch = isinstance(value, bool)  # which Python takes for a number, too
+    if not isinstance(value, tuple(kind for kind, _ in kinds)) or (is_switch and bool not in hints):
+        must = " or ".join(words for _, words in kinds)
+        raise AbNetError(f"{called} must be {must}, but is {value!r} instead.")

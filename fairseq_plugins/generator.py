@@ -21,6 +21,7 @@ from abnet.decoding.hypothesis import Hypothesis
 from abnet.decoding.mask_predict import DecodingOptions
 from abnet.decoding.reranking import Reranker
 from abnet.errors import AbNetError
+from abnet.field_types import check_type
 from abnet.length import check_beam
 from abnet.model import AbNet
 from abnet.one_pass.ctc import CtcOptions
@@ -81,11 +82,6 @@ DAG_ADVICE = {
     **ONE_PASS_ADVICE,
     "beam": "--dag-beam is the number of translations to keep",
     "iter_decode_max_iter": "it decodes in one pass",
-}
-TYPES: dict[type, tuple[Any, str]] = {  # of options: what a value may be
-    bool: (bool, "true or false"),
-    int: (int, "a whole number"),
-    float: (int | float, "a number"),
 }
 FLAGS = {"n_best": "--nbest", "length_penalty": "--lenpen"}  # of fields
 PARALLEL_FLAGS = {
@@ -206,10 +202,8 @@ def _supported(
 
 def _check_type(name: str, value: Any) -> None:
     """Refuses what `--eval-bleu-args` may have in place of a number or a switch."""
-    wanted, words = TYPES[get_type_hints(GenerationConfig)[name]]
-    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-        flag = "--" + name.replace("_", "-")
-        raise AbNetError(f"`{flag}` must be {words}, but is {value!r} instead.")
+    flag = name.replace("_", "-")
+    check_type(f"`--{flag}`", value, get_type_hints(GenerationConfig)[name])
 
 
 class Systems(NamedTuple):

@@ -18,8 +18,8 @@ from abnet.one_pass.dag import DagOptions
 @pytest.mark.parametrize(
     ("kind", "field", "value", "must"),
     [
-        (DecodingOptions, "ban_repeats", "no", "True or False"),
-        (DecodingOptions, "force_max_iterations", 1, "True or False"),
+        (DecodingOptions, "ban_repeats", "no", "true or false"),
+        (DecodingOptions, "force_max_iterations", 1, "true or false"),
         (DecodingOptions, "iterations", 2.5, "a whole number"),
         (DecodingOptions, "iterations", "3", "a whole number"),
         (DecodingOptions, "length_beam", True, "a whole number"),
@@ -31,7 +31,7 @@ from abnet.one_pass.dag import DagOptions
         (DagOptions, "n_best", 1.5, "a whole number"),
         (AbNetConfig, "encoder_adapter_dim", 1.5, "a whole number"),
         (AbNetConfig, "length_classes", "a", "a whole number"),
-        (AbNetConfig, "keep_cls", "yes", "True or False"),
+        (AbNetConfig, "keep_cls", "yes", "true or false"),
         (AbNetConfig, "lexicon", 3, "a string"),
     ],
 )

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from abnet.corpora.writing import write_atomically
+from abnet.corpora.writing import to_json, write_atomically
 from abnet.errors import AbNetError
 from abnet.permissions import usual_permissions
 from abnet.pretraining.corpus import Corpus, encode_lines, learn_tokenizer, read_corpus
@@ -356,7 +356,7 @@ def _save(model: PreTrainedModel, output: Path) -> None:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_atomically(path, to_json(content))
 
 
 def _read_json(path: Path) -> dict[str, Any]:
