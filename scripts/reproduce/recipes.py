@@ -197,7 +197,11 @@ class Multi30k:
         command = ["abnet", "prepare", "multi30k", "--pair", direction, "--from", str(self.data)]
         command += ["--source-bert", source, "--target-bert", target]
         command += ["--dest", str(folder), "--workers", str(self.size.jobs)]
-        return Step(folder.name.replace("data", "prepare", 1), self.out, tuple(command))
+        needs = [self.pretrain(language) for language in _languages(direction)]
+        if system == "abnet_minilm":
+            needs.append(self.pretrain_minilm_head())
+        name = folder.name.replace("data", "prepare", 1)
+        return Step(name, self.out, tuple(command), tuple(step.stamp for step in needs))
 
     def prepare_for_rivals(self, direction: str) -> Step:
         """The same pieces binarized for fairseq's own tasks."""
@@ -207,7 +211,8 @@ class Multi30k:
         for split in ("train", "valid", "test"):
             command += [f"--{split}pref", str(pieces / split)]
         command += ["--joined-dictionary", "--destdir", str(self.prepared_for_rivals(direction))]
-        return Step(f"prepare-{direction}-joined", self.out, tuple(command))
+        needs = (self.prepare(direction).stamp,)
+        return Step(f"prepare-{direction}-joined", self.out, tuple(command), needs)
 
     def lexicon(self, direction: str) -> Path:
         """What the source pieces of the training side are translated by."""
@@ -220,14 +225,22 @@ class Multi30k:
         command += ["--train", str(self.prepared(direction) / "raw" / "train")]
         command += ["--source-bert", source, "--target-bert", target]
         command += ["--output", str(self.lexicon(direction))]
-        return Step(f"lexicon-{direction}", self.out, tuple(command))
+        needs = (self.prepare(direction).stamp,)
+        return Step(f"lexicon-{direction}", self.out, tuple(command), needs)
 
     def train(self, system: str, direction: str, seed: int, variant: Variant | None = None) -> Step:
         """One training; fairseq goes on from the last checkpoint by itself."""
         system = TRAINED_AS.get(system, system)
         run = self.run(system, direction, seed, variant)
+        needs = [
+            self.prepare(direction, system)
+            if is_ours(system)
+            else self.prepare_for_rivals(direction)
+        ]
         if variant is None:
             variant = Variant("", self.kept(system, direction, seed))
+            if system in WITH_LEXICON:
+                needs.append(self.count_lexicon(direction))
         common = ["--save-dir", str(run), "--seed", str(seed), "--user-dir", PLUGINS]
         common += ["--optimizer", "adam", "--adam-betas", "(0.9, 0.98)"]
         common += ["--no-epoch-checkpoints", "--keep-interval-updates", str(AVERAGE_OF)]
@@ -252,7 +265,8 @@ class Multi30k:
             special += ["--criterion", "nat_loss", "--noise", "random_mask", *rival]
         special += self.size.training(system)
         options = [option for option in special if option not in variant.without]
-        return Step("train", run, ("fairseq-train", str(data), *common, *options, *variant.options))
+        command = ("fairseq-train", str(data), *common, *options, *variant.options)
+        return Step("train", run, command, tuple(step.stamp for step in needs))
 
     def kept(self, system: str, direction: str, seed: int) -> tuple[str, ...]:
         """What the search has found to help a system, and what it begins with."""
@@ -313,7 +327,10 @@ class Multi30k:
             command += ["--task", "translation_lev_anywhere"]
             command += ["--iter-decode-max-iter", str(PASSES - 1), "--iter-decode-force-max-iter"]
             command += ["--iter-decode-with-beam", str(LENGTH_BEAM), "--beam", "1"]
-        return Step("generate", run, (*command, str(data)))
+        needs: tuple[Path, ...] = ()
+        if system in RERANKERS:
+            needs = (self.average(RERANKERS[system], direction, seed).stamp,)
+        return Step("generate", run, (*command, str(data)), needs)
 
     def _decoding(self, system: str, direction: str, is_searched: bool) -> list[str]:
         """How a system of ours decodes; `is_searched` with what was found to help."""

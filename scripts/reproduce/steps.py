@@ -32,11 +32,13 @@ class Step:
         name: of the stamp `NAME.done` and the log `NAME.log` in `folder`.
         folder: what the command works on.
         command: the program and its arguments.
+        needs: stamps of what it is made of, beside the steps before it in its chain.
     """
 
     name: str
     folder: Path
     command: tuple[str, ...]
+    needs: tuple[Path, ...] = ()
 
     @property
     def stamp(self) -> Path:
@@ -76,7 +78,7 @@ class Runner:
 
         Raises:
             StepError: a step failed, or its stamp is of another command, or older than that of a
-                step before it.
+                step before it or of one that it needs.
         """
         with ThreadPoolExecutor(self.jobs) as pool:
             futures = [pool.submit(self._run_chain, chain) for chain in chains]
@@ -167,19 +169,26 @@ def _later(last: tuple[float, Path] | None, step: Step) -> tuple[float, Path] | 
     """When the last of a chain's steps has finished, and its stamp.
 
     Raises:
-        StepError: this one is older, and so made of what is there no more.
+        StepError: this one is older, or than what it needs, and so made of what is there no more.
     """
-    if not step.stamp.exists():  # stopped
+    own = _finished(step.stamp)
+    if own is None:  # stopped
         return last
-    finished = json.loads(step.stamp.read_text(encoding="utf-8")).get("finished")
-    if finished is None:
-        return last
-    if last is not None and finished < last[0]:
-        raise StepError(
-            f"{step.stamp} is older than {last[1]}, which came before it; remove it to do the step "
-            "anew (a training's checkpoints, too)."
-        )
-    return finished, step.stamp
+    for before in (last, *map(_finished, step.needs)):
+        if before is not None and own[0] < before[0]:
+            raise StepError(
+                f"{step.stamp} is older than {before[1]}, which came before it; remove it to do "
+                "the step anew (a training's checkpoints, too)."
+            )
+    return own
+
+
+def _finished(stamp: Path) -> tuple[float, Path] | None:
+    """When a step has finished, and its stamp."""
+    if not stamp.exists():
+        return None
+    finished = json.loads(stamp.read_text(encoding="utf-8")).get("finished")
+    return None if finished is None else (finished, stamp)
 
 
 @contextlib.contextmanager

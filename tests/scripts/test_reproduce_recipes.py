@@ -273,6 +273,21 @@ def test_a_reranker_is_an_averaged_checkpoint_too(
     assert args.path.split(":") == averaged
 
 
+def test_each_step_knows_what_else_it_is_made_of(work: Multi30k) -> None:
+    berts = tuple(work.pretrain(language).stamp for language in ("de", "en"))
+    prepared, counted = work.prepare("de-en"), work.count_lexicon("de-en")
+    joined = work.prepare_for_rivals("de-en")
+    assert prepared.needs == berts
+    assert joined.needs == counted.needs == (prepared.stamp,)
+    assert work.prepare("en-de", "abnet_minilm").needs[2] == work.pretrain_minilm_head().stamp
+    assert work.train("abnet", "de-en", 1).needs == (prepared.stamp, counted.stamp)
+    assert work.train("abnet", "de-en", 1, Variant("other")).needs == (prepared.stamp,)
+    assert work.train("cmlm", "de-en", 1).needs == (joined.stamp,)
+    chooser = work.average("abnet_enc_ar", "de-en", 1).stamp
+    assert work.generate("abnet_reranked", "de-en", 1).needs == (chooser,)
+    assert work.generate("abnet_corrected", "de-en", 1).needs == ()
+
+
 def test_points_are_decoded_in_folders_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,21 @@ def test_what_was_made_of_an_older_step_is_an_error(tmp_path: Path) -> None:
     second.stamp.unlink()
     runner().run([[first, second]])
     runner().run([[first, second, first]])
+
+
+def test_what_was_made_of_an_older_step_of_another_chain_is_an_error(tmp_path: Path) -> None:
+    other = step(tmp_path, "other", "pass")
+    first = step(tmp_path, "first", "pass")
+    second = replace(step(tmp_path, "second", "pass"), needs=(other.stamp,))
+    runner().run([[other], [first]])
+    runner().run([[first, second]])
+    runner().run([[first, second]])
+    other.stamp.unlink()
+    runner().run([[other]])
+    with pytest.raises(StepError, match=r"second\.done is older than .*other\.done, which came"):
+        runner().run([[first, second]])
+    second.stamp.unlink()
+    runner().run([[first, second]])
 
 
 def test_a_folder_has_one_user(tmp_path: Path) -> None:
