@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from abnet.decoding.compiling import compile_decoder
-from abnet.decoding.decode import Options, decode, options_for
+from abnet.decoding.decode import Options, check_options, decode, options_for
 from abnet.decoding.ensemble import Ensemble, load_system, share_berts
 from abnet.decoding.hypothesis import Hypothesis
 from abnet.decoding.layout import pack_weights
@@ -55,7 +55,7 @@ class InputReport:
     Attributes:
         lines: how many there were.
         truncated: those with more pieces than the model takes.
-        unknown: those of whose pieces half or more are unknown.
+        unknown: those of whose pieces more than half are unknown.
     """
 
     lines: int = 0
@@ -128,7 +128,7 @@ class Translator:
         source_bert: str | None = None,
         target_bert: str | None = None,
         reranker: str | Path | Sequence[str | Path] | None = None,
-        rerank_weight: float = Reranker.weight,
+        rerank_weight: float | None = None,
         dtype: str = "float32",
         compile: bool = False,
     ) -> Translator:
@@ -139,7 +139,7 @@ class Translator:
             device: a torch device; by default the GPU if there is one.
             source_bert, target_bert: where the BERTs are now, if not where the checkpoints say.
             reranker: the file or files of a `Reranker`.
-            rerank_weight: its share of the score.
+            rerank_weight: its share of the score; `Reranker.weight` if not given.
             dtype, compile: see `Translator`.
 
         Raises:
@@ -150,7 +150,10 @@ class Translator:
         given = {name: value for name, value in overrides.items() if value is not None}
         chooser = None
         if reranker is not None:
-            chooser = Reranker(load_system(reranker, given), rerank_weight)
+            share = Reranker.weight if rerank_weight is None else rerank_weight
+            chooser = Reranker(load_system(reranker, given), share)
+        elif rerank_weight is not None:
+            raise AbNetError("`rerank_weight` must go with a `reranker`.")
         translator = cls(load_system(path, given), device, chooser, dtype, compile)
         if not compile:
             for system in translator.systems:
@@ -211,8 +214,11 @@ class Translator:
         Raises:
             AbNetError: an argument is outside of what it allows.
         """
-        if isinstance(lines, str):
-            raise AbNetError("`lines` must be a sequence of strings, but is one string instead.")
+        if isinstance(lines, str) or not isinstance(lines, Iterable):
+            raise AbNetError(
+                f"`lines` must be a sequence of strings, but is of type {type(lines).__name__} "
+                "instead."
+            )
         lines = list(lines)
         if not all(isinstance(line, str) for line in lines):
             raise AbNetError("`lines` must be a sequence of strings, but has something else in it.")
@@ -220,6 +226,7 @@ class Translator:
             raise AbNetError(
                 f"`batch_size` must be a whole number of at least 1, but is {batch_size!r} instead."
             )
+        check_options(self.model, options)
         noted = InputReport() if report is None else report
         encoded = self._encode(lines, noted)
         translations = [[EMPTY] * options.n_best for _ in lines]
@@ -238,7 +245,7 @@ class Translator:
         encoded = self.source_tokenizer.encode_batch(lines)
         unk = self.source_tokenizer.symbols.unk
         for number, ids in enumerate(encoded, start=report.lines + 1):
-            if ids and 2 * ids.count(unk) >= len(ids):
+            if 2 * ids.count(unk) > len(ids):
                 report.unknown.append(number)
             if len(ids) > self.max_pieces:
                 report.truncated.append(number)
@@ -288,7 +295,7 @@ def usable_device(device: str | torch.device | None) -> torch.device:
     try:
         found = torch.device(device)
         torch.zeros(1, device=found).item()
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise AbNetError(
             f"`device` must be one that this torch can use, but is {device!r} instead: {reason}. "

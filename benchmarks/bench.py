@@ -33,7 +33,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help=" or ".join(f"{at}.de, .en" for at in INPUTS.values()),
     )
-    parser.add_argument("--results", type=Path, default=records.RESULTS, metavar="FOLDER")
+    parser.add_argument(
+        "--results", type=Path, metavar="FOLDER", help="default: benchmarks/results"
+    )
     bench.add_options(parser)
     return parser
 
@@ -51,6 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     minutes, status = args.minutes, 0
     rates: dict[int, Rates] = {}
     try:
+        if args.results is None and args.rows is not None:
+            raise AbNetError(
+                "`--results` must name a folder with `--rows`: in benchmarks/results they would "
+                "replace rows that were measured beside all others."
+            )
+        args.results = args.results or records.RESULTS
         if not names:
             places = " or ".join(f"{at}.de" for at in INPUTS.values())
             raise AbNetError(f"`DIR` must have {places}, but {args.data} has neither.")

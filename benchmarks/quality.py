@@ -27,6 +27,10 @@ MEANS = ("bleu_lowercase", "tokenized_bleu", "chrf")
 _PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+) \(num\. trained: ([\d,]+)\)")
 
 
+class LogError(Exception):
+    """A training's log lacks what a result says of it."""
+
+
 class Training(NamedTuple):
     """What a run's checkpoint and log tell.
 
@@ -58,13 +62,13 @@ def read_training(run: Path, log: Path) -> Training:
     """Reads the last checkpoint and the log of a fairseq training run.
 
     Raises:
-        ValueError: the log does not tell the number of parameters.
+        LogError: the log does not tell the number of parameters.
     """
     state = read_fairseq_checkpoint(run / LAST)
-    told = _PARAMETERS.search(log.read_text(encoding="utf-8", errors="replace"))
-    if told is None:
-        raise ValueError(f"{log} must tell the number of parameters, but does not.")
-    total, trained = (int(number.replace(",", "")) for number in told.groups())
+    told = _PARAMETERS.findall(log.read_text(encoding="utf-8", errors="replace"))
+    if not told:
+        raise LogError(f"{log} must tell the number of parameters, but does not.")
+    total, trained = (int(number.replace(",", "")) for number in told[-1])
     return Training(
         updates=state["optimizer_history"][-1]["num_updates"],
         seconds=state["extra_state"]["previous_training_time"],
@@ -84,21 +88,30 @@ def read_validations(log: Path) -> list[dict[str, float]]:
     """The numbers of a training log's lines on the validation set, by fairseq's names.
 
     Raises:
-        ValueError: the log has no such line.
+        LogError: the log has no such line.
     """
+    found = _validations(log)
+    if not found:
+        raise LogError(f"{log} must tell of a validation, but does not.")
+    return found
+
+
+def _validations(log: Path) -> list[dict[str, float]]:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    told = [line for line in lines if " | valid on " in line]
-    if not told:
-        raise ValueError(f"{log} must tell of a validation, but does not.")
     return [
         {name: float(value) for name, value in (field.split(" ") for field in fields)}
-        for fields in (line.split(" | ")[5:] for line in told)
+        for fields in (line.split(" | ")[5:] for line in lines if " | valid on " in line)
     ]
 
 
 def read_curve(log: Path) -> list[list[float]]:
-    """[updates, nll in bits on the validation set], in the order of the log."""
-    return [[row["num_updates"], row["nll_loss"]] for row in read_validations(log)]
+    """[updates, nll in bits on the validation set], as far as a resumed training kept them."""
+    curve: list[list[float]] = []
+    for row in _validations(log):
+        while curve and curve[-1][0] >= row["num_updates"]:  # done again
+            curve.pop()
+        curve.append([row["num_updates"], row["nll_loss"]])
+    return curve
 
 
 def score_runs(

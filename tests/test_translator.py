@@ -135,8 +135,8 @@ def test_long_lines_are_cut_with_one_warning(translator: Translator) -> None:
 
 def test_unknown_words_give_a_warning_and_a_line(translator: Translator) -> None:
     with pytest.warns(UserWarning, match="Line 2 is made of unknown words for the most part"):
-        found = translator.translate(["der Hund", "привет мир .", ""])
-    assert len(found) == 3
+        found = translator.translate(["der Hund", "привет мир .", "", "Hund 😀"])
+    assert len(found) == 4
 
 
 def test_a_report_collects_over_calls(translator: Translator) -> None:
@@ -212,8 +212,15 @@ def test_several_threads_load_at_once(tiny_model: AbNet, tmp_path: Path) -> None
 
 
 def test_arguments_that_cannot_be(translator: Translator, tiny_model: AbNet) -> None:
-    with pytest.raises(AbNetError, match="must be a sequence of strings, but is one string"):
-        translator.translate("der Hund")
+    for lines in ("der Hund", None):
+        with pytest.raises(AbNetError, match="must be a sequence of strings, but is of type"):
+            translator.translate(lines)  # type: ignore[arg-type]
+    with pytest.raises(AbNetError, match=r"`options` must be DecodingOptions .* but are dict"):
+        translator.translate_n_best(["der Hund"], {"n_best": 2})  # type: ignore[arg-type]
+    with pytest.raises(AbNetError, match="`rerank_weight` must go with a `reranker`"):
+        Translator.from_checkpoint("some.pt", rerank_weight=0.5)
+    with pytest.raises(AbNetError, match="`path` must name a checkpoint, or several, but is None"):
+        Translator.from_checkpoint(None)  # type: ignore[arg-type]
     with pytest.raises(AbNetError, match="of strings, but has something else in it"):
         translator.translate(["der Hund", None])  # type: ignore[list-item]
     for value in (math.nan, math.inf):
@@ -224,8 +231,9 @@ def test_arguments_that_cannot_be(translator: Translator, tiny_model: AbNet) -> 
             translator.translate(["der Hund"], batch_size=size)  # type: ignore[arg-type]
     with pytest.raises(AbNetError, match="`length_beam` must be between 1 and the"):
         translator.translate(["der Hund"], length_beam=500)
-    with pytest.raises(AbNetError, match="`device` must be one that this torch can use"):
-        Translator(tiny_model, "nowhere")
+    for device in ("nowhere", 1.5):
+        with pytest.raises(AbNetError, match="`device` must be one that this torch can use"):
+            Translator(tiny_model, device)  # type: ignore[arg-type]
     tiny_model.source_tokenizer = None
     with pytest.raises(AbNetError, match="`model` must have tokenizers"):
         Translator(tiny_model)

@@ -136,13 +136,14 @@ def _make_model(materials: Materials, system: str, precision: str, compiled: boo
             source_weights="random",
             target_weights="random",
             encoder_adapter_dim=size.adapter_dim,
-            decoder_adapter_ffn_dim=0,
             adapter_init="released",
             transformer_decoder_layers=size.transformer.layers,
             transformer_dim=size.transformer.width,
             transformer_ffn_dim=size.transformer.ffn_dim,
             transformer_heads=size.transformer.heads,
         )
+        if config.decoder_adapter_ffn_dim:
+            config = replace(config, decoder_adapter_ffn_dim=size.adapter_dim)
         model = AbNet.from_pretrained(config)
     model = model.eval().to(materials.device)
     set_precision(model, precision)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from abnet.config import AbNetConfig
 from abnet.errors import AbNetError
 
 if TYPE_CHECKING:
@@ -30,8 +32,9 @@ Models have random weights, and every system writes translations as long as the 
 weights, which would write on and on, are left out, so that only a model of --ctranslate2 stands
 beside it. Each cell is one JSON file in --results, written as soon as it is measured, and again
 with its floor at the end. Systems take turns in every round. The status is 1 if a cell failed,
-which stops no other. With --training they train instead: as the released code does, as ours does,
-with each measure alone and left out, with more of them on a GPU, and with both BERTs trained.
+which stops no other, or if nothing was measured. With --training they train instead: as the
+released code does, as ours does, with each measure alone and left out, with more of them on a GPU,
+and with both BERTs trained.
 """
 
 
@@ -145,8 +148,13 @@ def bench(
     size = args.size or ("small" if device.type == "cpu" else "base")
     if size not in SIZES:
         raise AbNetError(f"`--size` must be one of {sorted(SIZES)}, but is {size!r} instead.")
-    if args.training and args.checkpoint is not None:
-        raise AbNetError("`--checkpoint` must be left out with `--training`.")
+    for option in ("checkpoint", "ctranslate2"):
+        if args.training and getattr(args, option) is not None:
+            raise AbNetError(f"`--{option}` must be left out with `--training`.")
+    if args.input is not None and not re.fullmatch(r"[\w.-]+", args.input):
+        raise AbNetError(
+            f"`--input` must be of letters, digits and any of '.-_', but is {args.input!r} instead."
+        )
     usual = "1,8,32" if device.type == "cpu" else f"1,8,32,{LARGEST}"
     plan = Plan(
         _numbers("batches", args.batches or usual, LARGEST),
@@ -163,7 +171,7 @@ def bench(
         tokenizers = _tokenizers(args.checkpoint, SIZES[size], source, target, Path(folder))
         materials = Materials(SIZES[size], tokenizers, device, folder, checkpoint=args.checkpoint)
         fields = {
-            "size": size if args.checkpoint is None else "checkpoint",
+            "size": size if args.checkpoint is None else _called(args.checkpoint),
             **({} if args.checkpoint is None else {"checkpoint": args.checkpoint}),
             "run": f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}",
             "command": _said(command or ["abnet", *sys.argv[1:]]),
@@ -202,7 +210,7 @@ def bench(
     print(f"{count} results in {args.results}")
     if failed:
         print(f"bench: {len(failed)} failed: {'; '.join(failed)}", file=sys.stderr)
-    return int(bool(failed))
+    return int(bool(failed) or not count)
 
 
 def _chosen_rows(args: argparse.Namespace, device: torch.device, more_rows: More) -> list[Row]:
@@ -228,19 +236,28 @@ def _chosen_rows(args: argparse.Namespace, device: torch.device, more_rows: More
     return _named(rows, args.rows)
 
 
+def _called(checkpoint: str) -> str:
+    """What stands for the size in names of results: each checkpoint has its own."""
+    from abnet.translated.files import sha256_of
+
+    return f"checkpoint-{sha256_of(Path(checkpoint))[:8]}"
+
+
 def _positions_of(checkpoint: str) -> int:
     """The longest sentence in tokens that a checkpoint takes and makes.
 
     Raises:
-        AbNetError: it cannot be loaded, or does not decode as the rows do.
+        AbNetError: it cannot be loaded, or is no AB-Net.
     """
     from abnet.checkpoint import load_checkpoint
 
     model = load_checkpoint(checkpoint)
-    if model.config.objective != "conditional_masked_lm":
+    own = (model.config.encoder, model.config.decoder, model.config.objective)
+    if own != (AbNetConfig.encoder, AbNetConfig.decoder, AbNetConfig.objective):
         raise AbNetError(
-            "`--checkpoint` must be of a parallel system (Mask-Predict), which the rows of AB-Net "
-            f"are of, but is of the objective {model.config.objective} instead."
+            "`--checkpoint` must be of an AB-Net that decodes by Mask-Predict, as the rows are "
+            f"called, but has the encoder {own[0]}, the decoder {own[1]} and the objective "
+            f"{own[2]} instead."
         )
     return min(model.max_source_positions, model.max_target_positions)
 
@@ -253,7 +270,8 @@ def _named(rows: list[Named], beginnings: str | None) -> list[Named]:
     """
     if beginnings is None:
         return rows
-    chosen = [row for row in rows if row.name.startswith(tuple(beginnings.split(",")))]
+    wanted = tuple(beginning for beginning in beginnings.split(",") if beginning)
+    chosen = [row for row in rows if row.name.startswith(wanted)]
     if not chosen:
         raise AbNetError(
             f"`--rows` must name one of {', '.join(row.name for row in rows)}, but is "
@@ -315,11 +333,11 @@ def _numbers(name: str, text: str, word: str | None = None) -> tuple[Any, ...]:
     """
     items = text.split(",")
     for item in items:
-        if item != word and not item.isdigit():
+        if item != word and not item.isdecimal():
             raise AbNetError(
                 f"`--{name}` must be numbers with commas between them, but has {item!r} instead."
             )
-    return tuple(item if item == word else int(item) for item in items)
+    return tuple(dict.fromkeys(item if item == word else int(item) for item in items))
 
 
 def _said(command: Sequence[str]) -> str:

@@ -31,11 +31,11 @@ class Side(NamedTuple):
     """One side of a pair.
 
     Attributes:
-        text: clean raw text.
+        text: clean raw text, all of it.
         pieces: its pieces, separated by spaces.
         length: the number of pieces.
         unknown: how many of them are unknown to the BERT.
-        truncated: whether the text's end was cut off.
+        truncated: whether the last pieces of the text were left out.
     """
 
     text: str
@@ -68,8 +68,8 @@ class Cleaner:
 
     Attributes:
         source, target: the tokenizers.
-        longest_source: the most pieces of a source, whose end is cut off if it has more; `None`
-            leaves it whole.
+        longest_source: the most pieces of a source, whose last ones are left out if it has more;
+            `None` leaves it whole.
     """
 
     def __init__(self, source: str, target: str) -> None:
@@ -104,14 +104,14 @@ class Cleaner:
         return CleanChunk(len(pairs), kept, dropped)
 
     def _truncated(self, sources: list[Side]) -> list[Side]:
-        """The sources, those that are too long without their ends."""
+        """The sources, those that are too long without their last pieces."""
         longest = self.longest_source
         if longest is None:
             return sources
         long = [at for at, side in enumerate(sources) if side.length > longest]
         texts = [self.source.truncate(sources[at].text, longest) for at in long]
         for at, side in zip(long, _sides(self.source, texts), strict=True):
-            sources[at] = side._replace(truncated=True)
+            sources[at] = side._replace(text=sources[at].text, truncated=True)
         return sources
 
 

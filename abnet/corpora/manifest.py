@@ -87,11 +87,11 @@ class Manifest:
 
 
 def keep_inputs(inputs: Iterable[Path], doomed: Iterable[Path]) -> None:
-    """Sees to it that `--overwrite` deletes nothing that is to be read.
+    """Sees to it that nothing is deleted or written over that is to be read.
 
     Args:
         inputs: files that are read, or links to them.
-        doomed: files and folders that will be deleted.
+        doomed: files and folders that will go, or be made anew.
 
     Raises:
         AbNetError: an input, or what it links to, is among them.
@@ -101,8 +101,8 @@ def keep_inputs(inputs: Iterable[Path], doomed: Iterable[Path]) -> None:
         for place in (path.parent.resolve() / path.name, path.resolve()):
             if any(place.is_relative_to(end) for end in ends):
                 raise AbNetError(
-                    f"{path} is to be read, but `--overwrite` would delete it: copy it elsewhere "
-                    "and name the copy, or write to another folder."
+                    f"{path} is to be read, but would be deleted or written over: copy it "
+                    "elsewhere and name the copy, or write to another folder."
                 )
 
 

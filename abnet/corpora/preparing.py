@@ -53,7 +53,8 @@ class Options:
         overwrite: whether data made from something else may go.
         overlong_source: what becomes of a pair whose source is too long for its BERT. "drop"
             drops it from training and keeps it in validation and test with a warning,
-            "truncate" cuts the end of the source off in every split, "refuse" raises an error.
+            "truncate" leaves the source's last pieces out in every split (`raw/` keeps the whole
+            text, as SARI needs it), "refuse" raises an error.
             A target that is too long is always treated as "drop" says.
 
     Raises:

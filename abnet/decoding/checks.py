@@ -6,8 +6,9 @@ import math
 
 from abnet.errors import AbNetError
 
-# With more, 512 pieces to its power are no number in 32 bits any more.
-MOST_LENGTH_PENALTY = 10.0
+# With more, 512 pieces to the power of a penalty are no number in 32 bits any more, and rewards
+# leave no digits for probabilities.
+MOST_OF = {"length_penalty": 10.0, "word_reward": 100.0}
 
 
 def at_least_one(options: object, *names: str) -> None:
@@ -26,14 +27,14 @@ def finite(options: object, *names: str) -> None:
     """Sees to it that these fields are numbers to reckon with.
 
     Raises:
-        AbNetError: one is infinite or no number, or a `length_penalty` is too large to divide by.
+        AbNetError: one is infinite or no number, or too large to reckon with in 32 bits.
     """
     for name in names:
         value = getattr(options, name)
         if not math.isfinite(value):
             raise AbNetError(f"`{name}` must be a finite number, but is {value} instead.")
-        if name == "length_penalty" and abs(value) > MOST_LENGTH_PENALTY:
+        most = MOST_OF.get(name, math.inf)
+        if abs(value) > most:
             raise AbNetError(
-                f"`length_penalty` must be from -{MOST_LENGTH_PENALTY:g} to "
-                f"{MOST_LENGTH_PENALTY:g}, but is {value} instead."
+                f"`{name}` must be from -{most:g} to {most:g}, but is {value} instead."
             )

@@ -67,7 +67,11 @@ class Bucketed:
         self.filled: Memory | None = None
 
     def __call__(self, target: Tensor, memory: Memory) -> Tensor:
-        """(R, T) ids and the memory of B sentences to (R, T, H)."""
+        """(R, T) ids and the memory of B sentences to (R, T, H).
+
+        Raises:
+            AbNetError: torch cannot compile here.
+        """
         sentences = memory.visible.size(0)
         places = memory.places
         slots = None if places is None else places.slots
@@ -79,7 +83,13 @@ class Bucketed:
             grid[: target.size(0), :length] = target
         else:
             grid[:, :length].index_copy_(0, slots, target)
-        hidden = self.run(grid, self._fill(memory))[:, :length]
+        try:
+            hidden = self.run(grid, self._fill(memory))[:, :length]
+        except _failure() as error:
+            raise AbNetError(
+                f"`compile` must be left out where torch cannot compile: {error.args[0]} A CPU "
+                "needs a C++ compiler for it, a GPU triton."
+            ) from error
         # a copy in either case: the next call of a CUDA graph writes over its output
         if slots is None:
             return hidden[: target.size(0)].clone()
@@ -114,3 +124,10 @@ class Bucketed:
 def power_of_two(number: int) -> int:
     """The least that is not smaller."""
     return 1 << (number - 1).bit_length()
+
+
+def _failure() -> type[Exception]:
+    """What a compiler that is missing or fails raises; only once it does, since it loads slowly."""
+    from torch._dynamo.exc import BackendCompilerFailed
+
+    return BackendCompilerFailed

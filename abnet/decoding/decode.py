@@ -50,6 +50,20 @@ def options_for(config: AbNetConfig, given: Mapping[str, Any]) -> Options:
     return kind(**values)
 
 
+def check_options(model: AbNet | Ensemble, options: Options) -> None:
+    """Whether options are of a system's own way of decoding.
+
+    Raises:
+        AbNetError: they are of another.
+    """
+    kind, manner = KINDS[model.config.objective]
+    if not isinstance(options, kind):
+        raise AbNetError(
+            f"`options` must be {kind.__name__} for a system that is {manner}, "
+            f"but are {type(options).__name__} instead."
+        )
+
+
 def decode(
     model: AbNet | Ensemble, source: Tensor, options: Options, reranker: Reranker | None = None
 ) -> list[list[Hypothesis]]:
@@ -59,12 +73,7 @@ def decode(
         AbNetError: the options are of another way of decoding than the system's, the reranker
             does not suit them, or the model is in training mode.
     """
-    kind, manner = KINDS[model.config.objective]
-    if not isinstance(options, kind):
-        raise AbNetError(
-            f"`options` must be {kind.__name__} for a system that is {manner}, "
-            f"but are {type(options).__name__} instead."
-        )
+    check_options(model, options)
     if model.training or (reranker is not None and reranker.model.training):
         raise AbNetError(
             "The model must be in evaluation mode to translate, or dropout would have a part in "

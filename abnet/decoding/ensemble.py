@@ -197,6 +197,8 @@ def load_system(
         AbNetError: see `load_checkpoint` and `Ensemble`.
     """
     paths = [path] if isinstance(path, str | Path) else path
+    if not isinstance(paths, Sequence):
+        raise AbNetError(f"`path` must name a checkpoint, or several, but is {path!r} instead.")
     models = [load_checkpoint(one, overrides) for one in paths]
     return models[0] if len(models) == 1 else Ensemble(models)
 

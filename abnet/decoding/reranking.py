@@ -19,6 +19,7 @@ from abnet.decoding.hypothesis import Hypothesis, ended
 from abnet.decoding.likelihood import log_probs_of
 from abnet.decoding.mask_predict import DecodingOptions, MaskPredictModel, mask_predict
 from abnet.errors import AbNetError
+from abnet.field_types import check_type
 from abnet.model import AbNet
 from abnet.training.masking import shift_targets
 
@@ -53,6 +54,7 @@ class Reranker:
     """w, the reranker's share of the score."""
 
     def __post_init__(self) -> None:
+        check_type("`rerank_weight`", self.weight, float)
         if self.model.config.objective != "autoregressive":
             raise AbNetError(
                 "`reranker` must be an autoregressive system, such as abnet_causal or "
@@ -71,7 +73,7 @@ class Reranker:
 
         Raises:
             AbNetError: the model predicts no lengths, has other vocabularies or longer
-                translations, or the options leave no choice.
+                translations, or the options leave no choice or have no part in it.
         """
         if model.config.objective != "conditional_masked_lm":
             raise AbNetError(
@@ -85,10 +87,23 @@ class Reranker:
                 f"`reranker` must have positions for the {longest} tokens of the longest "
                 f"translation, but has {positions} instead."
             )
-        if options is not None and options.length_beam < 2:
+        if options is None:
+            return
+        if options.length_beam < 2:
             raise AbNetError(
                 "`length_beam` must be at least 2 with a reranker, which chooses among the "
                 f"lengths, but is {options.length_beam} instead."
+            )
+        own = [
+            "lm_weight",
+            "rescore_weight",
+            *(["length_weight"] if not options.prune_after else []),
+        ]
+        idle = [name for name in own if getattr(options, name)]
+        if self.weight == 1 and idle:
+            raise AbNetError(
+                f"`rerank_weight` must be less than 1 with `{idle[0]}`, which belongs to the share "
+                "of the score that is the model's own."
             )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -25,7 +26,7 @@ class Candidate(NamedTuple):
         original: the line.
         translation: of the line.
         trouble: "cut" if the line was longer than what the model takes, "unknown" if its
-            BERT knows none of the line's words.
+            BERT knows less than half of the line's pieces.
     """
 
     original: str
@@ -41,7 +42,8 @@ class PairFilter:
     for case and spacing. "repeats": the translation has a word too many times in a row, and more
     often than the line has any. "ratio": one side has too many words for the other.
 
-    Words are runs of letters and digits, other signs, and single Chinese or Japanese characters.
+    Words are runs of letters and digits, other signs, and single Chinese or Japanese characters;
+    accents and vowel signs that stand as characters of their own do not count.
 
     Raises:
         AbNetError: a value is outside of what its field allows.
@@ -115,4 +117,5 @@ def longest_run(words: Iterable[str]) -> int:
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(text.casefold())
+    marked = unicodedata.normalize("NFD", text.casefold())
+    return _WORD.findall("".join(sign for sign in marked if unicodedata.category(sign)[0] != "M"))

@@ -64,6 +64,7 @@ class Manifest:
         """
         path = folder / FILE
         files = result_files(folder, made_from["pair"])
+        keep_inputs(inputs, (folder / shards.FOLDER, *files))
         versions = {name: version(name) for name in PACKAGES}
         fresh = cls(
             folder,
@@ -94,7 +95,7 @@ class Manifest:
                     "`--output`, or `--overwrite`."
                 )
             former = result_files(folder, before["made_from"]["pair"])
-            keep_inputs(inputs, (folder / shards.FOLDER, *former, *files))
+            keep_inputs(inputs, former)
             rehearse()
             shutil.rmtree(folder / shards.FOLDER, ignore_errors=True)
             for file in former:

@@ -260,7 +260,7 @@ class Translating:
             part.unlink(missing_ok=True)
         for name, what in (
             ("cut", "longer than what the teacher takes, and were cut there"),
-            ("unknown", "made of words that the teacher's source BERT does not know"),
+            ("unknown", "made of words unknown to the teacher's source BERT for the most part"),
         ):
             count = sum(shard[name] for shard in told)
             if count:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from abnet.errors import AbNetError
 from abnet.tokenizer import Tokenizer
-from benchmarks import table
-from scripts.reproduce.recipes import ROOT, Multi30k
+from benchmarks import quality, table
+from scripts.reproduce.recipes import CAPTIONS, ROOT, Multi30k
 from scripts.reproduce.sizes import SIZES, Size
 from scripts.reproduce.steps import Runner, StepError, working_in
 
@@ -29,7 +29,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds", type=_numbers, default=[1], metavar="LIST", help="for example 1,2,3 (default: 1)"
     )
-    parser.add_argument("--jobs", type=int, help="trainings at a time (default: the size's)")
+    parser.add_argument("--jobs", type=at_least_1, help="trainings at a time (default: the size's)")
     add_places(parser)
 
 
@@ -40,14 +40,21 @@ def add_places(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--document", type=Path, help="default: README.md and those of docs/")
 
 
+def at_least_1(text: str) -> int:
+    """A positive number, of an option."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, but is {text} instead")
+    return int(text)
+
+
 def _numbers(text: str) -> list[int]:
-    return [int(item) for item in text.split(",")]
+    return list(dict.fromkeys(int(item) for item in text.split(",")))
 
 
 def missing_text(data: Path) -> list[str]:
     """Names of the files that a comparison needs and `data` lacks."""
     splits = ("train", "valid", "test2016")
-    names = [f"{split}.{code}" for split in splits for code in ("de", "en")]
+    names = [f"{part}.{code}" for part in (*splits, CAPTIONS) for code in ("de", "en")]
     return [name for name in names if not (data / name).is_file()]
 
 
@@ -62,7 +69,7 @@ def run_and_show(
     try:
         with working_in(work.out):
             action()
-    except (AbNetError, StepError) as error:
+    except (AbNetError, StepError, quality.LogError) as error:
         print(f"{script}: error: {error}", file=sys.stderr)
         return 1
     return table.renew_documents(document, results)

@@ -33,7 +33,8 @@ def conversion(work: Multi30k, direction: str, seed: int, precision: str) -> Ste
     command += ["--source_lang", source, "--target_lang", target]
     command += ["--output_dir", str(folder), "--force"]
     command += [] if precision == "float32" else ["--quantization", precision]
-    return Step(folder.name, run, tuple(command))
+    needs = (work.average(SYSTEM, direction, seed).stamp,)
+    return Step(folder.name, run, tuple(command), needs)
 
 
 class Converted:

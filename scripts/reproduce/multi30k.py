@@ -151,12 +151,13 @@ def record(
     """Writes the result of the seeds that are done; called in threads.
 
     Raises:
-        StepError: with `--add`, the result that is there is of another recipe.
+        StepError: with `--add`, the result that is there is of another recipe; or another seed's
+            translation is of another command.
     """
     path = _path(results, args.size, system, direction)
     with WRITING:
         before = _before(results, args.size, system, direction) if args.add else None
-        done = [s for s in args.seeds if work.generate(system, direction, s).stamp.exists()]
+        done = [s for s in args.seeds if work.generate(system, direction, s).is_done()]
         new = [s for s in done if before is None or s not in before["seeds"]]
         if not new:
             return

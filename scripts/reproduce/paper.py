@@ -12,8 +12,8 @@ from pathlib import Path
 
 from abnet.errors import AbNetError
 from abnet.systems import SYSTEMS
-from benchmarks import records
-from scripts.reproduce.common import common_environment
+from benchmarks import quality, records
+from scripts.reproduce.common import at_least_1, common_environment
 from scripts.reproduce.paper_rows import IWSLT, TABLES, Row, of_system
 from scripts.reproduce.paper_steps import CORPORA, Paper
 from scripts.reproduce.paper_tables import curves_table, paper_table
@@ -75,7 +75,9 @@ def build_parser(what: str) -> argparse.ArgumentParser:
                 "the language's)",
             )
     parser.add_argument("--toy", action="store_true", help="try it on a tiny corpus, in minutes")
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time (default: 1)")
+    parser.add_argument(
+        "--jobs", type=at_least_1, default=1, help="trainings at a time (default: 1)"
+    )
     parser.add_argument("--out", type=Path, help="default: checkpoints/paper, or paper-toy")
     parser.add_argument("--results", type=Path, help="default: benchmarks/results, with --toy none")
     parser.add_argument(
@@ -119,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with working_in(out):
             run_rows(paper, rows, runner, save)
-    except (AbNetError, StepError) as error:
+    except (AbNetError, StepError, quality.LogError) as error:
         print(f"scripts/reproduce/{what}.sh: error: {error}", file=sys.stderr)
         return 1
     print(show(paper, what, rows))

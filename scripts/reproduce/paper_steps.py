@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 from dataclasses import dataclass, replace
@@ -58,8 +59,9 @@ class Paper:
     @property
     def seed(self) -> int:
         """That of the trainings."""
-        given = dict(zip(self.options, self.options[1:], strict=False))
-        return int(given.get("--seed", 1))
+        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        parser.add_argument("--seed", type=int, default=1)
+        return int(parser.parse_known_args(self.options)[0].seed)
 
     def is_distilled(self, row: Row) -> bool:
         """Parallel systems learn WMT14 from an autoregressive teacher, as in the paper."""
@@ -150,10 +152,9 @@ class Paper:
         for flag, bert in zip(("--source-bert", "--target-bert"), usual, strict=True):
             berts += () if flag in berts else (flag, bert)
         prepare = self._prepare_text(row, output / "train", raw, berts)
-        return [
-            Step(f"distill-{self.data(row).name}", self.out, command),
-            Step(name, self.out, prepare),
-        ]
+        needs = (self.average(self.teacher(row)).stamp,)
+        distilled = Step(f"distill-{self.data(row).name}", self.out, command, needs)
+        return [distilled, Step(name, self.out, prepare, (distilled.stamp,))]
 
     def _teach(self, row: Row) -> list[Step]:
         """The training of a row's teacher of soft labels, on the row's own data."""
@@ -162,7 +163,9 @@ class Paper:
             return []
         own = of_system(teacher, row.corpus, row.pair)
         command = self._training(own, self.data(row), folder)
-        return [Step("train", folder, command), self._average(folder)]
+        needs = (self.prepare(row)[-1].stamp,)
+        train = Step("train", folder, command, needs)
+        return [train, self._average(train)]
 
     def _prepare_text(
         self, row: Row, train: Path, held_out: Path, berts: tuple[str, ...]
@@ -175,14 +178,15 @@ class Paper:
     def train(self, row: Row) -> Step:
         """One training; it goes on from the last checkpoint by itself."""
         more: tuple[str, ...] = ()
+        needs = [*self.prepare(row)[-1:], *self._teach(row)[-1:]]
         if SYSTEMS[row.system].soft_teacher is not None:
             more += ("--soft-teacher", str(self.run(row) / "teacher" / AVERAGE))
         start = self.start(row)
         if start is not None:
             more += ("--warm-start", str(self.run(start) / AVERAGE))
-        return Step(
-            "train", self.run(row), self._training(row, self.data(row), self.run(row), *more)
-        )
+            needs.append(self.average(start))
+        command = self._training(row, self.data(row), self.run(row), *more)
+        return Step("train", self.run(row), command, tuple(step.stamp for step in needs))
 
     def _training(self, row: Row, data: Path, folder: Path, *more: str) -> tuple[str, ...]:
         command = ("env", f"DATA={data}", f"SAVE={folder}")
@@ -195,22 +199,24 @@ class Paper:
 
     def average(self, row: Row) -> Step:
         """The mean of the last checkpoints."""
-        return self._average(self.run(row))
+        return self._average(self.train(row))
 
-    def _average(self, folder: Path) -> Step:
-        output = str(folder / AVERAGE)
+    def _average(self, train: Step) -> Step:
+        folder = train.folder
         command = ("abnet", "average", str(folder), "--last", "10", "--or-fewer")
-        return Step("average", folder, (*command, "--output", output))
+        command += ("--output", str(folder / AVERAGE))
+        return Step("average", folder, command, (train.stamp,))
 
     def generate(self, row: Row) -> Step:
         """The test set, decoded and scored."""
-        return Step("generate", self.run(row), self._generation(row))
+        needs = (self.average(row).stamp,)
+        return Step("generate", self.run(row), self._generation(row), needs)
 
     def one_by_one(self, row: Row) -> list[Step]:
         """The test set decoded a sentence at a time, for the rows that the paper has a time of."""
         alone = ("--batch-size", "1", "--results-path", str(self.run(row) / "one-by-one"))
-        command = (*self._generation(row), *alone)
-        return [] if row.latency_ms is None else [Step("one-by-one", self.run(row), command)]
+        command, needs = (*self._generation(row), *alone), (self.average(row).stamp,)
+        return [] if row.latency_ms is None else [Step("one-by-one", self.run(row), command, needs)]
 
     def _generation(self, row: Row) -> tuple[str, ...]:
         command = ("env", f"DATA={self.data(row)}", f"RUN={self.run(row)}")
@@ -221,6 +227,7 @@ class Paper:
         """The JSON object of a row."""
         run, target = self.run(row), row.pair.partition("-")[2]
         training = quality.read_training(run, run / "train.log")
+        curve = quality.read_curve(run / "train.log")
         references = self.data(row) / "raw" / f"test.{target}"
         found = quality.score_runs([run], references, str)
         tokenized = tokenized_bleu(
@@ -252,7 +259,7 @@ class Paper:
             "total_parameters": training.total_parameters,
             "updates": training.updates,
             "train_seconds": round(training.seconds),
-            "curve": quality.read_curve(run / "train.log"),
+            **({"curve": curve} if curve else {}),
             "device": records.device_name(),
             **records.stamps(),
         }

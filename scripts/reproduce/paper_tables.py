@@ -46,11 +46,11 @@ def curves_table(rows: Sequence[Row], results: Sequence[dict[str, Any]]) -> str:
     The results have the whole curves; these are some points of the longest.
     """
     curves = {
-        row.label or row.system: dict(result["curve"])
+        row.label or row.system: dict(result.get("curve", []))
         for row, result in zip(rows, results, strict=True)
     }
     updates = list(max(curves.values(), key=len))
-    step = -(-len(updates) // POINTS)
+    step = max(1, -(-len(updates) // POINTS))
     names = {f"{at:,.0f}": at for at in updates[step - 1 :: step]}
     cells = [
         {"updates": name, **{system: _number(curve.get(at)) for system, curve in curves.items()}}

@@ -17,6 +17,7 @@ from scripts.reproduce.steps import Step, StepError
 ROOT = Path(__file__).parents[2]
 PLUGINS = str(ROOT / "fairseq_plugins")
 RIVALS = str(ROOT / "scripts" / "fairseq_rivals")
+CAPTIONS = "mono/captions"  # which no pair is made of
 AVERAGED = "checkpoint_average.pt"
 AVERAGE_OF = 10
 FAIRSEQ = ("transformer", "cmlm")  # fairseq's own
@@ -179,10 +180,10 @@ class Multi30k:
         return Step("pretrain-en-minilm", self.out, (*command, *self.size.minilm_head))
 
     def _pretrain(self, language: str, output: Path) -> list[str]:
-        texts = [self.data / "mono" / f"captions.{language}", self.data / f"train.{language}"]
+        texts = [self.data / f"{part}.{language}" for part in (CAPTIONS, "train")]
         held_out = [self.data / f"{part}.{language}" for part in ("valid", "test2016")]
         command = ["abnet", "pretrain", "--output", str(output), "--resume"]
-        command += ["--text", *(str(path) for path in texts if path.exists())]
+        command += ["--text", *map(str, texts)]
         return [*command, "--exclude", *map(str, held_out), "--seed", "1", *self.precision]
 
     @property
@@ -241,6 +242,9 @@ class Multi30k:
             variant = Variant("", self.kept(system, direction, seed))
             if system in WITH_LEXICON:
                 needs.append(self.count_lexicon(direction))
+            start = start_of(system)
+            if start is not None:
+                needs.append(self.average(start, direction, seed))
         common = ["--save-dir", str(run), "--seed", str(seed), "--user-dir", PLUGINS]
         common += ["--optimizer", "adam", "--adam-betas", "(0.9, 0.98)"]
         common += ["--no-epoch-checkpoints", "--keep-interval-updates", str(AVERAGE_OF)]
@@ -294,7 +298,8 @@ class Multi30k:
         if not is_ours(system):
             tool = ["python", "-m", "scripts.reproduce.average_fairseq"]
         how = [str(run), "--last", str(AVERAGE_OF), "--output", str(run / AVERAGED)]
-        return Step("average", run, (*tool, *how))
+        needs = (self.train(system, direction, seed).stamp,)
+        return Step("average", run, (*tool, *how), needs)
 
     def generate(
         self,
@@ -327,10 +332,13 @@ class Multi30k:
             command += ["--task", "translation_lev_anywhere"]
             command += ["--iter-decode-max-iter", str(PASSES - 1), "--iter-decode-force-max-iter"]
             command += ["--iter-decode-with-beam", str(LENGTH_BEAM), "--beam", "1"]
-        needs: tuple[Path, ...] = ()
+        needs = [self.train(system, direction, seed, variant)]
+        if checkpoint == AVERAGED:
+            needs = [self.average(system, direction, seed)]
         if system in RERANKERS:
-            needs = (self.average(RERANKERS[system], direction, seed).stamp,)
-        return Step("generate", run, (*command, str(data)), needs)
+            needs.append(self.average(RERANKERS[system], direction, seed))
+        stamps = tuple(step.stamp for step in needs)
+        return Step("generate", run, (*command, str(data)), stamps)
 
     def _decoding(self, system: str, direction: str, is_searched: bool) -> list[str]:
         """How a system of ours decodes; `is_searched` with what was found to help."""

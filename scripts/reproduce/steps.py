@@ -16,8 +16,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from abnet.processes import sole_user
+
+ANEW = "remove it to do the step anew (a training's checkpoints, too)"
 
 
 class StepError(Exception):
@@ -32,7 +35,7 @@ class Step:
         name: of the stamp `NAME.done` and the log `NAME.log` in `folder`.
         folder: what the command works on.
         command: the program and its arguments.
-        needs: stamps of what it is made of, beside the steps before it in its chain.
+        needs: stamps of the steps that it is made of.
     """
 
     name: str
@@ -49,9 +52,35 @@ class Step:
         return self.folder / f"{self.name}.done"
 
     @property
+    def begun(self) -> Path:
+        """JSON with the command, from its first try until it has finished."""
+        return self.folder / f"{self.name}.begun"
+
+    @property
     def log(self) -> Path:
         """All that the command printed, earlier tries included."""
         return self.folder / f"{self.name}.log"
+
+    def is_done(self) -> bool:
+        """Whether it has finished.
+
+        Raises:
+            StepError: it was done, or begun, with another command, a stamp cannot be read, or it is
+                older than what it is made of.
+        """
+        for stamp in (self.stamp, self.begun):
+            if stamp.exists() and _read(stamp)["command"] != list(self.command):
+                raise StepError(
+                    f"{stamp} is of another command than {shlex.join(self.command)}; {ANEW}, or "
+                    "give another --out."
+                )
+        if not self.stamp.exists():
+            return False
+        own = _finished(self.stamp)
+        for need in self.needs:
+            if _finished(need) > own:
+                raise StepError(f"{self.stamp} is older than {need}, of which it is made; {ANEW}.")
+        return True
 
 
 class Runner:
@@ -77,8 +106,7 @@ class Runner:
         done once.
 
         Raises:
-            StepError: a step failed, or its stamp is of another command, or older than that of a
-                step before it or of one that it needs.
+            StepError: a step failed, or see `Step.is_done`.
         """
         with ThreadPoolExecutor(self.jobs) as pool:
             futures = [pool.submit(self._run_chain, chain) for chain in chains]
@@ -90,7 +118,6 @@ class Runner:
                 raise
 
     def _run_chain(self, chain: Sequence[Step | Callable[[], object]]) -> None:
-        last: tuple[float, Path] | None = None
         for step in dict.fromkeys(chain):  # one that stands in it twice comes first
             if self.stopped:
                 return
@@ -100,7 +127,6 @@ class Runner:
                         own = self.at_work[step.stamp]
                     with own:
                         self._run_step(step)
-                    last = _later(last, step)
                 else:
                     step()
             except BaseException:
@@ -108,15 +134,13 @@ class Runner:
                 raise
 
     def _run_step(self, step: Step) -> None:
-        if step.stamp.exists():
-            done = json.loads(step.stamp.read_text(encoding="utf-8"))
-            if done["command"] != list(step.command):
-                raise StepError(
-                    f"{step.stamp} is of another command than {shlex.join(step.command)}; remove "
-                    "it to do the step anew (a training's checkpoints, too), or give another --out."
-                )
+        if step.is_done():
             return
         step.folder.mkdir(parents=True, exist_ok=True)
+        if not step.begun.exists():
+            if step.log.exists():
+                step.log.replace(step.log.with_suffix(".log.before"))
+            _write(step.begun, {"command": step.command})
         say(f"{step.log.with_suffix('')} ...")
         started = time.monotonic()
         with open(step.log, "ab") as log:
@@ -136,7 +160,8 @@ class Runner:
             "peak_memory_bytes": peak,
             "finished": time.time(),
         }
-        step.stamp.write_text(json.dumps(record) + "\n", encoding="utf-8")
+        _write(step.stamp, record)
+        step.begun.unlink()
         say(f"{step.log.with_suffix('')} done in {seconds / 60:.1f} min")
 
     def _spawn(self, command: Sequence[str], output: int) -> tuple[int, int]:
@@ -165,30 +190,30 @@ class Runner:
                 os.killpg(group, signal.SIGTERM)
 
 
-def _later(last: tuple[float, Path] | None, step: Step) -> tuple[float, Path] | None:
-    """When the last of a chain's steps has finished, and its stamp.
+def _read(stamp: Path) -> dict[str, Any]:
+    """What a stamp tells.
 
     Raises:
-        StepError: this one is older, or than what it needs, and so made of what is there no more.
+        StepError: nothing.
     """
-    own = _finished(step.stamp)
-    if own is None:  # stopped
-        return last
-    for before in (last, *map(_finished, step.needs)):
-        if before is not None and own[0] < before[0]:
-            raise StepError(
-                f"{step.stamp} is older than {before[1]}, which came before it; remove it to do "
-                "the step anew (a training's checkpoints, too)."
-            )
-    return own
+    try:
+        told: dict[str, Any] = json.loads(stamp.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StepError(f"{stamp} cannot be read ({error}); {ANEW}.") from error
+    return told
 
 
-def _finished(stamp: Path) -> tuple[float, Path] | None:
-    """When a step has finished, and its stamp."""
-    if not stamp.exists():
-        return None
-    finished = json.loads(stamp.read_text(encoding="utf-8")).get("finished")
-    return None if finished is None else (finished, stamp)
+def _write(stamp: Path, record: Mapping[str, Any]) -> None:
+    """Whole or not at all."""
+    part = stamp.with_name(f"{stamp.name}.part")
+    part.write_text(json.dumps(record) + "\n", encoding="utf-8")
+    part.replace(stamp)
+
+
+def _finished(stamp: Path) -> float:
+    """When a step has finished; 0 where that is not known."""
+    finished: float = _read(stamp).get("finished", 0.0) if stamp.exists() else 0.0
+    return finished
 
 
 @contextlib.contextmanager

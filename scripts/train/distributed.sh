@@ -18,7 +18,7 @@ export PATH="$root/.venv/bin:$PATH"
 case "${1:-}" in
 "" | -h | --help)
     sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}"
-    exit "$((${#1} ? 0 : 2))"
+    exit "$(($# ? 0 : 2))"
     ;;
 esac
 if [[ -n "${SLURM_STEP_ID:-}" ]]; then

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from abnet.bench import huggingface
+from abnet.bench import huggingface, ours
 from abnet.bench.engine import Row
 from abnet.bench.inputs import Text
 from abnet.bench.sizes import SIZES
@@ -20,6 +20,7 @@ from abnet.commands import bench
 from abnet.config import AbNetConfig
 from abnet.decoding.mask_predict import DecodingOptions, mask_predict
 from abnet.model import AbNet
+from abnet.translated.files import sha256_of
 from abnet.translator import Translator
 from benchmarks import records
 from tests.tiny import ENGLISH, GERMAN
@@ -107,8 +108,9 @@ def test_a_checkpoint_is_given_lines_that_it_takes(
     more = ["--checkpoint", str(tmp_path / "own.safetensors"), "--batches", "1", "--size", "small"]
     assert main([*command, *more, "--rows", "abnet-1-float32", "--count", "2"]) == 0
     [result] = records.read_all(tmp_path / "results")
-    assert (result["size"], result["checkpoint"]) == ("checkpoint", more[1])
-    assert "-checkpoint-" in next((tmp_path / "results").iterdir()).name
+    called = f"checkpoint-{sha256_of(tmp_path / 'own.safetensors')[:8]}"  # not another's result
+    assert (result["size"], result["checkpoint"]) == (called, more[1])
+    assert f"-{called}-" in next((tmp_path / "results").iterdir()).name
     assert result["left_out"] == 1
     assert "left out: 1 pairs with an empty side or more than 39 pieces" in capsys.readouterr().out
 
@@ -116,10 +118,21 @@ def test_a_checkpoint_is_given_lines_that_it_takes(
 def test_a_checkpoint_decodes_as_the_rows_do(
     command: list[str], tiny_config: AbNetConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = AbNet.from_pretrained(replace(tiny_config, objective="ctc", label_smoothing=0.0))
-    save_checkpoint(tmp_path / "ctc.safetensors", model)
-    assert main([*command, "--checkpoint", str(tmp_path / "ctc.safetensors")]) == 2
-    assert "but is of the objective ctc instead" in capsys.readouterr().err
+    other = tmp_path / "other.safetensors"
+    for change, message in (
+        ({"objective": "ctc"}, "and the objective ctc instead"),
+        ({"decoder": "transformer"}, "the decoder transformer and"),
+    ):
+        config = replace(tiny_config, label_smoothing=0.0, **change)
+        save_checkpoint(other, AbNet.from_pretrained(config))
+        assert main([*command, "--checkpoint", str(other)]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_numbers_and_names_of_a_list_count_once() -> None:
+    assert bench._numbers("batches", "8,1,8") == (8, 1)
+    rows = ours.rows(torch.device("cpu"))
+    assert [row.name for row in bench._named(rows, "abnet-1-float32,")] == ["abnet-1-float32"]
 
 
 def peers(device: torch.device) -> list[Row]:
@@ -203,6 +216,10 @@ def test_a_row_that_fails_shows_in_the_status(
         (["--batches", "largest"], "`batches` must be numbers on a CPU"),
         (["--ctranslate2", "nowhere"], "`--ctranslate2` must be a folder that a converter"),
         (["--checkpoint", "nowhere.pt"], "There is no checkpoint 'nowhere.pt'"),
+        (["--training", "--ctranslate2", "some"], "`--ctranslate2` must be left out with"),
+        (["--batches", "\u00b2"], "`--batches` must be numbers"),
+        (["--input", "a/b"], "`--input` must be of letters"),
+        (["--rows", ","], "`--rows` must name one of"),
     ],
 )
 def test_errors_say_what_to_do(

@@ -104,7 +104,7 @@ def test_processes_give_what_one_process_gives(
     assert [chunk.read for chunk in together] == [7] * 14 + [3]
 
 
-def test_sources_that_are_too_long_lose_their_ends(
+def test_sources_that_are_too_long_lose_their_last_pieces(
     tiny_berts: TinyBerts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cleaner = Cleaner(tiny_berts.german, tiny_berts.english)
@@ -116,7 +116,7 @@ def test_sources_that_are_too_long_lose_their_ends(
     assert not short.truncated
     whole = cleaner.source.pieces("ein Mann im blauen Hemd läuft")
     assert (long.pieces.split(), long.length, long.truncated) == (whole[:5], 5, True)
-    assert cleaner.source.pieces(long.text) == whole[:5]
+    assert long.text == "ein Mann im blauen Hemd läuft"
     assert (target.length, target.truncated) == (9, False)
     assert sum(source.truncated for source, _ in chunk.kept) == 10
     monkeypatch.setattr(cleaning, "CHUNK_PAIRS", 4)

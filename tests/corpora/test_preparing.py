@@ -80,9 +80,10 @@ def test_overlong_sources_are_truncated_by_choice(scene: Scene, long: str) -> No
     scene.write("test", [(long, long), (long, "the")])
     manifest = scene.prepare(overlong_source="truncate")
     cut = " ".join(["der"] * 46)
-    assert scene.lines("raw/train.de") == ["der Hund", cut, "ein Ball"]
+    assert scene.lines("raw/train.de") == ["der Hund", long, "ein Ball"]
     assert scene.lines("pieces/valid.de")[1] == cut
-    assert scene.lines("raw/test.de") == [cut, cut]
+    assert scene.lines("pieces/test.de") == [cut, cut]
+    assert scene.lines("raw/test.de") == [long, long]  # whole, to be scored with
     written = {split: step["written"][split] for split, step in manifest["steps"].items()}
     assert {split: counts["truncated_sources"] for split, counts in written.items()} == {
         "train": 1, "valid": 1, "test": 2,

@@ -159,7 +159,7 @@ def test_what_is_read_is_not_overwritten(scene: Scene, tmp_path: Path, linked: b
         given.mkdir()
         for file in (scene.dest / "raw").iterdir():
             (given / file.name).symlink_to(file)
-    with pytest.raises(AbNetError, match=r"train.* is to be read, but `--overwrite` would delete"):
+    with pytest.raises(AbNetError, match=r"train.* is to be read, but would be deleted or"):
         scene.prepare(scene.corpus(("train", "valid")), given=given, overwrite=True)
     assert scene.digest() == before
 

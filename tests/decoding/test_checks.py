@@ -28,6 +28,12 @@ def test_length_penalties_that_cannot_be(kind: type, penalty: float, message: st
         kind(length_penalty=penalty)
 
 
+def test_rewards_that_cannot_be() -> None:
+    assert DagOptions(word_reward=-100.0).word_reward == -100
+    with pytest.raises(AbNetError, match="`word_reward` must be from -100 to 100, but is 1000"):
+        DagOptions(word_reward=1e9)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("penalty", [-10.0, 0.0, 10.0])
 def test_length_penalties_that_can_be(kind: type, penalty: float) -> None:

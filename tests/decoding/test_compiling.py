@@ -48,6 +48,17 @@ def test_the_translator_compiles(tiny_model: AbNet, monkeypatch: pytest.MonkeyPa
     assert calls == [{"backend": "inductor", "mode": "reduce-overhead", "dynamic": True}]
 
 
+def test_a_compiler_that_is_missing(tiny_model: AbNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def backend(*_: object) -> None:
+        raise FileNotFoundError("no g++")
+
+    torch.compiler.reset()
+    compile_decoder(tiny_model, backend=backend)  # type: ignore[arg-type]
+    translator = Translator(tiny_model, "cpu")
+    with pytest.raises(AbNetError, match="`compile` must be left out where torch cannot compile: "):
+        translator.translate(GERMAN[:1])
+
+
 def test_autoregressive_systems_are_refused(toys: Toys) -> None:
     with pytest.raises(AbNetError, match="`compile` must be left out: this system is autoregres"):
         Translator(lively_model("abnet_causal", toys), "cpu", compile=True)

@@ -206,6 +206,11 @@ def test_what_cannot_rerank(model: AbNet, toys: Toys) -> None:
         decode(judge, source_of(judge), BeamOptions(), Reranker(judge))
     with pytest.raises(AbNetError, match="`length_beam` must be at least 2 with a reranker"):
         decode(model, source_of(model), DecodingOptions(length_beam=1), Reranker(judge))
+    for name in ("lm_weight", "rescore_weight", "length_weight"):
+        with pytest.raises(AbNetError, match=f"`rerank_weight` must be less than 1 with `{name}`"):
+            decode(model, source_of(model), DecodingOptions(**{name: 0.5}), Reranker(judge))
+    with pytest.raises(AbNetError, match="`rerank_weight` must be a number, but is None instead"):
+        Reranker(judge, None)  # type: ignore[arg-type]
     long = small_model("mask_predict", toys, length_classes=200)
     short = Reranker(small_model("abnet_causal", toys))
     with pytest.raises(AbNetError, match=r"positions for the 199 tokens .* but has 48 instead"):

@@ -170,6 +170,7 @@ def test_results_with_other_options_are_others(tmp_path: Path) -> None:
     )
     assert (plain.name, plain.seed) == ("", 1)
     assert (short.name, short.seed) == (".max-update9.seed3", 3)
+    assert Paper(tmp_path, None, ("--seed=2",)).seed == 2
 
 
 def test_parallel_systems_learn_wmt14_from_a_teacher(tmp_path: Path) -> None:
@@ -197,6 +198,10 @@ def test_bert_fused_starts_from_a_trained_transformer(tmp_path: Path) -> None:
     taken = command[command.index("--warm-start") + 1]
     assert taken == work.average(start).command[-1]
     assert row.options == start.options  # of one shape and one dropout
+    prepared = work.prepare(row)[-1]
+    assert work.train(row).needs == (prepared.stamp, work.average(start).stamp)
+    assert work.average(row).needs == (work.train(row).stamp,)
+    assert work.generate(row).needs == (work.average(row).stamp,)
 
 
 def test_a_teacher_of_soft_labels_is_trained_first_on_the_same_data(tmp_path: Path) -> None:
@@ -211,6 +216,8 @@ def test_a_teacher_of_soft_labels_is_trained_first_on_the_same_data(tmp_path: Pa
     taught = work.train(student).command
     assert taught[taught.index("--soft-teacher") + 1] == average.command[-1]
     assert "--soft-teacher" not in train.command
+    assert work.train(student).needs == (prepare.stamp, average.stamp)
+    assert (train.needs, average.needs) == ((prepare.stamp,), (train.stamp,))
 
 
 def test_models_of_another_kind_have_data_of_their_own(tmp_path: Path) -> None:

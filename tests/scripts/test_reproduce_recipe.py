@@ -103,8 +103,20 @@ def test_the_last_validation_of_a_log(tmp_path: Path) -> None:
     log.write_text("\n".join([line.format(4.5), "2026 | INFO | x", line.format(4.25), "end"]))
     assert quality.read_validations(log)[-1] == {"loss": 5.0, "nll_loss": 4.25, "b": 3.0}
     log.write_text("nothing")
-    with pytest.raises(ValueError, match="must tell of a validation"):
+    with pytest.raises(quality.LogError, match="must tell of a validation"):
         quality.read_validations(log)
+
+
+def test_the_curve_of_a_training_that_was_resumed(tmp_path: Path) -> None:
+    log = tmp_path / "train.log"
+    line = (
+        "2026 | INFO | valid | epoch 001 | valid on 'valid' subset | nll_loss {} | num_updates {}"
+    )
+    points = [(5, 100), (4, 200), (3, 300), (4.5, 200), (3.5, 300)]
+    log.write_text("\n".join(line.format(*point) for point in points))
+    assert quality.read_curve(log) == [[100, 5], [200, 4.5], [300, 3.5]]
+    log.write_text("nothing")
+    assert quality.read_curve(log) == []
 
 
 def test_the_script_and_its_errors(

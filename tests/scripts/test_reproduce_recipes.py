@@ -12,6 +12,7 @@ from fairseq.tasks import TASK_REGISTRY
 from abnet.averaging import last_checkpoints
 from benchmarks import quality
 from benchmarks.peers.refinement import Refinement
+from scripts.reproduce.ctranslate import conversion
 from scripts.reproduce.recipes import (
     AVERAGE_OF,
     DIRECTIONS,
@@ -281,11 +282,20 @@ def test_each_step_knows_what_else_it_is_made_of(work: Multi30k) -> None:
     assert joined.needs == counted.needs == (prepared.stamp,)
     assert work.prepare("en-de", "abnet_minilm").needs[2] == work.pretrain_minilm_head().stamp
     assert work.train("abnet", "de-en", 1).needs == (prepared.stamp, counted.stamp)
+    start = work.average("abnet", "de-en", 1)
+    assert start.needs == (work.train("abnet", "de-en", 1).stamp,)
+    assert work.train("abnet_corrected", "de-en", 1).needs == (prepared.stamp, start.stamp)
     assert work.train("abnet", "de-en", 1, Variant("other")).needs == (prepared.stamp,)
     assert work.train("cmlm", "de-en", 1).needs == (joined.stamp,)
-    chooser = work.average("abnet_enc_ar", "de-en", 1).stamp
-    assert work.generate("abnet_reranked", "de-en", 1).needs == (chooser,)
-    assert work.generate("abnet_corrected", "de-en", 1).needs == ()
+    corrected = work.average("abnet_corrected", "de-en", 1)
+    chooser = work.average("abnet_enc_ar", "de-en", 1)
+    assert work.generate("abnet_rescored", "de-en", 1).needs == (corrected.stamp,)
+    assert work.generate("abnet_reranked", "de-en", 1).needs == (corrected.stamp, chooser.stamp)
+    searched = ("abnet", "de-en", 1, Variant("other"))
+    last = work.generate(*searched, checkpoint="checkpoint_last.pt")
+    assert last.needs == (work.train(*searched).stamp,)
+    made = conversion(work, "de-en", 1, "int8")
+    assert made.needs == (work.average("transformer", "de-en", 1).stamp,)
 
 
 def test_points_are_decoded_in_folders_of_their_own(

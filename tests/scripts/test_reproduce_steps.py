@@ -86,31 +86,50 @@ def test_a_step_of_two_chains_is_done_once(tmp_path: Path) -> None:
     assert all(end.stamp.exists() for end in ends)
 
 
-def test_what_was_made_of_an_older_step_is_an_error(tmp_path: Path) -> None:
-    first, second = step(tmp_path, "first", "pass"), step(tmp_path, "second", "pass")
-    runner().run([[first, second]])
-    runner().run([[first, second]])
-    first.stamp.unlink()
-    with pytest.raises(StepError, match=r"second\.done is older than .*first\.done, which came"):
-        runner().run([[first, second]])
-    second.stamp.unlink()
-    runner().run([[first, second]])
-    runner().run([[first, second, first]])
-
-
-def test_what_was_made_of_an_older_step_of_another_chain_is_an_error(tmp_path: Path) -> None:
-    other = step(tmp_path, "other", "pass")
-    first = step(tmp_path, "first", "pass")
-    second = replace(step(tmp_path, "second", "pass"), needs=(other.stamp,))
+def test_what_is_made_of_an_older_step_is_an_error(tmp_path: Path) -> None:
+    other, first = step(tmp_path, "other", "pass"), step(tmp_path, "first", "pass")
+    second = replace(step(tmp_path, "second", "pass"), needs=(first.stamp, other.stamp))
     runner().run([[other], [first]])
-    runner().run([[first, second]])
-    runner().run([[first, second]])
-    other.stamp.unlink()
-    runner().run([[other]])
-    with pytest.raises(StepError, match=r"second\.done is older than .*other\.done, which came"):
-        runner().run([[first, second]])
-    second.stamp.unlink()
-    runner().run([[first, second]])
+    runner().run([[second, first]])
+    for need in (first, other):
+        need.stamp.unlink()
+        runner().run([[second]])  # nobody knows yet
+        runner().run([[need]])
+        told = rf"second\.done is older than .*{need.name}\.done, of which it is made; remove it"
+        with pytest.raises(StepError, match=told):
+            runner().run([[second]])
+        second.stamp.unlink()
+        runner().run([[need, second]])
+
+
+def test_a_step_that_was_begun_goes_on_with_the_same_command_only(tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    code = f"import os, sys; print('try'); sys.exit(not os.path.exists({str(flag)!r}))"
+    begun = step(tmp_path, "one", code)
+    with pytest.raises(StepError, match="ended with status 1"):
+        runner().run([[begun]])
+    with pytest.raises(StepError, match=r"one\.begun is of another command .*remove it to do"):
+        runner().run([[step(tmp_path, "one", "pass")]])
+    flag.touch()
+    runner().run([[begun]])
+    assert begun.log.read_text() == "try\n" * 2
+    assert not begun.begun.exists()
+
+
+def test_a_step_that_is_done_anew_has_a_log_of_its_own(tmp_path: Path) -> None:
+    for word in ("first", "second"):
+        told = step(tmp_path, "told", f"print({word!r})")
+        runner().run([[told]])
+        told.stamp.unlink()
+        assert told.log.read_text() == f"{word}\n"
+    assert (tmp_path / "told.log.before").read_text() == "first\n"
+
+
+def test_a_stamp_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    one = step(tmp_path, "one", "pass")
+    one.stamp.touch()
+    with pytest.raises(StepError, match=r"one\.done cannot be read \(.*\); remove it to do"):
+        runner().run([[one]])
 
 
 def test_a_folder_has_one_user(tmp_path: Path) -> None:

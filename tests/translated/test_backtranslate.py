@@ -88,6 +88,17 @@ def test_true_pairs_that_are_raw_again_are_told_as_raw(
     assert "back_translated" in output.manifest
 
 
+def test_what_came_out_is_no_true_pair_of_the_same_call(
+    run: Run, command: list[str], output: Folder
+) -> None:
+    assert run(*command, "--ratio", "100").status == 0
+    before = output.lines("de")
+    outcome = run(*command, "--ratio", "100", "--true", str(output.path / "train"))
+    assert outcome.status == 2
+    assert "is to be read, but would be deleted or written over" in outcome.errors
+    assert output.lines("de") == before
+
+
 def test_the_sample_depends_on_the_seed(run: Run, command: list[str], output: Folder) -> None:
     found = {}
     for seed in range(4):

@@ -76,7 +76,7 @@ def test_shards_are_the_teachers_translations(
     assert manifest["distilled"]["teacher"] == checkpoint
     assert manifest["versions"]["torch"] == torch.__version__
     assert "warning: 1 of 14 lines are longer than what the teacher takes" in outcome.errors
-    assert "warning: 1 of 14 lines are made of words that the teacher's" in outcome.errors
+    assert "warning: 1 of 14 lines are made of words unknown to the" in outcome.errors
     assert not output.leftovers()
 
 
@@ -286,7 +286,7 @@ def test_what_is_read_is_not_overwritten(
     own = str(output.path / "train")
     outcome = run(*command, "--train", own, "--iterations", "1", "--overwrite")
     assert outcome.status == 2
-    assert "train.de is to be read, but `--overwrite` would delete it" in outcome.errors
+    assert "train.de is to be read, but would be deleted or written over" in outcome.errors
     held = write(tmp_path / "held.en", [])
     back = ["backtranslate", checkpoint, "--pair", "en-de", "--exclude", held, "--devices", "cpu"]
     back += ["--true", tmp_path / "in" / "train", "--shard-lines", "3"]
@@ -296,14 +296,26 @@ def test_what_is_read_is_not_overwritten(
     mono = tmp_path / "b" / "train.de"
     outcome = run(*back, "--mono", mono, "--output", tmp_path / "b", "--overwrite")
     assert outcome.status == 2
-    assert f"{mono} is to be read, but `--overwrite` would delete it" in outcome.errors
+    assert f"{mono} is to be read, but would be deleted or written over" in outcome.errors
     translations = output.path / "train.en"
     adopt = ["distill", "--train", tmp_path / "in" / "train", "--pair", "de-en", "--overwrite"]
     adopt += ["--translations", translations, "--teacher-name", "big", "--no-filter"]
     outcome = run(*adopt, "--output", output.path)
     assert outcome.status == 2
-    assert f"{translations} is to be read, but `--overwrite` would delete it" in outcome.errors
+    assert f"{translations} is to be read, but would be deleted or written over" in outcome.errors
     assert output.lines("en") == before
+
+
+def test_a_call_that_is_repeated_does_not_write_over_what_it_reads(
+    run: Run, command: list[str], output: Folder
+) -> None:
+    """Its shards are there and of the same lines, so that only the result would be made anew."""
+    assert run(*command, "--no-filter").status == 0
+    outcome = run(
+        *command, "--no-filter", "--train", str(output.path / "train"), "--max-ratio", "9"
+    )
+    assert outcome.status == 2
+    assert "train.de is to be read, but would be deleted or written over" in outcome.errors
 
 
 def test_foreign_folders_stay(run: Run, command: list[str], output: Folder) -> None:

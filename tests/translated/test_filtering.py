@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections import Counter
 
 import pytest
@@ -33,6 +34,8 @@ from abnet.translated.filtering import (
         ("一只小狗在雪地里跑", "a little dog runs in the snow", None),  # nine words, not one
         ("a little dog runs", "一只只只只狗", "repeats"),
         ("Max Mustermann", "max  mustermann", None),
+        ("good morning", "காலை வணக்கம்", None),  # two words, whatever marks they have
+        ("long live Vietnam", unicodedata.normalize("NFD", "Việt Nam muôn năm"), None),
     ],
 )
 def test_reasons(original: str, translation: str, reason: str | None) -> None:
