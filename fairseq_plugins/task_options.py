@@ -47,8 +47,8 @@ class TranslationAbNetConfig(TranslationConfig):
     iter_decode_rescore_weight: float = dataclasses.field(
         default=DecodingOptions.rescore_weight,
         metadata={
-            "help": "weight of the log-probability that a translation has, every second token "
-            "hidden in turn, in the choice among the lengths; two more passes"
+            "help": "weight of the log-probability that a translation has, every fourth token "
+            "shown, in the choice among the lengths; one more pass, of four copies"
         },
     )
     iter_decode_ban_repeats: bool = dataclasses.field(

@@ -147,8 +147,8 @@ def add_decoding_options(parser: argparse._ActionsContainer) -> None:
         "--rescore-weight",
         type=float,
         metavar="W",
-        help=f"{parallel}add W times the log-probability that a translation has, every second "
-        "piece hidden in turn, to what it is chosen by; two more passes (default: 0)",
+        help=f"{parallel}add W times the log-probability that a translation has, every fourth "
+        "piece shown, to what it is chosen by; one more pass, of four copies (default: 0)",
     )
     parser.add_argument(
         "--length-penalty",

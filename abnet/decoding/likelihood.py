@@ -15,7 +15,8 @@ from abnet.decoding.decodable import Predictor
 from abnet.decoding.selection import Head
 
 WORDS_AT_ONCE = 512  # whose logits are in memory
-HIDDEN_EVERY = 2  # every fourth, or all at once, chose no better on a validation set
+SHOWN_EVERY = 4  # more and fewer shown chose worse on a validation set
+TOKENS_AT_ONCE = 1 << 15  # in a call of the decoder
 
 
 def log_probs_of(head: Head, states: Any, gold: Tensor, banned: Sequence[int] = ()) -> Tensor:
@@ -43,8 +44,10 @@ def given_the_source(model: Predictor, memory: Any, target: Tensor) -> Tensor:
     """The pseudo-log-likelihood of candidates by the model that made them.
 
     Mask-Predict's own probabilities are those that it chose each token with, in passes in which the
-    others were still to change. Here every second token is hidden, then the others, and each has
-    its log-probability given the source and the tokens that are seen: two calls of the decoder.
+    others were still to change. Here every fourth token is shown, and the others have their
+    log-probabilities given the source and what is shown. That is done in four copies of each
+    candidate, which show the first token and every fourth from there, the second, and so on: in one
+    call of the decoder, or in several where the candidates are many.
 
     Args:
         model: in evaluation mode.
@@ -52,17 +55,20 @@ def given_the_source(model: Predictor, memory: Any, target: Tensor) -> Tensor:
         target: (R, T) ids, right-padded; the candidates of a sentence stand together.
 
     Returns:
-        (R,) in nats, the final [SEP] counted.
+        (R,) in nats: each token's mean of the three copies that hide it, the final [SEP] counted.
     """
     symbols = model.target_symbols
-    tokens = target.ne(symbols.pad)
-    turn = torch.arange(target.size(1), device=target.device) % HIDDEN_EVERY
-    total = torch.zeros(len(target), device=target.device)
-    for own in range(HIDDEN_EVERY):
-        hidden = tokens & turn.eq(own)
+    rows, length = target.shape
+    turn = torch.arange(length, device=target.device) % SHOWN_EVERY
+    total = torch.zeros(rows, device=target.device)
+    at_once = max(1, TOKENS_AT_ONCE // target.numel())
+    for shown in torch.split(torch.arange(SHOWN_EVERY, device=target.device), at_once):
+        copies = target[:, None].expand(rows, len(shown), length)
+        hidden = copies.ne(symbols.pad) & turn.ne(shown[:, None])
         [positions] = torch.where(hidden.flatten())
-        states = model.states(target.masked_fill(hidden, symbols.mask), memory, positions)
-        gold = target.flatten()[positions]
+        inputs = copies.masked_fill(hidden, symbols.mask).flatten(0, 1)
+        states = model.states(inputs, memory, positions)
+        gold = copies.flatten()[positions]
         log_probs = log_probs_of(model, states, gold, symbols.never_predicted)
-        total.index_add_(0, positions // target.size(1), log_probs)
-    return total
+        total.index_add_(0, positions // (len(shown) * length), log_probs)
+    return total / (SHOWN_EVERY - 1)

@@ -47,9 +47,9 @@ class DecodingOptions:
     """w, for the pseudo-log-likelihood f of a candidate by the frozen target BERT alone
     (`abnet.decoding.fluency`): `w f / L ** a` is added to its score; 0 in Mask-Predict."""
     rescore_weight: float = 0.0
-    """w, for the pseudo-log-likelihood g of a candidate by the model itself, every second token
-    hidden in each of two more passes (`abnet.decoding.likelihood`): `w g / L ** a` is added to its
-    score; 0 in Mask-Predict."""
+    """w, for the pseudo-log-likelihood g of a candidate by the model itself, every fourth token
+    shown (`abnet.decoding.likelihood`): `w g / L ** a` is added to its score; 0 in Mask-Predict. It
+    takes one more pass, of four copies of each candidate."""
     force_max_iterations: bool = False
     """Do all passes even when a prediction repeats."""
     patience: int = 2

@@ -68,7 +68,7 @@ KEPT_DECODING = {
     "conditional_masked_lm": words(ALL_PASSES),
     "abnet_corrected": words(CORRECTING),
     "abnet_rescored": words(
-        f"{CORRECTING} --iter-decode-max-iter 8 --iter-decode-rescore-weight 1 "  # two more passes
+        f"{CORRECTING} --iter-decode-max-iter 9 --iter-decode-rescore-weight 2 "  # one more pass
         "--iter-decode-length-weight 0.1"
     ),
     "abnet_reranked": words(

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from abnet.config import AbNetConfig
+from abnet.decoding import likelihood
 from abnet.decoding.fluency import pseudo_log_likelihood
 from abnet.decoding.likelihood import given_the_source
 from abnet.decoding.mask_predict import DecodingOptions, mask_predict
@@ -18,6 +19,7 @@ from abnet.errors import AbNetError
 from abnet.model import AbNet
 from tests.batches import batch
 from tests.parity.test_mask_predict import LINES, enliven
+from tests.tiny import ENGLISH
 
 
 @pytest.fixture
@@ -51,13 +53,28 @@ def test_candidates_are_rescored_as_they_came_out(lively_model: AbNet) -> None:
         memory = lively_model.project(lively_model.encode(alone))
         target = pad_sequence([one.tokens for one in own], batch_first=True, padding_value=pad)
         with torch.inference_mode():
-            likelihood = given_the_source(lively_model, memory, target)
-        means = (likelihood / target.ne(pad).sum(dim=1)).tolist()
+            found_likely = given_the_source(lively_model, memory, target)
+        means = (found_likely / target.ne(pad).sum(dim=1)).tolist()
         assert means == sorted(means, reverse=True)
     plain = mask_predict(lively_model, source, options)
     assert any(not a.tokens.equal(b.tokens) for (a, *_), (b, *_) in zip(found, plain, strict=True))
     with pytest.raises(AbNetError, match="`length_beam` must be at least 2 with `rescore_weight`"):
         DecodingOptions(length_beam=1, rescore_weight=1.0)
+
+
+def test_a_likelihood_is_the_same_in_parts(
+    lively_model: AbNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lively_model.source_tokenizer is not None
+    assert lively_model.target_tokenizer is not None
+    source = batch(lively_model.source_tokenizer, LINES[:2])
+    target = batch(lively_model.target_tokenizer, ENGLISH[:4])  # two candidates a sentence
+    with torch.inference_mode():
+        memory = lively_model.project(lively_model.encode(source))
+        whole = given_the_source(lively_model, memory, target)
+        monkeypatch.setattr(likelihood, "TOKENS_AT_ONCE", 3 * target.numel())
+        parts = given_the_source(lively_model, memory, target)
+        torch.testing.assert_close(parts, whole)
 
 
 def fluency_of(model: AbNet, tokens: Tensor) -> float:

@@ -210,7 +210,7 @@ def test_decodings(work: Multi30k, system: str, monkeypatch: pytest.MonkeyPatch)
     elif system in ("abnet_dag_ranked", "abnet_dag_fuzzy_ranked"):
         assert (args.dag_beam, args.dag_lm_weight) == (8, 0.3)
     elif is_ours(system):
-        rescoring = 2 * (args.iter_decode_rescore_weight > 0)  # whose passes count, too
+        rescoring = args.iter_decode_rescore_weight > 0  # which is a pass, too
         assert args.iter_decode_max_iter + rescoring == PASSES
         assert args.iter_decode_force_max_iter
         corrected = ("abnet_corrected", "abnet_rescored", "abnet_reranked")
