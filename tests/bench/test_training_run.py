@@ -218,7 +218,7 @@ def test_the_status_says_that_a_row_failed(
 def test_the_minutes_begin_with_the_command(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*command, "--rows", "abnet-baseline", "--minutes", "0.00001"]) == 0
+    assert main([*command, "--rows", "abnet-baseline", "--minutes", "0.00001"]) == 1
     assert not (tmp_path / "results").exists()
     assert capsys.readouterr().out.startswith(
         "skipped: abnet-baseline, 1 threads, 1 processes: no time left of its share of --minutes\n"
