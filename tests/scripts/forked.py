@@ -8,10 +8,13 @@ import os
 import runpy
 import shutil
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 
 from scripts.reproduce.steps import Runner
 
+LOOKING = threading.Lock()
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["fairseq.trainer", "fairseq_plugins", "abnet.pretraining.pretrain"])
 
@@ -24,9 +27,16 @@ class Forked(Runner):
             return super()._spawn(command, output)  # a shell's
         log = os.readlink(f"/proc/self/fd/{output}")
         process = SERVER.Process(target=_run, args=(list(command), self.environment, log))
-        process.start()
-        process.join()
-        return process.exitcode or 0, 1 << 20
+        # A start looks after all processes, and an exit status can be read only once: of two
+        # threads that read one the second finds 255.
+        with LOOKING:
+            process.start()
+        while True:
+            with LOOKING:
+                status = process.exitcode
+            if status is not None:
+                return status, 1 << 20
+            time.sleep(0.01)
 
 
 def _run(command: list[str], environment: Mapping[str, str], log: str) -> None:
