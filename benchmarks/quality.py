@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from sacrebleu.metrics import BLEU
 
 from abnet.checkpoint import SAFE_GLOBALS
+from abnet.errors import AbNetError
 from abnet.scoring.evaluate import Score, evaluate, read_generate_output, tokenized_bleu
 from abnet.text import read_lines
 
@@ -25,10 +26,6 @@ SAME = (
 MEANS = ("bleu_lowercase", "tokenized_bleu", "chrf")
 """Scores of a result that are means over its seeds, beside `bleu`."""
 _PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+) \(num\. trained: ([\d,]+)\)")
-
-
-class LogError(Exception):
-    """A training's log lacks what a result says of it."""
 
 
 class Training(NamedTuple):
@@ -62,12 +59,12 @@ def read_training(run: Path, log: Path) -> Training:
     """Reads the last checkpoint and the log of a fairseq training run.
 
     Raises:
-        LogError: the log does not tell the number of parameters.
+        AbNetError: the log does not tell the number of parameters.
     """
     state = read_fairseq_checkpoint(run / LAST)
     told = _PARAMETERS.findall(log.read_text(encoding="utf-8", errors="replace"))
     if not told:
-        raise LogError(f"{log} must tell the number of parameters, but does not.")
+        raise AbNetError(f"{log} must tell the number of parameters, but does not.")
     total, trained = (int(number.replace(",", "")) for number in told[-1])
     return Training(
         updates=state["optimizer_history"][-1]["num_updates"],
@@ -88,11 +85,11 @@ def read_validations(log: Path) -> list[dict[str, float]]:
     """The numbers of a training log's lines on the validation set, by fairseq's names.
 
     Raises:
-        LogError: the log has no such line.
+        AbNetError: the log has no such line.
     """
     found = _validations(log)
     if not found:
-        raise LogError(f"{log} must tell of a validation, but does not.")
+        raise AbNetError(f"{log} must tell of a validation, but does not.")
     return found
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from abnet.errors import AbNetError
 from abnet.tokenizer import Tokenizer
-from benchmarks import quality, table
+from benchmarks import table
 from scripts.reproduce.recipes import CAPTIONS, ROOT, Multi30k
 from scripts.reproduce.sizes import SIZES, Size
 from scripts.reproduce.steps import Runner, StepError, working_in
@@ -69,7 +69,7 @@ def run_and_show(
     try:
         with working_in(work.out):
             action()
-    except (AbNetError, StepError, quality.LogError) as error:
+    except (AbNetError, StepError) as error:
         print(f"{script}: error: {error}", file=sys.stderr)
         return 1
     return table.renew_documents(document, results)

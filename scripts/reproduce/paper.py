@@ -12,7 +12,7 @@ from pathlib import Path
 
 from abnet.errors import AbNetError
 from abnet.systems import SYSTEMS
-from benchmarks import quality, records
+from benchmarks import records
 from scripts.reproduce.common import at_least_1, common_environment
 from scripts.reproduce.paper_rows import IWSLT, TABLES, Row, of_system
 from scripts.reproduce.paper_steps import CORPORA, Paper
@@ -121,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with working_in(out):
             run_rows(paper, rows, runner, save)
-    except (AbNetError, StepError, quality.LogError) as error:
+    except (AbNetError, StepError) as error:
         print(f"scripts/reproduce/{what}.sh: error: {error}", file=sys.stderr)
         return 1
     print(show(paper, what, rows))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from abnet.processes import sole_user
+from abnet.translated.files import write_json
 
 ANEW = "remove it to do the step anew (a training's checkpoints, too)"
 
@@ -140,7 +141,7 @@ class Runner:
         if not step.begun.exists():
             if step.log.exists():
                 step.log.replace(step.log.with_suffix(".log.before"))
-            _write(step.begun, {"command": step.command})
+            write_json(step.begun, {"command": step.command})
         say(f"{step.log.with_suffix('')} ...")
         started = time.monotonic()
         with open(step.log, "ab") as log:
@@ -160,7 +161,7 @@ class Runner:
             "peak_memory_bytes": peak,
             "finished": time.time(),
         }
-        _write(step.stamp, record)
+        write_json(step.stamp, record)
         step.begun.unlink()
         say(f"{step.log.with_suffix('')} done in {seconds / 60:.1f} min")
 
@@ -201,13 +202,6 @@ def _read(stamp: Path) -> dict[str, Any]:
     except ValueError as error:
         raise StepError(f"{stamp} cannot be read ({error}); {ANEW}.") from error
     return told
-
-
-def _write(stamp: Path, record: Mapping[str, Any]) -> None:
-    """Whole or not at all."""
-    part = stamp.with_name(f"{stamp.name}.part")
-    part.write_text(json.dumps(record) + "\n", encoding="utf-8")
-    part.replace(stamp)
 
 
 def _finished(stamp: Path) -> float:

@@ -309,5 +309,5 @@ def test_a_run_tells_its_size_and_time(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "checkpoint_last.pt")
     assert quality.read_training(tmp_path, log).precision == "float32"
     log.write_text("nothing\n")
-    with pytest.raises(quality.LogError, match=r"train\.log must tell the number of parameters"):
+    with pytest.raises(AbNetError, match=r"train\.log must tell the number of parameters"):
         quality.read_training(tmp_path, log)

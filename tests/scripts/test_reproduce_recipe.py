@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from abnet.errors import AbNetError
 from benchmarks import quality
 from scripts.reproduce import common, recipe
 from scripts.reproduce.factors import GRAPH, GROUPS, TUNED, Trial, baselines, factors
@@ -103,7 +104,7 @@ def test_the_last_validation_of_a_log(tmp_path: Path) -> None:
     log.write_text("\n".join([line.format(4.5), "2026 | INFO | x", line.format(4.25), "end"]))
     assert quality.read_validations(log)[-1] == {"loss": 5.0, "nll_loss": 4.25, "b": 3.0}
     log.write_text("nothing")
-    with pytest.raises(quality.LogError, match="must tell of a validation"):
+    with pytest.raises(AbNetError, match="must tell of a validation"):
         quality.read_validations(log)
 
 
