@@ -19,6 +19,10 @@ REQUIRED = {
         "system", "dataset", "direction", "split", "distilled", "seeds", "bleu", "bleu_by_seed",
         "chrf", "signature", "device", "command", "versions", "commit",
     },
+    "tokenized": {
+        "system", "dataset", "direction", "split", "size", "seeds", "bleu", "bleu_by_seed",
+        "signature", "trained_parameters", "updates", "device", "command", "versions", "commit",
+    },
     "latency": {
         "system", "dataset", "direction", "split", "seeds", "compared_with", "ratio", "systems",
         "batch", "sentences", "rounds", "threads", "device", "command", "versions", "commit",

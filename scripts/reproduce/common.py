@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from abnet.errors import AbNetError
 from abnet.tokenizer import Tokenizer
 from benchmarks import table
-from scripts.reproduce.recipes import CAPTIONS, ROOT, Multi30k
+from scripts.reproduce.recipes import CAPTIONS, ROOT, SPLITS, Multi30k
 from scripts.reproduce.sizes import SIZES, Size
 from scripts.reproduce.steps import Runner, StepError, working_in
 
@@ -51,10 +51,9 @@ def _numbers(text: str) -> list[int]:
     return list(dict.fromkeys(int(item) for item in text.split(",")))
 
 
-def missing_text(data: Path) -> list[str]:
+def missing_text(data: Path, parts: Iterable[str] = (*SPLITS.values(), CAPTIONS)) -> list[str]:
     """Names of the files that a comparison needs and `data` lacks."""
-    splits = ("train", "valid", "test2016")
-    names = [f"{part}.{code}" for part in (*splits, CAPTIONS) for code in ("de", "en")]
+    names = [f"{part}.{code}" for part in parts for code in ("de", "en")]
     return [name for name in names if not (data / name).is_file()]
 
 

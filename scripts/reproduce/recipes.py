@@ -17,6 +17,7 @@ from scripts.reproduce.steps import Step, StepError
 ROOT = Path(__file__).parents[2]
 PLUGINS = str(ROOT / "fairseq_plugins")
 RIVALS = str(ROOT / "scripts" / "fairseq_rivals")
+SPLITS = {"train": "train", "valid": "valid", "test": "test2016"}  # and the files of each
 CAPTIONS = "mono/captions"  # which no pair is made of
 AVERAGED = "checkpoint_average.pt"
 AVERAGE_OF = 10
@@ -181,7 +182,7 @@ class Multi30k:
 
     def _pretrain(self, language: str, output: Path) -> list[str]:
         texts = [self.data / f"{part}.{language}" for part in (CAPTIONS, "train")]
-        held_out = [self.data / f"{part}.{language}" for part in ("valid", "test2016")]
+        held_out = [self.data / f"{SPLITS[part]}.{language}" for part in ("valid", "test")]
         command = ["abnet", "pretrain", "--output", str(output), "--resume"]
         command += ["--text", *map(str, texts)]
         return [*command, "--exclude", *map(str, held_out), "--seed", "1", *self.precision]
@@ -209,7 +210,7 @@ class Multi30k:
         source, target = _languages(direction)
         pieces = self.prepared(direction) / "pieces"
         command = ["fairseq-preprocess", "--source-lang", source, "--target-lang", target]
-        for split in ("train", "valid", "test"):
+        for split in SPLITS:
             command += [f"--{split}pref", str(pieces / split)]
         command += ["--joined-dictionary", "--destdir", str(self.prepared_for_rivals(direction))]
         needs = (self.prepare(direction).stamp,)
