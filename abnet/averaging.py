@@ -15,7 +15,7 @@ from abnet.warm_start import computed_by
 
 _PERIODIC = re.compile(r"checkpoint(?:(\d+)|_(\d+)_(\d+))\.pt")  # epoch's end, or within it
 _LAST = "checkpoint_last.pt"
-_BEST = re.compile(r"checkpoint\.best_.+_(-?\d+(?:\.\d+)?)\.pt")
+_BEST = re.compile(r"checkpoint\.best_(?P<metric>.+)_(?P<value>-?\d+(?:\.\d+)?)\.pt")
 
 
 def average_checkpoints(paths: Sequence[str | Path]) -> CheckpointContents:
@@ -118,13 +118,19 @@ def best_checkpoints(folder: str | Path, count: int) -> list[Path]:
     """The best `count` of the checkpoints kept by fairseq's --keep-best-checkpoints.
 
     Raises:
-        AbNetError: fewer are there, or it is no folder.
+        AbNetError: fewer are there, or some by one metric and some by another, or it is no folder.
     """
-    found = []
+    found, metrics = [], set()
     for path in Path(folder).glob("checkpoint.best_*.pt"):
         match = _BEST.fullmatch(path.name)
         if match:
-            found.append((float(match[1]), path))
+            found.append((float(match["value"]), path))
+            metrics.add(match["metric"])
+    if len(metrics) > 1:
+        raise AbNetError(
+            f"The best checkpoints of {folder} must be so by one metric, but are by "
+            f"{' and '.join(sorted(metrics))}: name the files themselves."
+        )
     if found:
         options = read_checkpoint(found[0][1]).envelope["cfg"]["checkpoint"]
         found.sort(reverse=bool(options["maximize_best_checkpoint_metric"]))

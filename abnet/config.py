@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
+from numbers import Integral, Real
 from typing import Any
 
 from abnet.config_checks import check_config
@@ -168,6 +169,11 @@ class AbNetConfig:
 
     def __post_init__(self) -> None:
         check_config(self)
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Real) and type(value) not in (bool, int, float):
+                plain = int(value) if isinstance(value, Integral) else float(value)
+                object.__setattr__(self, field.name, plain)  # a number of numpy, say
 
     def bert(self, side: str) -> str:
         """The name or folder of the BERT of a side, "source" or "target"."""

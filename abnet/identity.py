@@ -11,20 +11,33 @@ from abnet.errors import AbNetError
 from abnet.tokenizer import Tokenizer
 
 NO_WEIGHTS = "none"  # the weight hash where only a BERT's vocabulary or shape is used
+NOT_RECORDED = ""  # in checkpoints of before it was
+TOKENIZER = "tokenizer.json and tokenizer_config.json"  # without which a vocab.txt is lower-cased
 
 
 class BertIdentity(NamedTuple):
-    """A BERT as a checkpoint records it; each hash reads "sha256:<hex>"."""
+    """A BERT as a checkpoint records it; each hash reads "sha256:<hex>".
+
+    Attributes:
+        name: the Hugging Face name or the folder.
+        vocab_hash, pieces_hash: see `Tokenizer`.
+        weight_hash: of the weights in use (no pooler, no unused head), or `NO_WEIGHTS`.
+        settings: see `Backbone`.
+    """
 
     name: str
     vocab_hash: str
     weight_hash: str
+    pieces_hash: str = NOT_RECORDED
+    settings: str = NOT_RECORDED
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, backbone: Backbone | None) -> BertIdentity:
-        """Hashes the vocabulary and the weights in use (no pooler, no unused head), if any are."""
-        weights = NO_WEIGHTS if backbone is None else backbone.weight_hash()
-        return cls(tokenizer.name, tokenizer.vocab_hash, weights)
+    def of(cls, tokenizer: Tokenizer, backbone: Backbone, with_weights: bool) -> BertIdentity:
+        """That of a BERT whose weights are used, or only its vocabulary or shape."""
+        weights = backbone.weight_hash() if with_weights else NO_WEIGHTS
+        return cls(
+            tokenizer.name, tokenizer.vocab_hash, weights, tokenizer.pieces_hash, backbone.settings
+        )
 
 
 def identities_to_json(identities: Mapping[str, BertIdentity]) -> str:
@@ -50,19 +63,26 @@ def check_identities(
     """Refuses BERTs other than those that the adapters were trained on; names may differ.
 
     Raises:
-        AbNetError: a vocabulary or the weights differ, or one side's record is missing.
+        AbNetError: a vocabulary, the weights, how text is cut or how layers compute differs, or
+            one side's record is missing.
     """
     for side in ("source", "target"):
         if side not in recorded:
             raise AbNetError(f"The checkpoint must record its {side} BERT, but does not.")
         then, now = recorded[side], loaded[side]
-        for what, before, after in (
-            ("vocabulary", then.vocab_hash, now.vocab_hash),
-            ("weights", then.weight_hash, now.weight_hash),
+        for what, before, after, files in (
+            ("vocabulary", then.vocab_hash, now.vocab_hash, ""),
+            ("weights", then.weight_hash, now.weight_hash, ""),
+            ("pieces of a text", then.pieces_hash, now.pieces_hash, f", {TOKENIZER} included"),
+            ("settings", then.settings, now.settings, ", config.json included"),
         ):
-            if before != after:
+            if before != after and NOT_RECORDED not in (before, after):
                 raise AbNetError(
                     f"The {what} of the {side} BERT must be what the checkpoint was trained on "
-                    f"({then.name!r}, {before[:19]}), but {now.name!r} has {after[:19]} instead. "
-                    "Give the BERT that it was trained with."
+                    f"({then.name!r}, {_short(before)}), but {now.name!r} has {_short(after)} "
+                    f"instead. Give the BERT that it was trained with{files}."
                 )
+
+
+def _short(recorded: str) -> str:
+    return recorded[:19] if recorded.startswith("sha256:") else recorded

@@ -122,7 +122,7 @@ class AbNet(nn.Module):
         model.source_tokenizer = tokenizers["source"]
         model.target_tokenizer = tokenizers["target"]
         model._identities = {  # hashed now, before weights train or lose precision
-            side: BertIdentity.of(tokenizers[side], backbone if config.pretrained(side) else None)
+            side: BertIdentity.of(tokenizers[side], backbone, config.pretrained(side))
             for side, backbone in berts.items()
         }
         if model.encoder.lexical is not None and config.lexicon is not None:

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+PROBE = (  # capitals, accents composed and not, compatibility forms, punctuation, other scripts
+    "Der kleine HUND frißt Äpfel, e\u0301té naïve CafÉs; don't U.S.A. www.x-y.org/Z_1?q=%20 "
+    "1,234.50 € km² \ufb01n \uff21\uff42 İı Мир 日本語 – „Zitat“ »[MASK]«"
+)
+
+
 class SymbolIds(NamedTuple):
     """Ids of the five special symbols that a masked language model has.
 
@@ -55,6 +61,8 @@ class Tokenizer:
         vocabulary: the piece of each id. An id that the tokenizer can never give (a gap, or
             a second id of one piece) has a placeholder, so that pieces are distinct.
         vocab_hash: "sha256:" and the hash of `vocabulary`, one piece a line.
+        pieces_hash: "sha256:" and the hash of the ids that a fixed text is cut into, which tells
+            tokenizers of one vocabulary apart.
         lowercases: whether upper case is lost.
     """
 
@@ -75,6 +83,8 @@ class Tokenizer:
         self._special_ids = frozenset(id for id, token in added.items() if token.special)
         self._special_ids |= {symbols.pad, symbols.cls, symbols.sep, symbols.mask}
         self._special_ids -= {symbols.unk}
+        ids = " ".join(map(str, self.encode(PROBE)))
+        self.pieces_hash = f"sha256:{hashlib.sha256(ids.encode()).hexdigest()}"
 
     def __reduce__(self) -> tuple[type[Tokenizer], tuple[str, tokenizers.Tokenizer, SymbolIds]]:
         return type(self), (self.name, self._backend, self.symbols)  # for other processes

@@ -83,7 +83,8 @@ class Translator:
     """Translates lines of raw text; each gives exactly one translation, an empty line an empty one.
 
     Args:
-        model: made by `AbNet.from_pretrained` or `load_checkpoint`, or an `Ensemble` of such.
+        model: made by `AbNet.from_pretrained` or `load_checkpoint`, or an `Ensemble` of such. It is
+            moved to the device and put into evaluation mode, in which it stays.
         device: a torch device; by default the GPU if there is one.
         reranker: chooses among the length candidates of a parallel system. What it has of that
             one's frozen BERTs is in memory once.

@@ -212,15 +212,15 @@ def check_binarized(sentences: Any, dictionary: BertDictionary, what: str, train
         return
     step = max(1, len(sentences) // SAMPLED_SENTENCES)
     sample = [sentences[index] for index in range(0, len(sentences), step)]
-    ids = torch.cat(sample)
     ended = all(len(s) and s[-1] == dictionary.eos() for s in sample)
-    if not ended or int(ids.max()) >= len(dictionary):
+    if not ended or int(torch.cat(sample).max()) >= len(dictionary):
         raise AbNetError(
             f"The {what} must hold sentences that end with {dictionary.eos_word} and ids below "
             f"{len(dictionary)}, but does not: it was made for another task or another BERT. Make "
             "the data-bin again with `--task translation_abnet` (`abnet prepare` does)."
         )
-    unknown = float(ids.eq(dictionary.unk()).float().mean())
+    pieces = torch.cat([s[:-1] for s in sample])  # GPT-2 has one symbol for ends and unknown ones
+    unknown = float(pieces.eq(dictionary.unk()).sum()) / max(1, len(pieces))
     message = (
         f"{unknown:.1%} of the pieces on the {what} are {dictionary.unk_word}. Was the text made "
         "into pieces by `abnet tokenize --bert` with this very BERT, and is it in its language?"

@@ -17,8 +17,9 @@ from fairseq.data import data_utils
 
 from abnet.averaging import is_best, is_of_training
 from abnet.config import FOR_A_NEW_MODEL, AbNetConfig
+from abnet.config_use import without_effect
 from abnet.errors import AbNetError
-from abnet.systems import CRITERIA
+from abnet.systems import CRITERIA, PRESETS
 from fairseq_plugins.command_line import check_whole
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,16 @@ SHAPELESS = (
     "transformer_heads",
     "transformer_norm",
 )
+LOSS_OPTIONS = (  # of validation
+    "distillation_weight",
+    "fuzzy_likelihood_weight",
+    "fuzzy_ngrams",
+    "label_smoothing",
+    "length_loss_weight",
+    "loss_normalization",
+    "mask_count",
+    "target_noise",
+)
 DEFAULTS = {field.name: field.default for field in fields(AbNetConfig)}
 
 
@@ -76,9 +87,25 @@ def prepare_training(args: Namespace) -> None:
     if vars(args).get("bert_rate_end") is not None:
         args.fp16_no_flatten_grads = True  # flat weights could not be told apart
     name_languages(args)
+    if vars(args).get("source_bert") and vars(args).get("target_bert"):  # else an error is to come
+        name_idle_options(args)
     check_options(args)
     check_launch(args, os.environ)
     check_start(args)
+
+
+def name_idle_options(args: Namespace) -> None:
+    """Warns of options that the architecture has no use for, but for those that it sets itself.
+
+    Raises:
+        AbNetError: see `AbNetConfig`.
+    """
+    config = AbNetConfig.from_dict(vars(args))
+    usual = DEFAULTS | PRESETS[args.arch]
+    idle = [name for name in without_effect(config) if getattr(config, name) != usual[name]]
+    if idle:
+        flags = ", ".join(f"`--{name.replace('_', '-')}`" for name in idle)
+        logger.warning("%s: nothing in `--arch %s` makes use of this", flags, args.arch)
 
 
 def name_languages(args: Namespace) -> None:
@@ -297,10 +324,11 @@ def check_goes_on(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def check_same_best(path: Path, state: Mapping[str, Any], args: Namespace) -> None:
-    """Refuses to measure what comes by another metric than the best one so far.
+    """Refuses to measure what comes in another way than the best one so far.
 
     Raises:
-        AbNetError: the checkpoint has a best value of another metric.
+        AbNetError: the checkpoint has a best value of another metric, or of a loss that is another
+            sum.
     """
     if "best" not in state.get("extra_state", {}):
         return
@@ -311,6 +339,17 @@ def check_same_best(path: Path, state: Mapping[str, Any], args: Namespace) -> No
             f"{args.best_checkpoint_metric} instead: its best value is one of {metric}. Add "
             "`--reset-meters` to forget that."
         )
+    if metric != "loss":
+        return
+    saved = state["cfg"]["model"]
+    for name in LOSS_OPTIONS:
+        then, now = saved.get(name, DEFAULTS[name]), vars(args).get(name, DEFAULTS[name])
+        if then != now:
+            raise AbNetError(
+                f"`--{name.replace('_', '-')}` must be {then!r} as in the checkpoint {path}, but "
+                f"is {now!r} instead: its best loss is a sum of other parts. Add `--reset-meters` "
+                "to forget that."
+            )
 
 
 def check_function(path: Path, state: Mapping[str, Any], args: Namespace) -> None:

@@ -33,8 +33,9 @@ from abnet.checkpoint import (
 from abnet.cli import main
 from abnet.config import AbNetConfig
 from abnet.errors import AbNetError
-from abnet.identity import identities_to_json
+from abnet.identity import BertIdentity, identities_to_json
 from abnet.model import AbNet
+from abnet.tokenizer import Tokenizer
 from tests.batches import batch
 from tests.conftest import TinyBerts
 from tests.tiny import GERMAN, make_bert
@@ -165,6 +166,49 @@ def test_a_bert_with_other_weights_is_refused(
     bert.save_pretrained(other)
     with pytest.raises(AbNetError, match="The weights of the source BERT must be what"):
         load_checkpoint(tmp_path / "model.safetensors", {"source_bert": str(other)})
+
+
+def test_a_bert_whose_tokenizer_cuts_otherwise_is_refused(
+    tiny_model: AbNet, tiny_berts: TinyBerts, tmp_path: Path
+) -> None:
+    """As transformers reads a folder without the tokenizer's settings: in lower case."""
+    save_checkpoint(tmp_path / "model.safetensors", tiny_model)
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("config.json", "model.safetensors", "vocab.txt"):
+        shutil.copy(Path(tiny_berts.german) / name, other)
+    assert Tokenizer.from_pretrained(str(other)).pieces("Hund")[0] == "h"
+    message = r"The pieces of a text of the source BERT must be .* tokenizer_config\.json included"
+    with pytest.raises(AbNetError, match=message):
+        load_checkpoint(tmp_path / "model.safetensors", {"source_bert": str(other)})
+
+
+@pytest.mark.parametrize(("name", "value"), [("num_attention_heads", 2), ("hidden_act", "relu")])
+def test_a_bert_that_computes_otherwise_is_refused(
+    tiny_model: AbNet, tiny_berts: TinyBerts, tmp_path: Path, name: str, value: object
+) -> None:
+    save_checkpoint(tmp_path / "model.safetensors", tiny_model)
+    other = shutil.copytree(tiny_berts.english, tmp_path / "other")
+    settings = json.loads((other / "config.json").read_text("utf-8"))
+    (other / "config.json").write_text(json.dumps({**settings, name: value}), "utf-8")
+    with pytest.raises(AbNetError, match=rf"The settings of the target BERT .* {value}.* instead"):
+        load_checkpoint(tmp_path / "model.safetensors", {"target_bert": str(other)})
+
+
+def test_what_older_checkpoints_do_not_record_is_not_asked_of_them(
+    tiny_model: AbNet, tmp_path: Path
+) -> None:
+    save_checkpoint(tmp_path / "model.safetensors", tiny_model)
+    contents = read_checkpoint(tmp_path / "model.safetensors")
+    older = {
+        side: BertIdentity(one.name, one.vocab_hash, one.weight_hash)
+        for side, one in contents.identities.items()
+    }
+    write_checkpoint(tmp_path / "older.safetensors", contents._replace(identities=older))
+    loaded = load_checkpoint(tmp_path / "older.safetensors")
+    assert loaded.identities == contents.identities
+    paths = [tmp_path / f"{name}.safetensors" for name in ("model", "older")]
+    assert average_checkpoints(paths).identities == contents.identities
 
 
 def test_missing_truncated_and_foreign_files_are_refused(tiny_model: AbNet, tmp_path: Path) -> None:
@@ -313,6 +357,10 @@ def test_the_last_and_the_best_of_a_folder(tiny_model: AbNet, tmp_path: Path) ->
         last_checkpoints(tmp_path, 5)
     with pytest.raises(AbNetError, match=r"`count` \(.*\) must be at least 1, but is 0"):
         last_checkpoints(tmp_path, 0)
+    save_fairseq(tmp_path / "checkpoint.best_bleu_30.1.pt", tiny_model)  # after --reset-meters
+    with pytest.raises(AbNetError, match=r"by one metric, but are by bleu and loss: name the"):
+        best_checkpoints(tmp_path, 2)
+    (tmp_path / "checkpoint.best_bleu_30.1.pt").unlink()
     assert len(last_checkpoints(tmp_path, 5, or_fewer=True)) == 4
     assert len(last_checkpoints(tmp_path, 3, or_fewer=True)) == 3
     for name in names:

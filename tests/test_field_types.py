@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -46,4 +47,6 @@ def test_other_kinds_of_values_are_refused(
 def test_numbers_of_numpy_and_whole_ones_for_others_are_fine() -> None:
     options = DecodingOptions(iterations=np.int64(3), length_penalty=1, prune_after=None)
     assert (options.iterations, options.length_penalty) == (3, 1)
-    assert AbNetConfig("a", "b", r_drop=np.float32(0.5), decoder_adapter_heads=None).r_drop == 0.5
+    config = AbNetConfig("a", "b", r_drop=np.float32(0.5), encoder_adapter_dim=np.int64(16))
+    assert config == AbNetConfig("a", "b", r_drop=0.5, encoder_adapter_dim=16)
+    assert json.loads(json.dumps(config.to_dict()))["encoder_adapter_dim"] == 16

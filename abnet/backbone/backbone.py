@@ -26,6 +26,8 @@ class Backbone(nn.Module):
         norm_eps: of its layer norms.
         halves: how its layers are split and run step by step; `None` if they cannot be.
         causal: whether it was trained to predict each token from those before it.
+        settings: what its config says that no weight shows, such as the activation; "" for a
+            Transformer from scratch, which has none.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Backbone(nn.Module):
         halves: Halves | None,
         final_norm: nn.Module | None = None,
         causal: bool = False,
+        settings: str = "",
     ) -> None:
         super().__init__()
         self.embeddings = embeddings
@@ -58,6 +61,7 @@ class Backbone(nn.Module):
         self.halves = halves
         self.final_norm = final_norm or nn.Identity()
         self.causal = causal
+        self.settings = settings
 
     @property
     def pre_norm(self) -> bool:

@@ -174,6 +174,7 @@ def transformer_backbone(
     )
     config._attn_implementation = "sdpa"
     backbone = take_apart(BertModel(config, add_pooling_layer=False), with_head=False)
+    backbone.settings = ""
     if shape.pre_norm:
         inner = take_apart(_pre_norm_layers(shape), with_head=False)
         backbone.layers, backbone.final_norm = inner.layers, inner.final_norm
@@ -218,6 +219,7 @@ def take_apart(model: PreTrainedModel, with_head: bool) -> Backbone:
         halves=family.halves,
         final_norm=family.final_norm(trunk),
         causal=is_causal(config),
+        settings=_settings(config),
     )
 
 
@@ -240,6 +242,14 @@ def _loader(name: str, config: PretrainedConfig, with_head: bool) -> Any:
 def _new(loader: Any, config: PretrainedConfig) -> Any:
     """A model of the config's shape in 32 bits, whatever the weights were saved in."""
     return loader.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
+
+
+def _settings(config: PretrainedConfig) -> str:
+    names = ("hidden_act", "activation", "activation_function")
+    [activation, *_] = (getattr(config, name) for name in names if hasattr(config, name))
+    heads, first = config.num_attention_heads, FAMILIES[config.model_type].first_position(config)
+    told = f"{config.model_type}, {heads} heads, {activation}, norms' eps {_norm_eps(config):g}"
+    return f"{told}, positions from {first}"
 
 
 def _norm_eps(config: PretrainedConfig) -> float:

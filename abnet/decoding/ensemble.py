@@ -211,6 +211,8 @@ def share_berts(systems: Sequence[AbNet | Ensemble]) -> None:
         if first.decodes_only or other.decodes_only:
             continue  # what was packed or rounded has no weights to compare
         for kept, own in zip(_berts(first), _berts(other), strict=True):
+            if kept.settings != own.settings:
+                continue
             parts = dict(kept.named_children())
             for name, part in own.named_children():
                 if name in parts and _are_equal_and_frozen(parts[name], part):
@@ -236,7 +238,7 @@ def _are_equal_and_frozen(one: nn.Module, other: nn.Module) -> bool:
 
 
 def check_vocabularies(who: str, one: AbNet | Ensemble, other: AbNet | Ensemble) -> None:
-    """Holds the vocabularies of two systems against each other, source and target.
+    """Holds the vocabularies of two systems, and what they make of a text, against each other.
 
     Args:
         who: must have them the same; begins the message.
@@ -251,6 +253,11 @@ def check_vocabularies(who: str, one: AbNet | Ensemble, other: AbNet | Ensemble)
                 f"{who} must have the same {side} vocabulary, but {ours.name!r} has "
                 f"{len(ours.vocabulary)} pieces ({ours.vocab_hash[:19]}) and {theirs.name!r} "
                 f"{len(theirs.vocabulary)} ({theirs.vocab_hash[:19]})."
+            )
+        if ours.pieces_hash != theirs.pieces_hash:
+            raise AbNetError(
+                f"{who} must cut a text into the same {side} pieces, but the tokenizers of "
+                f"{ours.name!r} and {theirs.name!r} do not, though they have one vocabulary."
             )
 
 

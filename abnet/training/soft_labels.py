@@ -118,10 +118,10 @@ def load_teacher(student: AbNet, path: str | Path) -> Teacher:
         )
     for side, own in student.identities.items():
         theirs = model.identities[side]
-        if theirs.vocab_hash != own.vocab_hash:
+        if (theirs.vocab_hash, theirs.pieces_hash) != (own.vocab_hash, own.pieces_hash):
             raise AbNetError(
-                f"`soft_teacher` must have the vocabulary of the {side} BERT {own.name!r}, but "
-                f"{path} has that of {theirs.name!r}."
+                f"`soft_teacher` must have the vocabulary of the {side} BERT {own.name!r} and cut "
+                f"a text as that does, but {path} goes by {theirs.name!r}."
             )
     logger.info("soft labels from %s (%s)", path, model.config.target_bert)
     return Teacher(model)

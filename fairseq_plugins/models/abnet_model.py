@@ -7,7 +7,7 @@ import logging
 import types
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
-from typing import Any, Optional, get_args, get_type_hints
+from typing import Any, NoReturn, Optional, get_args, get_type_hints
 
 import torch
 from fairseq.dataclass import FairseqDataclass
@@ -102,6 +102,18 @@ class AbNetModel(BaseFairseqModel):
                 flag = "--" + name.replace("_", "-")
                 raise AbNetError(f"`{flag}` must be a Hugging Face name or folder, but is missing.")
         return cls(AbNet.from_pretrained(AbNetConfig.from_dict(given)))
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuses: fairseq's hub interface would not cut text as the BERTs do.
+
+        Raises:
+            AbNetError: always; `abnet.Translator` is what it would be.
+        """
+        raise AbNetError(
+            "`from_pretrained` must not be called: `abnet.Translator.from_checkpoint(path)` "
+            "translates text with a checkpoint."
+        )
 
     def forward(
         self, source: Tensor, target: Tensor, predict: Tensor, gold: Tensor | None = None

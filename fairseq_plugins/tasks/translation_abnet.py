@@ -32,6 +32,7 @@ from abnet.model import AbNet
 from abnet.one_pass.ctc import CtcOptions
 from abnet.one_pass.dag import DagOptions
 from abnet.scoring.evaluate import bleu_in
+from abnet.systems import PRESETS
 from fairseq_plugins.bert_rate import bert_rate
 from fairseq_plugins.bpe import AbNetBpe
 from fairseq_plugins.command_line import (
@@ -228,14 +229,14 @@ class TranslationAbNetTask(TranslationTask):
             AbNetError: another kind of model, other BERTs than the data was made with, or see
                 `AbNet.from_pretrained`.
         """
-        if not _is_abnet(cfg):
+        name = _architecture_name(cfg)
+        if not _is_abnet(cfg) or (name not in PRESETS and not from_checkpoint):
             raise AbNetError(
-                "The model must be one of AB-Net (`--arch abnet`, ...), but is "
-                f"{_architecture_name(cfg)!r} instead."
+                f"The model must be one of AB-Net (`--arch abnet`, ...), but is {name!r} instead."
             )
-        for name in FOR_TRAINING:
-            if from_checkpoint and getattr(cfg, name, None) is not None:
-                setattr(cfg, name, None)  # the checkpoint has all that came of it
+        for field in FOR_TRAINING:
+            if from_checkpoint and getattr(cfg, field, None) is not None:
+                setattr(cfg, field, None)  # the checkpoint has all that came of it
         try:
             model: BaseFairseqModel = FairseqTask.build_model(self, cfg, from_checkpoint)
         except AbNetError as error:

@@ -96,6 +96,12 @@ def test_the_longest_length_is_kept_and_ended() -> None:
     assert found[0].score >= found[1].score
 
 
+def test_there_are_as_many_as_were_asked_for() -> None:
+    options = BeamOptions(beam=3, n_best=3, max_length_factor=0.0, max_length_offset=1)
+    (found,) = beam_search(Bigrams(), torch.tensor([[5, 3]]), options)
+    assert [one.tokens.tolist() for one in found] == [[3]] * 3
+
+
 class Followed(DecoderState):
     """Notes how often its rows move."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -222,13 +223,20 @@ def test_a_translator_of_several_checkpoints(
 
 
 def test_what_does_not_belong_together(
-    tiny_model: AbNet, tiny_config: AbNetConfig, toys: Toys
+    tiny_model: AbNet, tiny_config: AbNetConfig, toys: Toys, tmp_path: Path
 ) -> None:
     swapped = AbNet.from_pretrained(
         replace(tiny_config, source_bert=toys.english, target_bert=toys.english)
     )
     with pytest.raises(AbNetError, match=r"ensemble must have the same source vocabulary.*bert-en"):
         Ensemble([tiny_model, swapped])
+    lower = tmp_path / "lower"
+    lower.mkdir()
+    for name in ("config.json", "model.safetensors", "vocab.txt"):  # and nothing of its tokenizer
+        shutil.copy(Path(toys.german) / name, lower)
+    other = AbNet.from_pretrained(replace(tiny_config, source_bert=str(lower)))
+    with pytest.raises(AbNetError, match=r"must cut a text into the same source pieces.*one vocab"):
+        Ensemble([tiny_model, other])
     stepwise = small_model("abnet_causal", toys)
     with pytest.raises(AbNetError, match="are of the objectives conditional_masked_lm and autore"):
         Ensemble([tiny_model, stepwise])

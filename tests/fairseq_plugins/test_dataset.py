@@ -116,11 +116,22 @@ def test_unknown_pieces_are_reported(caplog: pytest.LogCaptureFixture) -> None:
         check_binarized([known] * 99, SOURCE, "train", training=True)
         assert not caplog.records
         check_binarized([known] * 9 + [unknown], SOURCE, "train", training=True)
-        assert "2.5% of the pieces on the train are [UNK]" in caplog.text
+        assert "3.3% of the pieces on the train are [UNK]" in caplog.text
         check_binarized([unknown], SOURCE, "test", training=False)
         check_binarized([], SOURCE, "test", training=False)
-    with pytest.raises(AbNetError, match=r"25\.0% of the pieces on the train are \[UNK\]"):
+    with pytest.raises(AbNetError, match=r"33\.3% of the pieces on the train are \[UNK\]"):
         check_binarized([unknown], SOURCE, "train", training=True)
+
+
+def test_the_end_of_a_sentence_is_no_unknown_piece(caplog: pytest.LogCaptureFixture) -> None:
+    gpt = BertDictionary(["<|endoftext|>", *"abc"], "GPT-2")
+    assert gpt.unk() == gpt.eos()
+    with caplog.at_level(logging.WARNING):
+        check_binarized([gpt.encode_line("a b")] * 9, gpt, "train", training=True)
+        check_binarized([gpt.encode_line("")], gpt, "train", training=True)
+    assert not caplog.records
+    with pytest.raises(AbNetError, match=r"50\.0% of the pieces on the train are <\|endoftext"):
+        check_binarized([gpt.encode_line("a ä")], gpt, "train", training=True)
 
 
 @pytest.mark.parametrize("sentence", [[5, 6], [5, 31, 3], []])

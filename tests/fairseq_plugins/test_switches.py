@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from abnet.errors import AbNetError
+from fairseq_plugins.models.abnet_model import AbNetModel
 from tests.conftest import TinyBerts
 from tests.fairseq_plugins.commands import logged, run, train
 from tests.fairseq_plugins.conftest import Corpus, Trained
@@ -64,6 +65,24 @@ def test_checkpoint_best_is_the_one_of_highest_bleu(
     best = torch.load(tmp_path / "checkpoint_best.pt", weights_only=True)["extra_state"]
     assert best["val_loss"] == max(scores)  # fairseq's name for the metric, whichever it is
     assert "example hypothesis: " in output
+
+
+def test_an_architecture_without_a_preset_is_refused(
+    corpus: Corpus, tiny_berts: TinyBerts, tmp_path: Path
+) -> None:
+    """The model's own name is one to fairseq, for which it calls nothing that would check it."""
+    with pytest.raises(
+        AbNetError, match=r"\(`--arch abnet`, \.\.\.\), but is 'abnet_model' instead"
+    ):
+        train(corpus.data_bin, tmp_path, tiny_berts, *QUICK, "--arch", "abnet_model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_hub_interface_is_refused() -> None:
+    with pytest.raises(
+        AbNetError, match=r"`abnet\.Translator\.from_checkpoint\(path\)` translates"
+    ):
+        AbNetModel.from_pretrained("checkpoints", "checkpoint_best.pt", "data-bin")
 
 
 def test_best_by_loss_with_bleu_is_said(

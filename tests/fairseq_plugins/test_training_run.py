@@ -171,6 +171,46 @@ def test_a_best_value_of_another_metric_is_not_compared_with(tmp_path: Path) -> 
     check_start(started(tmp_path, **bleu))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("label_smoothing", 0.2), ("length_loss_weight", 3.0), ("fuzzy_ngrams", 2)]
+)
+def test_a_best_loss_that_is_another_sum_is_not_compared_with(
+    tmp_path: Path, name: str, value: float
+) -> None:
+    state = {
+        "cfg": {
+            "checkpoint": {"best_checkpoint_metric": "loss"},
+            "model": {"label_smoothing": 0.1},
+        },
+        "extra_state": {"best": 4.0},
+        "last_optimizer_state": {"state": {}},
+    }
+    torch.save(state, tmp_path / "checkpoint_last.pt")
+    check_start(started(tmp_path))
+    flag = name.replace("_", "-")
+    with pytest.raises(AbNetError, match=rf"`--{flag}` must be .* as in .* but is {value} instead"):
+        check_start(started(tmp_path, **{name: value}))
+    check_start(started(tmp_path, **{name: value}, reset_meters=True))
+    state["cfg"]["checkpoint"]["best_checkpoint_metric"] = "nll_loss"
+    torch.save(state, tmp_path / "checkpoint_last.pt")
+    check_start(started(tmp_path, **{name: value}, best_checkpoint_metric="nll_loss"))
+
+
+def test_options_that_do_nothing_are_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    berts = ["--source-bert", "a", "--target-bert", "b"]
+    common = ["fairseq-train", "data", "--user-dir", str(ROOT / "fairseq_plugins"), *berts]
+    common += ["--task", "translation_abnet"]
+    transformer = ["--arch", "transformer_base", "--criterion", "autoregressive_lm"]
+    parse([*common, *transformer, "--transformer-dropout", "0.3"], monkeypatch)
+    assert not caplog.records  # what the architecture sets itself is nobody's choice
+    ours = ["--arch", "abnet", "--criterion", "conditional_masked_lm", "--transformer-dropout"]
+    parse([*common, *ours, "0.3", "--bert-dropout", "0.2"], monkeypatch)
+    assert "`--transformer-dropout`: nothing in `--arch abnet` makes use of this" in caplog.text
+    assert "bert-dropout" not in caplog.text
+
+
 def test_a_start_that_is_taken_each_time_is_warned_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
