@@ -171,7 +171,8 @@ class AbNetConfig:
         check_config(self)
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, Real) and type(value) not in (bool, int, float):
+            kind = type(value)
+            if issubclass(kind, Real) and kind.__module__ != "builtins":
                 plain = int(value) if isinstance(value, Integral) else float(value)
                 object.__setattr__(self, field.name, plain)  # a number of numpy, say
 

@@ -44,7 +44,10 @@ _CONJUNCTIONS_BEFORE = frozenset("und oder bzw sowie".split())
 # Behind a hyphen that is no part of a longer chain ("state-of-the-art") these begin a new clause.
 _CLAUSE_STARTS = frozenset(
     "the this that these we he she it its they there his her which what where but since with "
+    "our are was would does as an even among currently "
     "der die das den dem ein eine einen dies diese dieser wir er sie es ich was wer wenn mit "
+    "einer einem eines unser unsere auf im vor von wie sind hatte ist um ohne hier noch bereits "
+    "darin dahinter neben wird würde würden derzeit nicht trotz alle beide jeder erstmals etwa "
     "la le les un une ce cette il elle ils elles nous mais avec".split()
 )
 # What follows an apostrophe within a word: "it's", "don't", "Rock'n'Roll".
@@ -54,6 +57,7 @@ _APHAERESES = frozenset("em til cause tis twas ne nen".split())
 # What stands before an apostrophe within a word in French, Italian and Irish names: "l'homme".
 _PROCLITICS = frozenset("l d j m n s t c o qu un aujourd presqu quest sant anch senz mezz".split())
 _PROCLITIC_ENDINGS = ("qu", "ll")  # "jusqu'à", "dell'arte"
+_DIGITS = "0123456789"
 _DOMAINS = frozenset("com org net edu gov co uk eu".split())
 
 
@@ -125,6 +129,8 @@ def _apostrophe(words: Sequence[str], at: int, open_quotes: set[str]) -> Cling |
     before, after = (word.lower() for word in _neighbours(words, at))
     begins_word = _begins_with_apostrophe(after)
     if not before[-1:].isalnum():
+        if after in _ENCLITICS and _is_abbreviated(words, at):
+            return BOTH  # "the U.K.'s"
         return RIGHT if begins_word else None
     if after in _ENCLITICS:
         return BOTH
@@ -165,7 +171,7 @@ def _hyphen(words: Sequence[str], at: int) -> Cling:
         return Cling(before in _HYPHENS, after in _HYPHENS)  # "--"
     if (
         not before
-        or before in ".,;:!?"
+        or (before in ".,;:!?" and not _is_abbreviated(words, at))
         or (at >= 2 and before in _QUOTES and words[at - 2] in ".,!?")
     ):
         return SPACED
@@ -181,10 +187,16 @@ def _hyphen(words: Sequence[str], at: int) -> Cling:
     return SPACED if after.lower() in _CLAUSE_STARTS else BOTH
 
 
+def _is_abbreviated(words: Sequence[str], at: int) -> bool:
+    """Whether the word before is the period of an abbreviation: "U.S.-led", "Dr.-Ing."."""
+    short = words[at - 2] if at >= 2 and words[at - 1] == "." else ""
+    return len(short) <= 2 and short[:1].isupper()
+
+
 def _period(words: Sequence[str], at: int) -> Cling:
     before, after = _neighbours(words, at)
-    if before.isdigit() and after.isdigit():
-        return BOTH  # "3.50"
+    if before[-1:].isdigit() and after[:1].isdigit():
+        return BOTH  # "3.50", "2.5kg"
     is_initial = len(before) == len(after) == 1 and before.isalpha() and after.isalpha()
     if is_initial and at + 2 < len(words) and words[at + 2] in (".", *_APOSTROPHES):
         return BOTH  # "U.S."
@@ -193,13 +205,15 @@ def _period(words: Sequence[str], at: int) -> Cling:
 
 def _comma(words: Sequence[str], at: int) -> Cling:
     before, after = _neighbours(words, at)
-    is_number = before.isdigit() and after.isdigit() and len(before) <= 3 and len(after) <= 3
-    return BOTH if is_number else LEFT
+    whole = len(before) - len(before.rstrip(_DIGITS))
+    behind = len(after) - len(after.lstrip(_DIGITS))
+    return BOTH if 1 <= whole <= 3 and 1 <= behind <= 3 else LEFT  # "1,200", "1,5fach"
 
 
 def _colon(words: Sequence[str], at: int) -> Cling:
     before, after = _neighbours(words, at)
-    return BOTH if (before.isdigit() and after.isdigit()) or after == "/" else LEFT
+    is_time = before[-1:].isdigit() and after[:1].isdigit()  # "10:30am"
+    return BOTH if is_time or after == "/" else LEFT
 
 
 def _ampersand(words: Sequence[str], at: int) -> Cling:
@@ -218,6 +232,11 @@ def _dollar(words: Sequence[str], at: int) -> Cling:
     return Cling(before == "US" or (before.isdigit() and not is_prefix), is_prefix)
 
 
+def _euro(words: Sequence[str], at: int) -> Cling:
+    before, after = _neighbours(words, at)
+    return RIGHT if after[:1].isdigit() and not before[-1:].isdigit() else SPACED  # "€5", "5 €"
+
+
 def _at_sign(words: Sequence[str], at: int) -> Cling:
     is_address = at + 2 < len(words) and words[at + 2] == "."
     return BOTH if is_address else RIGHT
@@ -230,7 +249,8 @@ _IN_CONTEXT: dict[str, Callable[[Sequence[str], int], Cling]] = {
     ",": _comma,
     ":": _colon,
     "&": _ampersand,
-    "$": _dollar,
+    **dict.fromkeys("$£¥", _dollar),
+    "€": _euro,
     "@": _at_sign,
 }
 

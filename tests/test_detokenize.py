@@ -30,6 +30,9 @@ ENGLISH = [
     "He calls it a 'small miracle'.",
     "He said ‘yes’ and ‘I don’t know’ to the boss ‘Bill’.",
     "The girls’ school says ‘hello’, and ’twas late.",
+    "A $3.5m flat, 5,000m away, opens at 10:30am and weighs 2.5kg in v1.2.",
+    "It was £5.50, ¥900 or €5 in the U.K.'s U.S.-led shop - currently closed.",
+    "She said 'no.' So did he. - Why?",
 ]
 GERMAN = [
     "Das U-Boot kostet 2,50 Euro, nicht 1.200.000 Euro.",
@@ -41,6 +44,7 @@ GERMAN = [
     "Der Pilot/die Pilotin fliegt 3,5 Stunden: ohne Pause.",
     "Ein Kind lacht - das kleinste von allen.",
     "Die Zeit läuft ab”.",
+    "Die 1,5fache Menge - auf Wunsch für 5 € das Kilo - ist Dr.-Ing. Adam aus St.-Martin zu viel.",
 ]
 OTHERS = [
     "L'homme qu'il aime n'est pas là-bas aujourd'hui.",
