@@ -108,12 +108,7 @@ class AbNet(nn.Module):
         backbones = build_backbones(config, source, target)
         berts = {"source": backbones.fused or backbones.source, "target": backbones.target}
         for tokenizer, backbone in zip(tokenizers.values(), berts.values(), strict=True):
-            if len(tokenizer.vocabulary) > backbone.vocab_size:
-                raise AbNetError(
-                    f"The vocabulary of {tokenizer.name!r} must fit its BERT's "
-                    f"{backbone.vocab_size} embeddings, but has {len(tokenizer.vocabulary)} pieces "
-                    "instead."
-                )
+            tokenizer.check_fits(backbone.vocab_size)
         model = cls(
             config,
             build_encoder(config, backbones, source.symbols),

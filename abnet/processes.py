@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from abnet.errors import AbNetError
@@ -57,6 +57,24 @@ def sole_user(folder: Path) -> Iterator[None]:
             raise AbNetError(
                 f"{folder} is in use by another process: wait until it ends, or name another one."
             )
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def taking_turns(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Makes a folder and waits until no other one works there in such a block.
+
+    Args:
+        say: takes a line if there is something to wait for.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        if not _lock(handle):
+            say(f"waiting for another process that works in {folder}")
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)

@@ -29,8 +29,12 @@ def clean_line(text: str) -> str:
 
 
 def comparable(text: str) -> str:
-    """A line without what does not matter when lines are compared: case and spacing."""
-    return " ".join(clean_line(text).casefold().split())
+    """A line without what does not matter when lines are compared.
+
+    That is case, spacing, and whether an accent is a sign of its own.
+    """
+    folded = unicodedata.normalize("NFC", clean_line(text)).casefold()
+    return unicodedata.normalize("NFC", " ".join(folded.split()))
 
 
 def decode_lines(lines: Iterable[bytes], name: str) -> Iterator[str]:

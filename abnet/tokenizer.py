@@ -127,6 +127,21 @@ class Tokenizer:
             )
         return cls(name, backend, _symbol_ids(name, wrapper))
 
+    def check_fits(self, rows: int) -> None:
+        """Refuses a vocabulary that its BERT has too few embeddings for.
+
+        Args:
+            rows: of the BERT's word embeddings; more than pieces are fine.
+
+        Raises:
+            AbNetError: there are more pieces.
+        """
+        if len(self.vocabulary) > rows:
+            raise AbNetError(
+                f"The vocabulary of {self.name!r} must fit its BERT's {rows} embeddings, but has "
+                f"{len(self.vocabulary)} pieces instead."
+            )
+
     def pieces(self, text: str) -> list[str]:
         """The pieces of `text`, without special symbols."""
         return [self.vocabulary[id] for id in self.encode(text)]

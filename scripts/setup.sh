@@ -18,8 +18,11 @@ is_usable() {
 }
 
 find_python() {
-  local candidate
-  for candidate in ${PYTHON:-python3.11 python3.12 python3 python /usr/bin/python3}; do
+  local candidate candidates=(python3.11 python3.12 python3 python /usr/bin/python3)
+  if [[ -n ${PYTHON:-} ]]; then
+    candidates=("$PYTHON")
+  fi
+  for candidate in "${candidates[@]}"; do
     if is_usable "$candidate"; then
       echo "$candidate"
       return
@@ -30,13 +33,18 @@ find_python() {
   return 1
 }
 
+# Programs of a .venv that was moved, with its project, look for Python where it was.
+is_there() {
+  is_usable .venv/bin/python && grep -qsF "$(cd .venv && pwd -P)/bin/python" .venv/bin/pip
+}
+
 stamp=.venv/.setup-stamp
 inputs=$(sha256sum setup.py pyproject.toml constraints.txt scripts/setup.sh | sha256sum)
-if [[ -f $stamp && $(<"$stamp") == "$inputs" ]] && is_usable .venv/bin/python; then
+if [[ -f $stamp && $(<"$stamp") == "$inputs" ]] && is_there; then
   exit 0
 fi
 
-if ! is_usable .venv/bin/python; then
+if ! is_there; then
   python=$(find_python)
   echo "setup: making .venv with $("$python" -V)"
   "$python" -m venv --clear .venv

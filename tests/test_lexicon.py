@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import torch
 from nltk.translate import AlignedSent, IBMModel1
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from transformers import AutoModel
+from transformers import AutoModel, AutoTokenizer
 
 from abnet import lexicon
 from abnet.backbone import load_backbone
@@ -234,7 +235,11 @@ def test_a_part_of_the_pairs(
 
 
 def test_arguments_that_cannot_be(
-    command: list[str], train: str, capsys: pytest.CaptureFixture[str]
+    command: list[str],
+    train: str,
+    toys: Toys,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main([*command, "--max-pairs", "0"]) == 2
     assert "`--max-pairs` must be at least 1" in capsys.readouterr().err
@@ -243,6 +248,14 @@ def test_arguments_that_cannot_be(
     assert "must have the same number of lines" in capsys.readouterr().err
     assert main([*command, "--train", f"{train}s"]) == 2
     assert "there is no " in capsys.readouterr().err
+    added = shutil.copytree(toys.english, tmp_path / "added")
+    tokenizer = AutoTokenizer.from_pretrained(added)
+    tokenizer.add_tokens(["<num>"])
+    tokenizer.save_pretrained(added)
+    assert main([*command, "--target-bert", str(added)]) == 2
+    told = capsys.readouterr().err
+    assert "embeddings, but has" in told
+    assert "counting" not in told
     assert not Path(command[-1]).exists()
 
 

@@ -61,6 +61,7 @@ def test_a_compressed_file_is_called_so(tmp_path: Path) -> None:
 def test_comparable_lines_differ_in_more_than_case_and_spacing() -> None:
     assert comparable(" Der\tHUND  läuft\n") == comparable("der Hund läuft")
     assert comparable("Straße") == comparable("STRASSE")
+    assert comparable("schön") == comparable("scho\u0308n") == comparable("SCHO\u0308N")
     assert comparable("der Hund") != comparable("der Hund .")
 
 

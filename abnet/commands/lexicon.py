@@ -72,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
         raise AbNetError(f"`--output` must be a new file, but {args.output} is counted in.")
     source, target = map(Tokenizer.from_pretrained, (args.source_bert, args.target_bert))
     bert = load_backbone(args.target_bert, with_head=True, dropout=0.0).eval()
+    target.check_fits(bert.vocab_size)
     try:
         pairs = list(_pieces(args, source, target))
     except OSError as error:

@@ -14,6 +14,7 @@ from typing import IO
 from abnet.corpora.corpus import Archive, Corpus, Part, TextFile
 from abnet.corpora.download import Say, Verified, fetch, file_digests, verify
 from abnet.errors import AbNetError
+from abnet.processes import taking_turns
 
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error)
 UNPACKED = "unpacked"
@@ -116,7 +117,8 @@ class Files:
         if self.given is not None:
             raise MissingFileError(archive.file)
         if archive.file not in self.used:
-            self.used[archive.file] = fetch(archive, self.downloads, self.say)
+            with taking_turns(self.downloads, self.say):
+                self.used[archive.file] = fetch(archive, self.downloads, self.say)
         return self.used[archive.file]
 
     def _missing(self, wanted: TextFile) -> str:
@@ -131,8 +133,12 @@ class Files:
     def _unpacked(self, archive: Verified, member: str) -> Path:
         """The member of an archive as a file; unpacked once for each content of the archive."""
         path = self.downloads / UNPACKED / archive.sha256[:12] / member
-        if path.exists():
-            return path
+        with taking_turns(self.downloads, self.say):
+            if not path.exists():
+                self._unpack(archive, member, path)
+        return path
+
+    def _unpack(self, archive: Verified, member: str, path: Path) -> None:
         self.say(f"unpacking {member} of {archive.path.name}")
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + ".part")
@@ -149,7 +155,6 @@ class Files:
         except KeyError:
             raise MissingFileError(f"{archive.path} has no {member}.") from None
         os.replace(part, path)
-        return path
 
 
 class MissingFileError(AbNetError):

@@ -26,6 +26,7 @@ from abnet.corpora.writing import SplitWriter, split_files
 from abnet.errors import AbNetError
 from abnet.processes import sole_user
 from abnet.text import read_pair
+from abnet.tokenizer import Tokenizer
 from abnet.translated.manifest import KINDS
 from abnet.translated.origin import describe_origin, origin_of
 
@@ -93,7 +94,7 @@ def prepare(corpus: Corpus, options: Options, say: Say) -> Manifest:
         AbNetError: a file, a BERT or the folder cannot be used, or another process works there.
     """
     cleaner = Cleaner(options.source_bert, options.target_bert)
-    longest = longest_pieces(options.source_bert, options.target_bert)
+    longest = longest_pieces(cleaner.source, cleaner.target)
     if options.overlong_source == "truncate":
         cleaner.longest_source = longest[0]
     files = Files(options.downloads, options.given, say)
@@ -160,17 +161,18 @@ def prepare(corpus: Corpus, options: Options, say: Say) -> Manifest:
     return manifest
 
 
-def longest_pieces(source_bert: str, target_bert: str) -> tuple[int, int]:
+def longest_pieces(source: Tokenizer, target: Tokenizer) -> tuple[int, int]:
     """The most pieces that a training sentence may have: for the source and the target BERT.
 
     Raises:
-        AbNetError: a BERT of a kind that AB-Net cannot use.
+        AbNetError: a BERT of a kind that AB-Net cannot use, or with fewer embeddings than pieces.
     """
     from abnet.backbone import FAMILIES, load_bert_config
 
     limits = []
-    for bert in (source_bert, target_bert):
-        config = load_bert_config(bert)
+    for tokenizer in (source, target):
+        config = load_bert_config(tokenizer.name)
+        tokenizer.check_fits(config.vocab_size)
         first = FAMILIES[config.model_type].first_position(config)
         limits.append(int(config.max_position_embeddings) - first - POSITIONS_FOR_SYMBOLS)
     return limits[0], min(limits[1], LENGTH_CLASSES - POSITIONS_FOR_SYMBOLS)

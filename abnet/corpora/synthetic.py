@@ -303,7 +303,10 @@ def main() -> None:
         "--hard", action="store_true", help="long numbers, years, minutes, cents, several things"
     )
     args = parser.parse_args()
-    write_corpus(args.folder, args.train, args.valid, args.test, args.seed, args.hard)
+    try:
+        write_corpus(args.folder, args.train, args.valid, args.test, args.seed, args.hard)
+    except AbNetError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

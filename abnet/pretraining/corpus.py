@@ -72,9 +72,11 @@ def read_corpus(texts: Sequence[Path], exclude: Sequence[Path] = (), seed: int =
         lines, content_hash = _read(path)
         hashes[str(path) if path.name in hashes else path.name] = content_hash
         for line in map(clean_line, lines):
+            if not line:
+                continue
             if comparable(line) in banned:
                 dropped += 1
-            elif line.strip():
+            else:
                 kept.append(line)
     first = {comparable(line): line for line in reversed(kept)}
     distinct = sorted(first.values(), key=lambda line: _digest(f"{seed} {line}"))

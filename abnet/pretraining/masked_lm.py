@@ -171,8 +171,13 @@ class Budget(TrainerCallback):  # type: ignore[misc]
         return min(1.0, self.seconds / (self.limit or 1.0))
 
     def rate(self, step: int) -> float:
-        """Factor of the learning rate: linear warm-up, then linear decay to zero."""
+        """Factor of the learning rate after so many updates: linear warm-up, then linear decay.
+
+        Of a number of updates neither the first nor the last is made at a rate of zero.
+        """
         done = self.progress(step)
+        if self.updates is not None:
+            done = min(1.0, (step + 1) / (self.updates + 1))
         return min(done / WARM_UP_SHARE, (1.0 - done) / (1.0 - WARM_UP_SHARE))
 
     def on_train_begin(

@@ -71,9 +71,10 @@ def load_masked_lm(
         seed: of a new head's weights.
 
     Raises:
-        AbNetError: nothing of the kind is there, or its tokenizer or weights are missing.
+        AbNetError: nothing of the kind is there, or its tokenizer or weights are missing, or do not
+            fit each other.
     """
-    Tokenizer.from_pretrained(name_or_folder)  # its errors say what a tokenizer lacks
+    checked = Tokenizer.from_pretrained(name_or_folder)  # its errors say what a tokenizer lacks
     tokenizer = AutoTokenizer.from_pretrained(name_or_folder)
     set_seed(seed)
     try:
@@ -87,6 +88,7 @@ def load_masked_lm(
             f"the BERT to continue must be a masked language model, but {name_or_folder} cannot "
             f"be loaded as one: {error}"
         ) from error
+    checked.check_fits(model.config.vocab_size)
     trunk = f"{model.base_model_prefix}."
     missing = sorted(
         key

@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Any
 from abnet.corpora.writing import to_json, write_atomically
 from abnet.errors import AbNetError
 from abnet.permissions import usual_permissions
-from abnet.pretraining.corpus import Corpus, encode_lines, learn_tokenizer, read_corpus
+from abnet.pretraining.corpus import (
+    SPECIAL_SYMBOLS,
+    Corpus,
+    encode_lines,
+    learn_tokenizer,
+    read_corpus,
+)
 from abnet.processes import sole_user
 from abnet.tokenizer import Tokenizer
 
@@ -200,7 +206,7 @@ def pretrain(
     corpus = read_corpus(texts, exclude, options.seed)
     settings = _settings(corpus, options)
     if options.resume and (output / REPORT_NAME).exists():
-        report = PretrainingReport(**_read_json(output / REPORT_NAME))
+        report = _read_report(output / REPORT_NAME)
         _check_same(report.settings, settings, output)
         return report
     _check_folder(output, settings, options.resume)
@@ -340,6 +346,8 @@ def _build(
             shape.max_positions,
             options.with_cls,
         )
+        if len(tokenizer) <= len(SPECIAL_SYMBOLS):
+            raise AbNetError("The text must have words, but has only signs that do not show.")
     model = new_bert(shape, tokenizer, options.dropout, options.seed)
     return tokenizer, model, shape.max_positions
 
@@ -357,6 +365,13 @@ def _save(model: PreTrainedModel, output: Path) -> None:
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     write_atomically(path, to_json(content))
+
+
+def _read_report(path: Path) -> PretrainingReport:
+    try:
+        return PretrainingReport(**_read_json(path))
+    except TypeError as error:
+        raise AbNetError(f"{path} must be a report of this version: {error}.") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

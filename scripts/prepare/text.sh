@@ -15,7 +15,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 case "${1:-}" in
 -h | --help) usage "${BASH_SOURCE[0]}" && exit ;;
-[a-z]*-[a-z]*) pair="$1" && shift ;;
+[!-]*-*) pair="$1" && shift ;;
 *) usage "${BASH_SOURCE[0]}" >&2 && exit 2 ;;
 esac
 prepare text "$pair" bert-base-cased "$@"

@@ -9,10 +9,12 @@ prepared_bert() {
 
 # Trains AB-Net on a prepared corpus with the released recipe; options given after it win:
 # train CORPUS PAIR OPTION...
-# DATA names another prepared folder, SAVE another folder for the checkpoints.
+# DATA names another prepared folder, SAVE another folder for the checkpoints than checkpoints/ and
+# the data's name.
 train() {
     installed
-    local data="${DATA:-$root/data-bin/$1.$2}" save="${SAVE:-$root/checkpoints/$1.$2}"
+    local data="${DATA:-$root/data-bin/$1.$2}"
+    local save="${SAVE:-$root/checkpoints/$(basename "$data")}"
     if [[ ! -f "$data/manifest.json" ]]; then
         echo "there is no prepared data in $data: run scripts/prepare/$1.sh $2 first" >&2
         exit 2

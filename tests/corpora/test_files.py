@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import pytest
 
+import abnet.corpora.files
 from abnet.corpora.corpus import Archive, Corpus, Part, TextFile
 from abnet.corpora.download import file_digests
 from abnet.corpora.files import Files, MissingFileError
@@ -29,6 +33,36 @@ def test_archive_in_the_folder(tmp_path: Path) -> None:
     assert [one.trust for one in found.used.values()] == ["given"]
     before = path.stat().st_mtime_ns
     assert files(tmp_path, tmp_path / "in").path(WANTED).stat().st_mtime_ns == before
+
+
+def test_what_one_unpacks_another_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tar(tmp_path / "downloads/a.tgz", {"folder/text.de": "eins\n"})
+    begun, released, waiting = threading.Event(), threading.Event(), threading.Event()
+    copied: list[Path] = []
+
+    def copy(source: IO[bytes], target: Path) -> None:
+        target.write_bytes(b"")
+        begun.set()
+        assert released.wait(10)
+        copied.append(target)
+        target.write_bytes(source.read())
+
+    def say(line: str) -> None:
+        if line.startswith("waiting for another process"):
+            waiting.set()
+
+    monkeypatch.setattr(abnet.corpora.files, "_copy", copy)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(files(tmp_path, None).path, WANTED)
+        assert begun.wait(10)
+        second = pool.submit(Files(tmp_path / "downloads", None, say).path, WANTED)
+        assert waiting.wait(10)
+        released.set()
+        assert first.result() == second.result()
+    assert len(copied) == 1
+    assert first.result().read_text() == "eins\n"
 
 
 def test_another_archive_of_the_name_is_unpacked_anew(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from abnet.corpora.corpus import Rules
 from abnet.corpora.preparing import longest_pieces
 from abnet.errors import AbNetError
+from abnet.tokenizer import Tokenizer
 from tests.conftest import TinyBerts
 from tests.corpora.conftest import Scene, spelled
 
@@ -129,7 +130,11 @@ def test_changed_choice_for_overlong_sources(scene: Scene, long: str) -> None:
 
 
 def test_longest_pieces(tiny_berts: TinyBerts) -> None:
-    assert longest_pieces(tiny_berts.german, tiny_berts.english) == (46, 46)
+    german, english = map(Tokenizer.from_pretrained, tiny_berts)
+    assert longest_pieces(german, english) == (46, 46)
+    german.vocabulary.append("<num>")  # as if added to the tokenizer, but not to the model
+    with pytest.raises(AbNetError, match=r"must fit its BERT's \d+ embeddings, but has \d+ pieces"):
+        longest_pieces(german, english)
 
 
 def test_unknown_pieces_are_warned_of(scene: Scene) -> None:

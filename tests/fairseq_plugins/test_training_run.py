@@ -16,7 +16,7 @@ from abnet.systems import CRITERIA
 from fairseq_plugins.command_line import check_command_line, command_of
 from fairseq_plugins.task_options import TranslationAbNetConfig
 from fairseq_plugins.tasks.translation_abnet import TranslationAbNetTask
-from fairseq_plugins.training_run import check_best, check_launch, check_start
+from fairseq_plugins.training_run import check_best, check_launch
 from tests.commands import ROOT, parse
 
 ON_CPU = {"cpu": True, "distributed_no_spawn": False, "distributed_init_method": None}
@@ -84,118 +84,6 @@ def test_best_by_a_loss_that_may_be_negative_is_not_kept_by_name(
     assert args.fuzzy_ngrams == 2
 
 
-def started(folder: Path, **changed: object) -> Namespace:
-    """What `check_start` looks at, with the defaults of `fairseq-train`."""
-    defaults = {
-        "save_dir": str(folder), "restore_file": "checkpoint_last.pt", "continue_once": None,
-        "finetune_from_model": None, "reset_optimizer": False, "reset_meters": False,
-        "checkpoint_suffix": "", "best_checkpoint_metric": "loss",
-    }  # fmt: skip
-    return Namespace(**{**defaults, **changed})
-
-
-def save(path: Path, optimizer: object = None) -> str:
-    path.parent.mkdir(exist_ok=True)
-    torch.save({"cfg": {}, "last_optimizer_state": optimizer, "model": {}}, path)
-    return str(path)
-
-
-def test_weights_without_an_optimizer_are_no_training_to_go_on_with(tmp_path: Path) -> None:
-    average = save(tmp_path / "average.pt")
-    new = tmp_path / "new"
-    with pytest.raises(AbNetError, match=r"cannot go on from .*average\.pt, which has no state of"):
-        check_start(started(new, restore_file=average))
-    check_start(started(new, restore_file=average, reset_optimizer=True))
-    check_start(started(new, finetune_from_model=average))
-    save(new / "checkpoint_last.pt")  # with --no-save-optimizer-state
-    with pytest.raises(AbNetError, match=r"cannot go on from .*checkpoint_last\.pt"):
-        check_start(started(new))
-    save(new / "checkpoint_last.pt", {"state": {}})
-    check_start(started(new))
-
-
-def test_a_suffix_is_part_of_the_checkpoints_names(tmp_path: Path) -> None:
-    save(tmp_path / "checkpoint_last.pt", {"state": {}})
-    save(tmp_path / "checkpoint_last-b.pt")
-    check_start(started(tmp_path))
-    with pytest.raises(AbNetError, match=r"cannot go on from .*checkpoint_last-b\.pt"):
-        check_start(started(tmp_path, checkpoint_suffix="-b"))
-    check_start(started(tmp_path, checkpoint_suffix="-c"))
-    save(tmp_path / "checkpoint2-c.pt", {"state": {}})
-    with pytest.raises(AbNetError, match=r"has checkpoint2-c\.pt and no checkpoint_last-c\.pt to"):
-        check_start(started(tmp_path, checkpoint_suffix="-c"))
-    start = save(tmp_path / "start-c.pt", {"state": {}}).replace("-c", "")
-    check_start(started(tmp_path / "new", restore_file=start, checkpoint_suffix="-c"))
-    with pytest.raises(AbNetError, match=r"must be an existing checkpoint, but .*start-b\.pt is"):
-        check_start(started(tmp_path / "new", restore_file=start, checkpoint_suffix="-b"))
-
-
-def test_a_new_training_overwrites_no_other(tmp_path: Path) -> None:
-    save(tmp_path / "average.pt")
-    check_start(started(tmp_path))
-    save(tmp_path / "checkpoint1.pt", {"state": {}})
-    with pytest.raises(AbNetError, match=r"has checkpoint1\.pt and no checkpoint_last\.pt to go"):
-        check_start(started(tmp_path))
-    check_start(started(tmp_path, restore_file=str(tmp_path / "checkpoint1.pt")))
-
-
-@pytest.mark.parametrize("name", ["checkpoint_best", "checkpoint.best_bleu_35.4821"])
-def test_a_new_training_overwrites_no_best_one(tmp_path: Path, name: str) -> None:
-    """With `--no-last-checkpoints --no-epoch-checkpoints` it is all that a training leaves."""
-    save(tmp_path / f"{name}.pt", {"state": {}})
-    with pytest.raises(AbNetError, match=f"must be a new folder for a new training.* has {name}"):
-        check_start(started(tmp_path))
-    check_start(started(tmp_path, checkpoint_suffix="-b"))
-    save(tmp_path / f"{name}-b.pt", {"state": {}})
-    with pytest.raises(AbNetError, match=rf"has {name}-b\.pt and no checkpoint_last-b\.pt"):
-        check_start(started(tmp_path, checkpoint_suffix="-b"))
-
-
-def test_a_best_value_of_another_metric_is_not_compared_with(tmp_path: Path) -> None:
-    last = tmp_path / "checkpoint_last.pt"
-    state = {
-        "cfg": {"checkpoint": {"best_checkpoint_metric": "length_accuracy"}},
-        "extra_state": {"best": 60.0},
-        "last_optimizer_state": {"state": {}},
-    }
-    torch.save(state, last)
-    bleu = {"best_checkpoint_metric": "bleu"}
-    with pytest.raises(AbNetError, match=r"must be length_accuracy as in .* but is bleu instead"):
-        check_start(started(tmp_path, **bleu))
-    check_start(started(tmp_path, best_checkpoint_metric="length_accuracy"))
-    check_start(started(tmp_path, **bleu, reset_meters=True))
-    check_start(started(tmp_path, **bleu, reset_optimizer=True))
-    new = tmp_path / "new"
-    check_start(started(new, **bleu, finetune_from_model=str(last)))
-    torch.save({**state, "extra_state": {}}, last)  # never validated
-    check_start(started(tmp_path, **bleu))
-
-
-@pytest.mark.parametrize(
-    ("name", "value"), [("label_smoothing", 0.2), ("length_loss_weight", 3.0), ("fuzzy_ngrams", 2)]
-)
-def test_a_best_loss_that_is_another_sum_is_not_compared_with(
-    tmp_path: Path, name: str, value: float
-) -> None:
-    state = {
-        "cfg": {
-            "checkpoint": {"best_checkpoint_metric": "loss"},
-            "model": {"label_smoothing": 0.1},
-        },
-        "extra_state": {"best": 4.0},
-        "last_optimizer_state": {"state": {}},
-    }
-    torch.save(state, tmp_path / "checkpoint_last.pt")
-    check_start(started(tmp_path))
-    flag = name.replace("_", "-")
-    with pytest.raises(AbNetError, match=rf"`--{flag}` must be .* as in .* but is {value} instead"):
-        check_start(started(tmp_path, **{name: value}))
-    check_start(started(tmp_path, **{name: value}, reset_meters=True))
-    state["cfg"]["checkpoint"]["best_checkpoint_metric"] = "nll_loss"
-    torch.save(state, tmp_path / "checkpoint_last.pt")
-    check_start(started(tmp_path, **{name: value}, best_checkpoint_metric="nll_loss"))
-
-
 def test_options_that_do_nothing_are_named(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -209,18 +97,6 @@ def test_options_that_do_nothing_are_named(
     parse([*common, *ours, "0.3", "--bert-dropout", "0.2"], monkeypatch)
     assert "`--transformer-dropout`: nothing in `--arch abnet` makes use of this" in caplog.text
     assert "bert-dropout" not in caplog.text
-
-
-def test_a_start_that_is_taken_each_time_is_warned_of(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    other = save(tmp_path / "other.pt", {"state": {}})
-    check_start(started(tmp_path / "run", restore_file=other))
-    assert not caplog.records
-    last = save(tmp_path / "run" / "checkpoint_last.pt", {"state": {}})
-    check_start(started(tmp_path / "run", restore_file=other))
-    assert f"training starts from {other}, as each time" in caplog.text
-    assert f"will overwrite {last}" in caplog.text
 
 
 @pytest.mark.parametrize(

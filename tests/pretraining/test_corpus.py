@@ -64,15 +64,16 @@ def test_seed_and_text_alone_choose_the_held_out_lines(tmp_path: Path) -> None:
 
 
 def test_excluded_lines_are_dropped(tmp_path: Path) -> None:
-    """Whatever their case and spacing; a part of a line or a line with another is not the line."""
+    """Whatever their case, spacing and accents' form; a part of a line or two are not the line."""
     text = ["Ein Hund .", "ein  HUND\u00a0.", "Ein Hund", "Ein Hund . Eine Katze .", "Straße", "a"]
+    text += ["", " ", "scho\u0308n"]
     exclude = [
         write(tmp_path / "valid", ["", "ein Hund ."]),
-        write(tmp_path / "test", ["\tSTRASSE\u0000"]),
+        write(tmp_path / "test", ["\tSTRASSE\u0000", "Schön"]),
     ]
     corpus = read_corpus([write(tmp_path / "a", text)], exclude)
     assert sorted(corpus.training + corpus.held_out) == ["Ein Hund", "Ein Hund . Eine Katze .", "a"]
-    assert corpus.dropped == 3
+    assert corpus.dropped == 4
 
 
 def test_a_pipe_is_read_once(tmp_path: Path) -> None:

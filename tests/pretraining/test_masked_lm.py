@@ -185,13 +185,15 @@ def test_batches_of_another_epoch_or_seed() -> None:
 
 
 def test_learning_rate_in_updates() -> None:
-    """Up in a line over the first 5 %, and down in a line to nothing."""
-    budget = Budget(options(updates=200), seconds=0.0)
-    assert [budget.rate(step) for step in (0, 1, 5, 10, 105, 200, 201)] == pytest.approx(
-        [0.0, 0.1, 0.5, 1.0, 0.5, 0.0, 0.0]
+    """Up in a line over the first 5 %, and down in a line to nothing behind the last update."""
+    budget = Budget(options(updates=199), seconds=0.0)
+    assert [budget.rate(step) for step in (0, 4, 9, 104, 199, 200)] == pytest.approx(
+        [0.1, 0.5, 1.0, 0.5, 0.0, 0.0]
     )
-    rates = [budget.rate(step) for step in range(201)]
-    assert max(rates) == rates[10] == 1.0
+    rates = [budget.rate(step) for step in range(199)]
+    assert max(rates) == rates[9] == 1.0
+    assert min(rates) == pytest.approx(0.005 / 0.95)
+    assert Budget(options(updates=1), seconds=0.0).rate(0) > 0.5
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,14 @@ def test_continued_model_must_have_its_head(tiny_berts: TinyBerts, tmp_path: Pat
     AutoModel.from_pretrained(tiny_berts.german).save_pretrained(tmp_path)
     with pytest.raises(AbNetError, match=rf"of {tmp_path} \d are missing: cls\.predictions\."):
         load_masked_lm(str(tmp_path))
+
+
+def test_continued_model_must_have_a_row_for_each_piece(
+    tiny_berts: TinyBerts, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_berts.german, tmp_path / "added")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<num>"])
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(AbNetError, match=r"must fit its BERT's \d+ embeddings, but has \d+ pieces"):
+        load_masked_lm(str(folder))

@@ -142,17 +142,17 @@ def test_budget_in_minutes(text: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
 def test_continued_bert(text: Path, tmp_path: Path, kind: str) -> None:
-    """Same vocabulary and shape; the first update has learning rate 0, so weights stay too."""
+    """Same vocabulary and shape, and weights a few steps of Adam away, one as much as five."""
     start = make_bert(tmp_path / "start", GERMAN, seed=1, kind=kind)
     pretrain([text], tmp_path / "one", continuing(start, updates=1))
     pretrain([text], tmp_path / "many", continuing(start, updates=5))
     begun, one, many = (
         load_file(tmp_path / name / "model.safetensors") for name in ("start", "one", "many")
     )
-    assert same(one, begun)
-    change = {name: (many[name] - begun[name]).abs().max() for name in begun}
-    assert max(change.values()) < 5 * 5e-4 * 1.1
-    assert sum(value > 0 for value in change.values()) > len(change) * 0.8
+    for weights, steps in ((one, 0.5 / 0.95), (many, 5)):
+        change = {name: (weights[name] - begun[name]).abs().max() for name in begun}
+        assert max(change.values()) < steps * 5e-4 * 1.1
+        assert sum(value > 0 for value in change.values()) > len(change) * 0.8
     for folder in ("one", "many"):
         ours, theirs = (
             Tokenizer.from_pretrained(str(tmp_path / name)) for name in (folder, "start")
@@ -197,6 +197,9 @@ def test_failed_start_leaves_no_folder(text: Path, tmp_path: Path, tiny_berts: T
         pretrain([text], output, options(shape=BertShape(vocab_size=5)))
     with pytest.raises(AbNetError, match="Cannot read"):
         pretrain([tmp_path / "missing"], output, options())
+    (tmp_path / "marks").write_text("\u200b\u200e\n\u200d\n" * 9, encoding="utf-8")
+    with pytest.raises(AbNetError, match="must have words, but has only signs that do not show"):
+        pretrain([tmp_path / "marks"], output, options())
     if not torch.cuda.is_available():
         with pytest.raises(AbNetError, match="fp16 needs a GPU"):
             pretrain([text], output, options(precision="fp16"))

@@ -129,6 +129,11 @@ def test_finished_run_is_kept(made: Made, text: Path) -> None:
     with pytest.raises(AbNetError, match="must be a new or empty folder"):
         pretrain([text], made.folder, options(), exclude)
     assert content(made.folder) == before
+    of_another = shutil.copytree(made.folder, made.folder.parent / "of-another-version")
+    report = json.loads((of_another / "pretraining.json").read_text("utf-8"))
+    (of_another / "pretraining.json").write_text(json.dumps({**report, "perplexity": 3}), "utf-8")
+    with pytest.raises(AbNetError, match=r"must be a report of this version: .*perplexity"):
+        pretrain([text], of_another, options(resume=True), exclude)
 
 
 def test_run_that_is_going_on_is_let_alone(text: Path, tmp_path: Path) -> None:

@@ -91,6 +91,22 @@ def test_training(corpus: str, checkout: Path, monkeypatch: pytest.MonkeyPatch) 
     assert args.keep_last_epochs == 10
 
 
+def test_other_data_have_checkpoints_of_their_own(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a training on distilled data would go on from that on the true ones."""
+    monkeypatch.setenv("DATA", str(prepare(checkout, "distilled")))
+    done = run(checkout, "scripts/train/wmt14.sh", "en-de")
+    assert done.returncode == 0, done.stderr
+    (command,) = calls(checkout)
+    save = checkout / "checkpoints" / "distilled"
+    assert command[command.index("--save-dir") + 1] == str(save)
+    save.mkdir(parents=True)
+    done = run(checkout, "scripts/generate/wmt14.sh", "en-de")
+    assert done.returncode == 0, done.stderr
+    assert calls(checkout)[1][:3] == ["abnet", "average", str(save)]
+
+
 @pytest.mark.parametrize("corpus", CORPORA)
 def test_scoring(corpus: str, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = CORPORA[corpus][0]

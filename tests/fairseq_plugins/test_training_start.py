@@ -1,0 +1,162 @@
+"""What a training starts from: what would begin anew, overwrite or compare wrongly is refused."""
+
+from __future__ import annotations
+
+import logging
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from abnet.errors import AbNetError
+from fairseq_plugins.training_start import check_start
+
+
+def started(folder: Path, **changed: object) -> Namespace:
+    """What `check_start` looks at, with the defaults of `fairseq-train`."""
+    defaults = {
+        "save_dir": str(folder), "restore_file": "checkpoint_last.pt", "continue_once": None,
+        "finetune_from_model": None, "reset_optimizer": False, "reset_meters": False,
+        "checkpoint_suffix": "", "best_checkpoint_metric": "loss", "max_update": 0, "data": "data",
+    }  # fmt: skip
+    return Namespace(**{**defaults, **changed})
+
+
+def state_of(optimizer: object, **cfg: object) -> dict[str, Any]:
+    """What `check_start` reads of a checkpoint after three updates."""
+    return {
+        "cfg": {"task": {"data": "data-bin/data"}, **cfg},
+        "optimizer_history": [{"num_updates": 3}],
+        "last_optimizer_state": optimizer,
+        "extra_state": {},
+        "model": {},
+    }
+
+
+def save(path: Path, optimizer: object = None) -> str:
+    path.parent.mkdir(exist_ok=True)
+    torch.save(state_of(optimizer), path)
+    return str(path)
+
+
+def test_weights_without_an_optimizer_are_no_training_to_go_on_with(tmp_path: Path) -> None:
+    average = save(tmp_path / "average.pt")
+    new = tmp_path / "new"
+    with pytest.raises(AbNetError, match=r"cannot go on from .*average\.pt, which has no state of"):
+        check_start(started(new, restore_file=average))
+    check_start(started(new, restore_file=average, reset_optimizer=True))
+    check_start(started(new, finetune_from_model=average))
+    save(new / "checkpoint_last.pt")  # with --no-save-optimizer-state
+    with pytest.raises(AbNetError, match=r"cannot go on from .*checkpoint_last\.pt"):
+        check_start(started(new))
+    save(new / "checkpoint_last.pt", {"state": {}})
+    check_start(started(new))
+
+
+def test_a_suffix_is_part_of_the_checkpoints_names(tmp_path: Path) -> None:
+    save(tmp_path / "checkpoint_last.pt", {"state": {}})
+    save(tmp_path / "checkpoint_last-b.pt")
+    check_start(started(tmp_path))
+    with pytest.raises(AbNetError, match=r"cannot go on from .*checkpoint_last-b\.pt"):
+        check_start(started(tmp_path, checkpoint_suffix="-b"))
+    check_start(started(tmp_path, checkpoint_suffix="-c"))
+    save(tmp_path / "checkpoint2-c.pt", {"state": {}})
+    with pytest.raises(AbNetError, match=r"has checkpoint2-c\.pt and no checkpoint_last-c\.pt to"):
+        check_start(started(tmp_path, checkpoint_suffix="-c"))
+    start = save(tmp_path / "start-c.pt", {"state": {}}).replace("-c", "")
+    check_start(started(tmp_path / "new", restore_file=start, checkpoint_suffix="-c"))
+    with pytest.raises(AbNetError, match=r"must be an existing checkpoint, but .*start-b\.pt is"):
+        check_start(started(tmp_path / "new", restore_file=start, checkpoint_suffix="-b"))
+
+
+def test_a_new_training_overwrites_no_other(tmp_path: Path) -> None:
+    save(tmp_path / "average.pt")
+    check_start(started(tmp_path))
+    save(tmp_path / "checkpoint1.pt", {"state": {}})
+    with pytest.raises(AbNetError, match=r"has checkpoint1\.pt and no checkpoint_last\.pt to go"):
+        check_start(started(tmp_path))
+    check_start(started(tmp_path, restore_file=str(tmp_path / "checkpoint1.pt")))
+
+
+@pytest.mark.parametrize("name", ["checkpoint_best", "checkpoint.best_bleu_35.4821"])
+def test_a_new_training_overwrites_no_best_one(tmp_path: Path, name: str) -> None:
+    """With `--no-last-checkpoints --no-epoch-checkpoints` it is all that a training leaves."""
+    save(tmp_path / f"{name}.pt", {"state": {}})
+    with pytest.raises(AbNetError, match=f"must be a new folder for a new training.* has {name}"):
+        check_start(started(tmp_path))
+    check_start(started(tmp_path, checkpoint_suffix="-b"))
+    save(tmp_path / f"{name}-b.pt", {"state": {}})
+    with pytest.raises(AbNetError, match=rf"has {name}-b\.pt and no checkpoint_last-b\.pt"):
+        check_start(started(tmp_path, checkpoint_suffix="-b"))
+
+
+def test_a_best_value_of_another_metric_is_not_compared_with(tmp_path: Path) -> None:
+    last = tmp_path / "checkpoint_last.pt"
+    state = state_of({"state": {}}, checkpoint={"best_checkpoint_metric": "length_accuracy"})
+    state["extra_state"] = {"best": 60.0}
+    torch.save(state, last)
+    bleu = {"best_checkpoint_metric": "bleu"}
+    with pytest.raises(AbNetError, match=r"must be length_accuracy as in .* but is bleu instead"):
+        check_start(started(tmp_path, **bleu))
+    check_start(started(tmp_path, best_checkpoint_metric="length_accuracy"))
+    check_start(started(tmp_path, **bleu, reset_meters=True))
+    check_start(started(tmp_path, **bleu, reset_optimizer=True))
+    new = tmp_path / "new"
+    check_start(started(new, **bleu, finetune_from_model=str(last)))
+    torch.save({**state, "extra_state": {}}, last)  # never validated
+    check_start(started(tmp_path, **bleu))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("label_smoothing", 0.2), ("length_loss_weight", 3.0), ("fuzzy_ngrams", 2)]
+)
+def test_a_best_loss_that_is_another_sum_is_not_compared_with(
+    tmp_path: Path, name: str, value: float
+) -> None:
+    checkpoint = {"best_checkpoint_metric": "loss"}
+    state = state_of({"state": {}}, checkpoint=checkpoint, model={"label_smoothing": 0.1})
+    state["extra_state"] = {"best": 4.0}
+    torch.save(state, tmp_path / "checkpoint_last.pt")
+    check_start(started(tmp_path))
+    flag = name.replace("_", "-")
+    with pytest.raises(AbNetError, match=rf"`--{flag}` must be .* as in .* but is {value} instead"):
+        check_start(started(tmp_path, **{name: value}))
+    check_start(started(tmp_path, **{name: value}, reset_meters=True))
+    state["cfg"]["checkpoint"]["best_checkpoint_metric"] = "nll_loss"
+    torch.save(state, tmp_path / "checkpoint_last.pt")
+    check_start(started(tmp_path, **{name: value}, best_checkpoint_metric="nll_loss"))
+
+
+def test_a_start_that_is_taken_each_time_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = save(tmp_path / "other.pt", {"state": {}})
+    check_start(started(tmp_path / "run", restore_file=other))
+    assert not caplog.records
+    last = save(tmp_path / "run" / "checkpoint_last.pt", {"state": {}})
+    check_start(started(tmp_path / "run", restore_file=other))
+    assert f"training starts from {other}, as each time" in caplog.text
+    assert f"will overwrite {last}" in caplog.text
+
+
+def test_what_is_done_is_not_trained_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    last = save(tmp_path / "checkpoint_last.pt", {"state": {}})
+    with caplog.at_level(logging.INFO):
+        for asked in (3, 2):
+            with pytest.raises(SystemExit) as ended:
+                check_start(started(tmp_path, max_update=asked))
+            assert ended.value.code == 0
+    assert f"nothing is left to do: {last} has 3 updates, and `--max-update` is 2" in caplog.text
+    check_start(started(tmp_path, max_update=4))
+    check_start(started(tmp_path, max_update=2, reset_optimizer=True))
+    check_start(started(tmp_path / "new", max_update=2, finetune_from_model=last))
+
+
+def test_other_data_than_so_far_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save(tmp_path / "checkpoint_last.pt", {"state": {}})
+    check_start(started(tmp_path, data="/elsewhere/data"))
+    assert not caplog.records
+    check_start(started(tmp_path, data="/elsewhere/distilled"))
+    assert "which was trained with data-bin/data, on /elsewhere/distilled: for a" in caplog.text

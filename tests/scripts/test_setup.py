@@ -1,0 +1,44 @@
+"""What scripts/setup.sh looks for before it installs anything."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.commands import ROOT
+
+
+def call(function: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """One function of the script, which is not run itself."""
+    script = (ROOT / "scripts" / "setup.sh").read_text(encoding="utf-8")
+    functions = re.findall(r"^\w+\(\) \{\n.*?^\}\n", script, flags=re.DOTALL | re.MULTILINE)
+    return subprocess.run(
+        ["bash", "-c", f"set -euo pipefail\n{''.join(functions)}{function}"],
+        cwd=cwd, env={"PATH": "/usr/bin:/bin", **environment}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+
+
+def test_an_interpreter_may_have_a_space_in_its_path(tmp_path: Path) -> None:
+    python = tmp_path / "my tools" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    assert call("find_python", tmp_path, PYTHON=str(python)).stdout == f"{python}\n"
+    none = call("find_python", tmp_path, PYTHON=str(tmp_path))
+    assert none.returncode == 1
+    assert "found none; set PYTHON to such an interpreter" in none.stderr
+
+
+@pytest.mark.parametrize(("place", "status"), [("{}", 0), ("/elsewhere", 1)])
+def test_an_environment_that_was_moved_is_none(tmp_path: Path, place: str, status: int) -> None:
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "python").symlink_to(sys.executable)
+    root = place.format(tmp_path.resolve())
+    (programs / "pip").write_text(f"#!{root}/.venv/bin/python\nimport pip\n")
+    assert call("is_there", tmp_path).returncode == status
