@@ -14,7 +14,7 @@ from abnet.model import AbNet
 from abnet.shapes import SHAPES
 from abnet.systems import PRESETS, SYSTEMS
 from benchmarks import bench
-from scripts.reproduce import multi30k, paper
+from scripts.reproduce import latency, multi30k, paper
 from tests.commands import PARSERS, ROOT, check_script, parse, split_line
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -66,7 +66,8 @@ def check_arguments(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None
             paper.build_parser("system").parse_intermixed_args(arguments)
             assert arguments[0] in SYSTEMS
         case "reproduce":
-            multi30k.build_parser().parse_args(arguments)
+            scripts = {"multi30k": multi30k, "latency": latency}
+            scripts[script.stem].build_parser().parse_args(arguments)
         case _:
             assert not arguments
 
