@@ -38,6 +38,21 @@ def test_all_else_is_fused() -> None:
     assert is_fused(torch.bfloat16, 10, gradient=False)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_training_step_takes_what_is_faster(dtype: torch.dtype, toys: Toys) -> None:
+    model = small_model("abnet", toys).to(dtype)
+    seen: list[bool] = []
+
+    def look(*given: object) -> None:
+        seen.append(torch.backends.cuda.flash_sdp_enabled())
+
+    for side in (model.encoder.backbone, model.decoder.backbone):
+        side.layers[0].register_forward_hook(look)
+    generator = torch.Generator().manual_seed(1)
+    training_loss(model, model, small_pairs(model), generator, training=True)
+    assert seen == [dtype == torch.float32] * 2
+
+
 @pytest.mark.parametrize("system", ["abnet", "abnet_ctc", "bert_fused"])
 def test_gradients_in_bfloat16_are_those_in_32_bits_but_for_rounding(
     system: str, toys: Toys

@@ -47,14 +47,14 @@ def length_logits(model: AbNet) -> torch.Tensor:
         return model.eval().encode(batch(model.source_tokenizer, GERMAN)).length_logits
 
 
-def save_fairseq(path: Path, model: AbNet, **extra: object) -> None:
+def save_fairseq(path: Path, model: AbNet, largest: bool = False, **extra: object) -> None:
     """A file of the layout that fairseq's trainer writes with the plugin."""
     identity = identities_to_json(model.identities).encode()
     weights = {FAIRSEQ_PREFIX + name: w.clone() for name, w in model.trained_state_dict().items()}
     state = {
         "cfg": {
             "model": {**model.config.to_dict(), "_name": "abnet"},
-            "checkpoint": {"maximize_best_checkpoint_metric": False},
+            "checkpoint": {"maximize_best_checkpoint_metric": largest},
         },
         "model": {**weights, FAIRSEQ_IDENTITY: torch.tensor(list(identity), dtype=torch.uint8)},
         "last_optimizer_state": {"step": 3},
@@ -345,7 +345,9 @@ def test_only_checkpoints_of_one_model_are_averaged(
         average_checkpoints([])
 
 
-def test_the_last_and_the_best_of_a_folder(tiny_model: AbNet, tmp_path: Path) -> None:
+def test_the_last_and_the_best_of_a_folder(
+    tiny_model: AbNet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     names = ["checkpoint1.pt", "checkpoint2.pt", "checkpoint_2_900.pt", "checkpoint_3_1000.pt"]
     best = [f"checkpoint.best_loss_{loss}.pt" for loss in ("-0.3500", "2.5000", "10.1002")]
     for name in [*names, *best, "checkpoint_last.pt", "checkpoint_best.pt"]:
@@ -360,7 +362,16 @@ def test_the_last_and_the_best_of_a_folder(tiny_model: AbNet, tmp_path: Path) ->
     save_fairseq(tmp_path / "checkpoint.best_bleu_30.1.pt", tiny_model)  # after --reset-meters
     with pytest.raises(AbNetError, match=r"by one metric, but are by bleu and loss: name the"):
         best_checkpoints(tmp_path, 2)
-    (tmp_path / "checkpoint.best_bleu_30.1.pt").unlink()
+    for loss in best:
+        (tmp_path / loss).unlink()
+    for score in ("9.5", "28.0", "30.1"):
+        save_fairseq(tmp_path / f"checkpoint.best_bleu_{score}.pt", tiny_model, largest=True)
+    best = [f"checkpoint.best_bleu_{score}.pt" for score in ("30.1", "28.0")]
+    assert [path.name for path in best_checkpoints(tmp_path, 2)] == best
+    given = ["average", str(tmp_path), "--best", "2", "--output", str(tmp_path / "mean.pt")]
+    assert main(given) == 0
+    captured = capsys.readouterr()
+    assert all(name in captured.out + captured.err for name in best)
     assert len(last_checkpoints(tmp_path, 5, or_fewer=True)) == 4
     assert len(last_checkpoints(tmp_path, 3, or_fewer=True)) == 3
     for name in names:
@@ -372,7 +383,7 @@ def test_the_last_and_the_best_of_a_folder(tiny_model: AbNet, tmp_path: Path) ->
     for choose in (last_checkpoints, best_checkpoints):
         with pytest.raises(AbNetError, match=r"of a training run, but .*none' does not exist"):
             choose(tmp_path / "none", 1)
-        with pytest.raises(AbNetError, match=r"training run, but .*_-0.3500.pt' is a file"):
+        with pytest.raises(AbNetError, match=r"training run, but .*_30\.1\.pt' is a file"):
             choose(tmp_path / best[0], 1)
 
 

@@ -1,4 +1,5 @@
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,16 @@ def test_a_pipe_with_bad_bytes_names_the_line(
 def test_there_must_be_a_thread(tiny_berts: TinyBerts, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tokenize", "--bert", tiny_berts.german, "--workers", "0"]) == 2
     assert "`--workers` must be at least 1, but is 0 instead" in capsys.readouterr().err
+
+
+def test_threads_are_as_many_as_were_asked_for(
+    tiny_berts: TinyBerts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAYON_NUM_THREADS", "1")
+    (tmp_path / "text").write_text("der Hund\n", encoding="utf-8")
+    command = ["tokenize", str(tmp_path / "text"), "--bert", tiny_berts.german]
+    assert main([*command, "--workers", "3"]) == 0
+    assert os.environ["RAYON_NUM_THREADS"] == "3"
 
 
 def test_chunks() -> None:

@@ -5,21 +5,24 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 
 from abnet.checkpoint import save_checkpoint
 from abnet.cli import main
+from abnet.decoding.decode import Options
 from abnet.decoding.ensemble import Ensemble
 from abnet.decoding.mask_predict import DecodingOptions
 from abnet.decoding.reranking import Reranker
 from abnet.model import AbNet
+from abnet.one_pass.ctc import CtcOptions
+from abnet.one_pass.dag import DagOptions
 from abnet.translator import InputReport, Translator
-from tests.systems import Toys, small_model
+from tests.systems import Toys, lively_model, small_model
 from tests.tiny import GERMAN
 
 Translate = Callable[..., "Outcome"]
@@ -99,6 +102,8 @@ def test_n_best_and_scores(translate: Translate, tiny_model: AbNet) -> None:
         (["--rescore-weight=2"], DecodingOptions(rescore_weight=2.0)),
         (["--ban-repeats"], DecodingOptions(ban_repeats=True)),
         (["--repredict"], DecodingOptions(repredict=True)),
+        (["--patience=1"], DecodingOptions(patience=1)),
+        (["--force-max-iterations"], DecodingOptions(force_max_iterations=True)),
         (["--confidence=1e-6"], DecodingOptions(confidence=1e-6)),
         (
             ["--prune-after=1", "--prune-keep=1", "--prune-margin=9"],
@@ -114,6 +119,51 @@ def test_options_of_decoding(
     found = translate(text, "--scores", *arguments).lines
     assert found == [f"{best.score:.4f}\t{best.text}" for (best,) in expected]
     assert found != translate(text, "--scores").lines
+
+
+@pytest.mark.parametrize(
+    ("system", "argument", "options"),
+    [
+        ("abnet_ctc", "--blank-penalty=2", CtcOptions(blank_penalty=2.0)),
+        ("abnet_dag", "--word-reward=9", DagOptions(word_reward=9.0)),
+    ],
+)
+def test_options_of_one_pass(
+    translate: Translate, toys: Toys, checkpoint: str, system: str, argument: str, options: Options
+) -> None:
+    model = lively_model(system, toys)
+    save_checkpoint(checkpoint, model)
+    text = "".join(f"{line}\n" for line in GERMAN).encode()
+    expected = Translator(model, "cpu").translate_n_best(GERMAN, options)
+    found = translate(text, "--scores", argument).lines
+    assert found == [f"{best.score:.4f}\t{best.text}" for (best,) in expected]
+    assert found != translate(text, "--scores").lines
+
+
+class Terminal(io.TextIOWrapper):
+    """Standard input that someone types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_lines_typed_by_hand_are_translated_one_by_one(
+    translate: Translate, checkpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    original = Translator.translate_n_best
+
+    def watched(self: Translator, lines: Sequence[str], *given: Any, **named: Any) -> Any:
+        sizes.append(len(lines))
+        return original(self, lines, *given, **named)
+
+    monkeypatch.setattr(Translator, "translate_n_best", watched)
+    text = "".join(f"{line}\n" for line in GERMAN[:3]).encode()
+    translate(text)
+    assert sizes == [3]
+    monkeypatch.setattr("sys.stdin", Terminal(io.BytesIO(text)))
+    assert main(["translate", checkpoint]) == 0
+    assert sizes == [3, 1, 1, 1]
 
 
 def test_precision_and_compiling_reach_the_translator(
@@ -203,6 +253,7 @@ def test_overlong_lines_are_refused_by_choice(
         (["--device=nowhere"], "`device` must be one that this torch can use"),
         (["no-such-file"], "Cannot read no-such-file: No such file or directory."),
         (["--source-bert=/nowhere"], "/nowhere is no folder"),
+        (["--target-bert=/nowhere"], "/nowhere is no folder"),
         (["--dtype=int4"], "`dtype` must be one of float32, bfloat16, float16, int8, but is int4"),
         (["--confidence=7"], "`confidence` must be between 0 and 1, but is 7.0 instead."),
         (["--prune-after=1"], "`prune_after` must go with `prune_keep`, `prune_margin` or both."),

@@ -229,6 +229,8 @@ def test_a_part_of_the_pairs(
     assert main([*command, "--max-pairs", "3", "--seed", "5"]) == 0
     assert "counting in 3 pairs" in capsys.readouterr().err
     some = read_lexicon(command[-1], german, 8).vectors.any(dim=1)
+    assert main([*command, "--max-pairs", "3", "--seed", "6"]) == 0
+    assert not some.equal(read_lexicon(command[-1], german, 8).vectors.any(dim=1))
     assert main(command) == 0
     everything = read_lexicon(command[-1], german, 8).vectors.any(dim=1)
     assert 0 < some.sum() < everything.sum()

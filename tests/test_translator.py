@@ -63,6 +63,12 @@ def test_options_reach_the_decoder(translator: Translator) -> None:
     options = DecodingOptions(iterations=1, length_beam=1, length_penalty=0.5)
     assert best == [found[0].text for found in translator.translate_n_best(GERMAN, options)]
     assert best != translator.translate(GERMAN, iterations=4, length_beam=4)
+    forced = translator.translate_n_best(GERMAN, DecodingOptions(force_max_iterations=True))
+    assert {found[0].passes for found in forced} == {10}
+    assert (
+        min(found[0].passes for found in translator.translate_n_best(GERMAN, DecodingOptions()))
+        < 10
+    )
     banned = DecodingOptions(iterations=3, force_max_iterations=True, ban_repeats=True)
     expected = [found[0].text for found in translator.translate_n_best(GERMAN, banned)]
     given = {"iterations": 3, "force_max_iterations": True, "ban_repeats": True}

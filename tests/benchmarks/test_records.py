@@ -68,7 +68,9 @@ def test_an_improper_file_is_named(tmp_path: Path) -> None:
 
 
 def test_the_results_of_the_project_are_proper() -> None:
-    for record in (r for r in records.read_all() if r["kind"] == "quality"):
+    found = [record for record in records.read_all() if record["kind"] == "quality"]
+    assert found
+    for record in found:
         assert record["bleu"] == pytest.approx(
             sum(record["bleu_by_seed"]) / len(record["seeds"]), abs=0.01
         )

@@ -9,12 +9,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from abnet.cli import main
-from abnet.corpora import binarize, download, iwslt14
+from abnet.corpora import binarize, download, iwslt14, wmt14, wmt16_ro_en
 from abnet.errors import AbNetError
 from abnet.tokenizer import Tokenizer
 from tests.conftest import TinyBerts
@@ -268,6 +269,42 @@ def test_fairseq_or_plugin_is_absent(
         run_binarize(tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("corpus", "pair", "flags", "expected"),
+    [
+        (wmt14, "en-de", [], ("en", "de", 9)),
+        (wmt14, "en-de", ["--news-commentary", "12"], ("en", "de", 12)),
+        (wmt16_ro_en, "ro-en", [], ("ro", "en", False)),
+        (wmt16_ro_en, "ro-en", ["--back-translated"], ("ro", "en", True)),
+    ],
+)
+def test_the_choices_of_a_corpus_reach_it(
+    corpus: ModuleType,
+    pair: str,
+    flags: list[str],
+    expected: tuple[object, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def build(*given: object) -> None:
+        asked.append(given)
+        raise AbNetError("enough")
+
+    monkeypatch.setattr(corpus, "build", build)
+    command = [
+        "prepare",
+        corpus.__name__.rpartition(".")[2],
+        "--pair",
+        pair,
+        "--dest",
+        str(tmp_path),
+    ]
+    assert main([*command, "--source-bert", "a", "--target-bert", "b", *flags]) == 2
+    assert asked == [expected]
+
+
 def test_iwslt14_downloaded_with_an_interruption(
     tmp_path: Path, tiny_berts: TinyBerts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,12 +323,14 @@ def test_iwslt14_downloaded_with_an_interruption(
     command = ["prepare", "iwslt14", "--pair", "de-en", "--text-only", "--workers", "1"]
     command += ["--source-bert", tiny_berts.german, "--target-bert", tiny_berts.english]
     command += ["--dest", str(tmp_path / "data-bin" / "iwslt14.de-en")]
+    command += ["--downloads", str(tmp_path / "archives")]
     with serve(content) as site:
         monkeypatch.setitem(iwslt14.ONE_PAIR_URLS, "de", (f"{site.url}/de-en.tgz",))
         site.break_after = [len(content) // 2, 0, 0]
         assert main(command) == 2
         assert main(command) == 0
         assert site.asked[-1] == f"bytes={len(content) // 2}-"
+    assert (tmp_path / "archives" / "de-en.tgz").read_bytes() == content
     raw = tmp_path / "data-bin" / "iwslt14.de-en" / "raw"
     # a title and a description come before the 60 sentences
     assert (raw / "valid.de").read_text() == lines([german[20], german[43]])

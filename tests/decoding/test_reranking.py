@@ -172,6 +172,19 @@ def test_a_translator_with_a_reranker(model: AbNet, judge: AbNet) -> None:
     assert translator.translate(GERMAN) != Translator(model, "cpu").translate(GERMAN)
 
 
+def test_a_precision_is_the_rerankers_too(model: AbNet, judge: AbNet) -> None:
+    exact, rounded = (
+        Translator(model, "cpu", Reranker(judge), dtype=dtype).translate_n_best(
+            GERMAN, DecodingOptions()
+        )
+        for dtype in ("float32", "bfloat16")
+    )
+    assert judge.precision == model.precision == "bfloat16"
+    scores = [[best.score for (best,) in found] for found in (exact, rounded)]
+    assert scores[0] != scores[1]
+    assert scores[0] == pytest.approx(scores[1], rel=0.3)
+
+
 def test_frozen_berts_of_both_are_in_memory_once(model: AbNet, toys: Toys) -> None:
     judge = small_model("abnet_causal", toys).eval()
     source = source_of(model)

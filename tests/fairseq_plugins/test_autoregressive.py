@@ -70,6 +70,13 @@ def test_generate_gives_what_the_library_gives(corpus: Corpus, one_by_one: Train
     assert len({tuple(hypotheses) for hypotheses in found.values()}) > 3
 
 
+def test_scores_need_not_be_divided_by_lengths(corpus: Corpus, one_by_one: Trained) -> None:
+    flags = ("--beam", 3, "--max-len-b", 9)
+    output = generate(corpus, one_by_one, *flags, "--unnormalized")
+    assert lines(output, "H") == lines(generate(corpus, one_by_one, *flags, "--lenpen", 0), "H")
+    assert lines(output, "H") != lines(generate(corpus, one_by_one, *flags), "H")
+
+
 @pytest.mark.parametrize("weight", [None, 0.5])
 def test_it_reranks_what_mask_predict_gives(
     corpus: Corpus, one_by_one: Trained, trained: Trained, weight: float | None

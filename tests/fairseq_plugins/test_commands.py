@@ -165,6 +165,7 @@ def test_generate_equals_the_library(
         (("--iter-decode-lm-weight", 2), {"lm_weight": 2.0}),
         (("--iter-decode-ban-repeats",), {"ban_repeats": True}),
         (("--iter-decode-repredict",), {"repredict": True}),
+        (("--iter-decode-rescore-weight", 2), {"rescore_weight": 2.0}),
     ],
 )
 def test_decoding_flags_of_the_task(
@@ -189,7 +190,7 @@ def test_decoding_flags_of_the_task(
 def test_n_best_history_and_steps(generated: str, corpus: Corpus, trained: Trained) -> None:
     output = generate(
         corpus, trained, "--nbest", 2, "--retain-iter-history", "--print-step",
-        "--iter-decode-max-iter", 3, "--iter-decode-force-max-iter",
+        "--iter-decode-max-iter", 3, "--iter-decode-force-max-iter", "--iter-decode-patience", 1,
     )  # fmt: skip
     assert {len(texts) for line, texts in lines(output, "H").items() if line != EMPTY} == {2}
     assert len(lines(output, "H")[EMPTY]) == 1
@@ -200,6 +201,18 @@ def test_n_best_history_and_steps(generated: str, corpus: Corpus, trained: Train
     assert "[MASK]" not in "".join(text for _, text in history)
     # the last pass is the hypothesis
     assert [text for number, text in history if number == "2"] == lines(output, "H")[0]
+
+
+def test_all_passes_are_made_only_where_they_are_asked_for(
+    corpus: Corpus, trained: Trained
+) -> None:
+    def steps(*flags: object) -> set[str]:
+        output = generate(corpus, trained, "--print-step", "--iter-decode-patience", 1, *flags)
+        found = lines(output, "I").items()
+        return set().union(*(texts for line, texts in found if line != EMPTY))
+
+    assert steps("--iter-decode-force-max-iter") == {"10"}
+    assert len(steps()) > 1
 
 
 def test_length_penalty_reorders(corpus: Corpus, trained: Trained) -> None:

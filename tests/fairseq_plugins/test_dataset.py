@@ -1,16 +1,24 @@
 from __future__ import annotations
 
 import logging
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from fairseq.data import ListDataset
 
 from abnet.errors import AbNetError
-from fairseq_plugins.dataset import PairDataset, check_binarized, with_fixed_batches
+from fairseq_plugins.dataset import (
+    PairDataset,
+    check_binarized,
+    load_pairs,
+    with_fixed_batches,
+)
 from fairseq_plugins.dictionary import BertDictionary
 from fairseq_plugins.task_options import TranslationAbNetConfig
 from fairseq_plugins.tasks.translation_abnet import TranslationAbNetTask
+from tests.fairseq_plugins.conftest import Corpus
 
 LETTERS = [chr(code) for code in range(ord("a"), ord("z") + 1)]
 SOURCE = BertDictionary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS], "source")
@@ -121,6 +129,21 @@ def test_unknown_pieces_are_reported(caplog: pytest.LogCaptureFixture) -> None:
         check_binarized([], SOURCE, "test", training=False)
     with pytest.raises(AbNetError, match=r"33\.3% of the pieces on the train are \[UNK\]"):
         check_binarized([unknown], SOURCE, "train", training=True)
+
+
+def test_the_first_of_several_parts_counts_as_often_as_asked(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(corpus.data_bin, tmp_path / "data-bin")
+    for file in list(folder.glob("valid.*")):
+        shutil.copy(file, folder / file.name.replace("valid", "train1"))
+    dictionaries = [BertDictionary.load(str(folder / f"dict.{code}.txt")) for code in ("de", "en")]
+    for ratio, count in ((-1, 60 + 11), (1, 60 + 11), (3, 3 * 60 + 11)):
+        found = load_pairs(
+            str(folder), "train", ("de", "en"), tuple(dictionaries), combine=True,
+            dataset_impl=None, upsample_primary=ratio, shuffle=False, pad_to_multiple=1,
+        )  # fmt: skip
+        assert len(found) == count
 
 
 def test_the_end_of_a_sentence_is_no_unknown_piece(caplog: pytest.LogCaptureFixture) -> None:

@@ -158,6 +158,12 @@ def test_finetune_from_model_once(
         (("--ddp-backend", "fully_sharded"), "`--ddp-backend` must not be fully_sharded"),
         (("--distributed-world-size", 2), "fairseq starts processes on GPUs only"),
         (("--eval-bleu-detok", "moses"), "`--eval-bleu-detok` must be left out"),
+        (("--eval-bleu-remove-bpe",), "`--eval-bleu-remove-bpe` must be left out: the pieces"),
+        (("--eval-tokenized-bleu",), "`--eval-tokenized-bleu` must be left out: `abnet evaluate`"),
+        (("--left-pad-target",), "`--left-pad-target` must be left out: a BERT reads"),
+        (("--load-alignments",), "`--load-alignments` must be left out: nothing here uses"),
+        (("--num-batch-buckets", 3), "`--num-batch-buckets` must be left out: it is for TPUs"),
+        (("--truncate-source",), "`--truncate-source` must be left out: all but training"),
         (("--eval-bleu", "--eval-bleu-args", '{"beams": 2}'), "no generation option 'beams'"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from abnet.backbone import load_backbone
 from abnet.errors import AbNetError
+from abnet.pretraining.masked_lm_model import LeanBertForMaskedLM
 from abnet.pretraining.pretrain import BertShape, pretrain
 from abnet.tokenizer import Tokenizer
 from tests.conftest import TinyBerts
@@ -109,8 +111,18 @@ def test_seed_decides(made: Made, text: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_learns_to_predict(tmp_path: Path, precision: str) -> None:
+def test_learns_to_predict(tmp_path: Path, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight lines of one word each, in many copies that differ in length only."""
+    computed: set[torch.dtype] = set()
+    original = LeanBertForMaskedLM.forward
+
+    @wraps(original)  # transformers looks at its arguments
+    def watched(self: LeanBertForMaskedLM, *given: Any, **named: Any) -> Any:
+        output = original(self, *given, **named)
+        computed.add(output.logits.dtype)
+        return output
+
+    monkeypatch.setattr(LeanBertForMaskedLM, "forward", watched)
     lines = [" ".join([word] * count) for word in WORDS for count in range(2, 12)]
     (tmp_path / "text").write_text("\n".join(lines), encoding="utf-8")
     report = pretrain(
@@ -124,8 +136,10 @@ def test_learns_to_predict(tmp_path: Path, precision: str) -> None:
             shape=dataclasses.replace(SHAPE, vocab_size=500),
         ),
     )
+    assert computed == {torch.bfloat16 if precision == "bf16" else torch.float32}
     model = AutoModelForMaskedLM.from_pretrained(tmp_path / "bert").eval()
     assert model.dtype == torch.float32
+    assert model.config.hidden_dropout_prob == model.config.attention_probs_dropout_prob == 0.0
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "bert")
     assert report.held_out_lines == 1
     for word in WORDS:

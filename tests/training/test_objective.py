@@ -132,8 +132,11 @@ def test_correction_guesses_are_what_decoding_may_say(tiny_config: AbNetConfig) 
 
 def test_correction_guesses_get_no_gradient(tiny_config: AbNetConfig) -> None:
     model = build(tiny_config, correction=0.9)
+    learns: list[bool] = []
+    model.encoder.register_forward_hook(lambda *given: learns.append(torch.is_grad_enabled()))
     parts, _ = step(model)
-    parts.loss.backward()  # of the one pass that `forward` made
+    assert learns == [False, True]  # the guess, and the pass that is learned from
+    parts.loss.backward()
     assert model.decoder.adapters["0"].attention.q_proj.weight.grad is not None  # type: ignore
 
 

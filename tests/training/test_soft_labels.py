@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -93,6 +94,22 @@ def test_the_loss_is_the_cross_entropy_to_the_labels() -> None:
     torch.testing.assert_close(labels.loss(logits), expected)
     assert labels.twice().ids.tolist() == [[2, 0], [1, 3]] * 2
     torch.testing.assert_close(labels.twice().loss(torch.cat([logits, logits])), 2 * expected)
+
+
+def test_the_teacher_reads_the_source_without_noise(
+    toys: Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = lively_model("bert_distilled", toys, source_noise=0.9).train()
+    read: list[torch.Tensor] = []
+    original = Teacher.label
+
+    def watched(self: Teacher, source: torch.Tensor, *given: Any) -> SoftLabels:
+        read.append(source)
+        return original(self, source, *given)
+
+    monkeypatch.setattr(Teacher, "label", watched)
+    train_loss(model)
+    assert [source.tolist() for source in read] == [small_pairs(model).source.tolist()]
 
 
 @pytest.mark.parametrize("objective", ["autoregressive", "conditional_masked_lm"])

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 import torch
 
-from abnet.checkpoint import save_checkpoint
+from abnet.checkpoint import read_checkpoint, save_checkpoint, write_checkpoint
 from abnet.config import AbNetConfig
 from abnet.decoding.mask_predict import DecodingOptions
 from abnet.model import AbNet
@@ -44,6 +45,32 @@ def expected(tiny_model: AbNet) -> list[str]:
         SOURCES, DecodingOptions(), report=InputReport()
     )
     return [translations[0].text for translations in found]
+
+
+def test_berts_that_have_moved_are_named(
+    run: Run,
+    command: list[str],
+    output: Folder,
+    expected: list[str],
+    tiny_berts: TinyBerts,
+    tiny_config: AbNetConfig,
+    checkpoint: str,
+    tmp_path: Path,
+) -> None:
+    before = [
+        shutil.copytree(one, tmp_path / "before" / str(at)) for at, one in enumerate(tiny_berts)
+    ]
+    contents = read_checkpoint(checkpoint)
+    config = dataclasses.replace(
+        tiny_config, source_bert=str(before[0]), target_bert=str(before[1])
+    )
+    write_checkpoint(checkpoint, contents._replace(config=config))
+    shutil.rmtree(tmp_path / "before")
+    source, target = (f"--source-bert={tiny_berts.german}", f"--target-bert={tiny_berts.english}")
+    for given in ([], [source], [target]):
+        assert "is no folder. If it has moved, give its new place" in run(*command, *given).errors
+    assert run(*command, source, target).status == 0
+    assert output.lines("en") == expected
 
 
 def test_shards_are_the_teachers_translations(

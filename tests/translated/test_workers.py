@@ -10,6 +10,7 @@ import pytest
 
 from abnet.decoding.mask_predict import DecodingOptions
 from abnet.errors import AbNetError
+from abnet.translated import workers
 from abnet.translated.files import Lines, replacing
 from abnet.translated.shards import Shards
 from abnet.translated.workers import ShardTranslator, Work, translate_shards
@@ -40,6 +41,32 @@ def test_a_shard_that_another_call_finished_is_left(
     assert ShardTranslator(work, "cpu").translate(1) == 10
     assert shards.missing() == []
     assert shards.read(1) != ["theirs"] * 10
+
+
+def test_workers_are_spread_over_the_devices(
+    checkpoint: str, train: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = Shards(tmp_path / "shards", 14, 3)
+    lines = Lines((Path(f"{train}.de"),))
+    work = Work((Path(checkpoint),), None, None, DecodingOptions(), 32, lines, shards)
+    devices: list[str | None] = []
+
+    class Recorded:
+        def __init__(self, context: object, work: Work, device: str | None, threads: int) -> None:
+            devices.append(device)
+
+        def end(self) -> None:
+            pass
+
+        ask_to_end = end
+
+        def __getattr__(self, name: str) -> object:
+            return lambda *given: None
+
+    monkeypatch.setattr(workers, "_Process", Recorded)
+    monkeypatch.setattr(workers, "_lead", lambda staff, numbers, progress: None)
+    translate_shards(work, [1, 2, 3, 4, 5], ["a", "b"], 3, lambda lines: None)
+    assert devices == ["a", "b", "a"]
 
 
 class SlowShards(Shards):
