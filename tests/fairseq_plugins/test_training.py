@@ -213,7 +213,7 @@ def test_finetune_and_reset_take_the_weights_over(
 def test_resume_of_another_shape(
     corpus: Corpus, trained: Trained, tiny_berts: TinyBerts, tmp_path: Path
 ) -> None:
-    start = ("--restore-file", trained.checkpoint, *BEST_BLEU)
+    start = ("--restore-file", trained.checkpoint, *BEST_BLEU, "--max-update", 99)
     other = (*SAME_SHAPE, "--encoder-adapter-dim", 8)
     message = r"must have the shape \(8, .*, but has \(16, .* in the checkpoint"
     output = failing_train(corpus.data_bin, tmp_path, tiny_berts, *other, *start)
