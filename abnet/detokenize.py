@@ -44,7 +44,7 @@ _CONJUNCTIONS_BEFORE = frozenset("und oder bzw sowie".split())
 # Behind a hyphen that is no part of a longer chain ("state-of-the-art") these begin a new clause.
 _CLAUSE_STARTS = frozenset(
     "the this that these we he she it its they there his her which what where but since with "
-    "our are was would does as an even among currently "
+    "our are was would does as even among currently "
     "der die das den dem ein eine einen dies diese dieser wir er sie es ich was wer wenn mit "
     "einer einem eines unser unsere auf im vor von wie sind hatte ist um ohne hier noch bereits "
     "darin dahinter neben wird würde würden derzeit nicht trotz alle beide jeder erstmals etwa "
@@ -57,7 +57,9 @@ _APHAERESES = frozenset("em til cause tis twas ne nen".split())
 # What stands before an apostrophe within a word in French, Italian and Irish names: "l'homme".
 _PROCLITICS = frozenset("l d j m n s t c o qu un aujourd presqu quest sant anch senz mezz".split())
 _PROCLITIC_ENDINGS = ("qu", "ll")  # "jusqu'à", "dell'arte"
-_DIGITS = "0123456789"
+_TITLES = frozenset("Dr Prof Dipl St Ing".split())
+# What is written behind a number without a space.
+_UNITS = frozenset("m km cm mm kg g mg l ml t k bn mn am pm fach fache fachen".split())
 _DOMAINS = frozenset("com org net edu gov co uk eu".split())
 
 
@@ -189,14 +191,22 @@ def _hyphen(words: Sequence[str], at: int) -> Cling:
 
 def _is_abbreviated(words: Sequence[str], at: int) -> bool:
     """Whether the word before is the period of an abbreviation: "U.S.-led", "Dr.-Ing."."""
-    short = words[at - 2] if at >= 2 and words[at - 1] == "." else ""
-    return len(short) <= 2 and short[:1].isupper()
+    if at < 2 or words[at - 1] != ".":
+        return False
+    is_initial = len(words[at - 2]) == 1 and words[at - 2].isupper() and at >= 3
+    return (is_initial and words[at - 3] == ".") or words[at - 2] in _TITLES
+
+
+def _is_measured(word: str, digits: int) -> bool:
+    """Whether it is at most so many digits and a unit: "5kg", but not "3rd" or "70s"."""
+    unit = word.lstrip("0123456789")
+    return 1 <= len(word) - len(unit) <= digits and unit in _UNITS
 
 
 def _period(words: Sequence[str], at: int) -> Cling:
     before, after = _neighbours(words, at)
-    if before[-1:].isdigit() and after[:1].isdigit():
-        return BOTH  # "3.50", "2.5kg"
+    if before.lstrip("£€¥").isdigit() and (after.isdigit() or _is_measured(after, 2)):
+        return BOTH  # "3.50", "£3.50", "2.5kg"
     is_initial = len(before) == len(after) == 1 and before.isalpha() and after.isalpha()
     if is_initial and at + 2 < len(words) and words[at + 2] in (".", *_APOSTROPHES):
         return BOTH  # "U.S."
@@ -205,14 +215,14 @@ def _period(words: Sequence[str], at: int) -> Cling:
 
 def _comma(words: Sequence[str], at: int) -> Cling:
     before, after = _neighbours(words, at)
-    whole = len(before) - len(before.rstrip(_DIGITS))
-    behind = len(after) - len(after.lstrip(_DIGITS))
-    return BOTH if 1 <= whole <= 3 and 1 <= behind <= 3 else LEFT  # "1,200", "1,5fach"
+    whole = before.lstrip("£€¥")
+    is_number = whole.isdigit() and after.isdigit() and len(whole) <= 3 and len(after) <= 3
+    return BOTH if is_number or (whole.isdigit() and _is_measured(after, 3)) else LEFT
 
 
 def _colon(words: Sequence[str], at: int) -> Cling:
     before, after = _neighbours(words, at)
-    is_time = before[-1:].isdigit() and after[:1].isdigit()  # "10:30am"
+    is_time = before.isdigit() and (after.isdigit() or after[2:] in ("am", "pm"))  # "10:30am"
     return BOTH if is_time or after == "/" else LEFT
 
 
@@ -232,11 +242,6 @@ def _dollar(words: Sequence[str], at: int) -> Cling:
     return Cling(before == "US" or (before.isdigit() and not is_prefix), is_prefix)
 
 
-def _euro(words: Sequence[str], at: int) -> Cling:
-    before, after = _neighbours(words, at)
-    return RIGHT if after[:1].isdigit() and not before[-1:].isdigit() else SPACED  # "€5", "5 €"
-
-
 def _at_sign(words: Sequence[str], at: int) -> Cling:
     is_address = at + 2 < len(words) and words[at + 2] == "."
     return BOTH if is_address else RIGHT
@@ -249,8 +254,7 @@ _IN_CONTEXT: dict[str, Callable[[Sequence[str], int], Cling]] = {
     ",": _comma,
     ":": _colon,
     "&": _ampersand,
-    **dict.fromkeys("$£¥", _dollar),
-    "€": _euro,
+    "$": _dollar,
     "@": _at_sign,
 }
 

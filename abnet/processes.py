@@ -64,7 +64,7 @@ def sole_user(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def taking_turns(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Makes a folder and waits until no other one works there in such a block.
+    """Makes a folder and waits until no other one works there in such a block; never nested.
 
     Args:
         say: takes a line if there is something to wait for.

@@ -73,6 +73,8 @@ class Tokenizer:
         backend.no_truncation()
         backend.no_padding()
         backend.encode_special_tokens = True  # "[SEP]" in a text is text
+        if isinstance(backend.model, tokenizers.models.BPE):
+            backend.model.dropout = None  # else a text would have other pieces each time
         self._id_of = backend.get_vocab(with_added_tokens=True)
         self.vocabulary = _vocabulary(self._id_of)
         digest = hashlib.sha256("\n".join(self.vocabulary).encode("utf-8")).hexdigest()
@@ -83,8 +85,17 @@ class Tokenizer:
         self._special_ids = frozenset(id for id, token in added.items() if token.special)
         self._special_ids |= {symbols.pad, symbols.cls, symbols.sep, symbols.mask}
         self._special_ids -= {symbols.unk}
-        ids = " ".join(map(str, self.encode(PROBE)))
-        self.pieces_hash = f"sha256:{hashlib.sha256(ids.encode()).hexdigest()}"
+        self.pieces_hash = f"sha256:{hashlib.sha256(self._probe().encode()).hexdigest()}"
+
+    def _probe(self) -> str:
+        """What each word of `PROBE` is cut into."""
+        cut: list[object] = []
+        for word in PROBE.split(" "):
+            try:
+                cut.append(self.encode(word))
+            except Exception:  # tokenizers has no kind of its own for a word that cannot be cut
+                cut.append(None)
+        return str(cut)
 
     def __reduce__(self) -> tuple[type[Tokenizer], tuple[str, tokenizers.Tokenizer, SymbolIds]]:
         return type(self), (self.name, self._backend, self.symbols)  # for other processes

@@ -46,7 +46,8 @@ def prepare_training(args: Namespace) -> None:
         args: all arguments of `fairseq-train`, parsed.
 
     Raises:
-        AbNetError: see `check_launch`, `check_options`, `check_best` and `check_start`.
+        AbNetError: see `name_idle_options`, `check_launch`, `check_options`, `check_best` and
+            `check_start`.
     """
     if "path" in args:  # fairseq-generate or -interactive with a needless --arch
         return

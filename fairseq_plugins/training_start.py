@@ -50,7 +50,7 @@ def check_start(args: Namespace) -> None:
 
     Raises:
         AbNetError: the checkpoint to start from is missing or damaged, or see `check_function`,
-            `check_goes_on` and `check_same_best`.
+            `check_goes_on`, `check_is_left` and `check_same_best`.
     """
     ending = f"{args.checkpoint_suffix}.pt"  # of these two, and of all that is written
     last = Path(args.save_dir) / DEFAULT_RESTORE_FILE.replace(".pt", ending)
@@ -101,7 +101,7 @@ def check_start(args: Namespace) -> None:
         if flag != "--finetune-from-model" and not args.reset_optimizer:
             check_goes_on(start, state)
             warn_of_other_data(start, state, args)
-            end_what_is_done(start, state, args)
+            check_is_left(start, state, args, is_own=not flag)
             if not args.reset_meters:
                 check_same_best(start, state, args)
 
@@ -147,32 +147,44 @@ def check_goes_on(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def warn_of_other_data(path: Path, state: Mapping[str, Any], args: Namespace) -> None:
-    """Says where a training goes on with data of another name than it has seen so far."""
-    before = state["cfg"].get("task", {}).get("data")
-    if before and _names(before) != _names(args.data):
+    """Says where a training goes on with other data than it has seen so far, not with more."""
+    before = state["cfg"].get("task", {}).get("data") or ""
+    then, now = (list(map(Path, utils.split_paths(data))) for data in (before, args.data))
+    if len(now) < len(then) or not all(map(_is_same, then, now)):
         logger.warning(
             "training goes on from %s, which was trained with %s, on %s: for a new training give "
             "another `--save-dir`", path, before, args.data
         )  # fmt: skip
 
 
-def _names(data: str) -> list[str]:
-    return [Path(folder).name for folder in utils.split_paths(data)]
+def _is_same(then: Path, now: Path) -> bool:
+    """Whether a folder is another one's, which may have moved."""
+    return then.resolve() == now.resolve() or (not then.exists() and then.name == now.name)
 
 
-def end_what_is_done(path: Path, state: Mapping[str, Any], args: Namespace) -> None:
+def check_is_left(path: Path, state: Mapping[str, Any], args: Namespace, is_own: bool) -> None:
     """Ends the program where there is nothing to do: fairseq would make one more update.
 
+    Args:
+        is_own: whether the training is the one that has been going on in `--save-dir`.
+
     Raises:
-        SystemExit: with the status 0; the checkpoint has all updates that are asked for.
+        SystemExit: with the status 0; it has all updates that are asked for.
+        AbNetError: the training that another one is to begin with has.
     """
     done = state["optimizer_history"][-1]["num_updates"]
-    if 0 < args.max_update <= done:
-        logger.info(
-            "nothing is left to do: %s has %d updates, and `--max-update` is %d",
-            path, done, args.max_update,
-        )  # fmt: skip
-        raise SystemExit(0)
+    if not 0 < args.max_update <= done:
+        return
+    if not is_own:
+        raise AbNetError(
+            f"`--max-update` must be more than the {done} updates of {path}, but is "
+            f"{args.max_update} instead. Or count anew with `--reset-optimizer`."
+        )
+    logger.info(
+        "nothing is left to do: %s has %d updates, and `--max-update` is %d",
+        path, done, args.max_update,
+    )  # fmt: skip
+    raise SystemExit(0)
 
 
 def check_same_best(path: Path, state: Mapping[str, Any], args: Namespace) -> None:

@@ -33,9 +33,13 @@ find_python() {
   return 1
 }
 
-# Programs of a .venv that was moved, with its project, look for Python where it was.
+# Programs of a .venv that was moved, with its project, look for Python where it was: the first of
+# their lines, or the second where there is a space in the path, says where.
 is_there() {
-  is_usable .venv/bin/python && grep -qsF "$(cd .venv && pwd -P)/bin/python" .venv/bin/pip
+  local programs
+  is_usable .venv/bin/python &&
+    programs=$(sed -n '1,2s|^[^/]*\(/.*\)/python[0-9.]*.*$|\1|p' .venv/bin/pip 2>/dev/null) &&
+    [[ ${programs%%$'\n'*} -ef .venv/bin ]]
 }
 
 stamp=.venv/.setup-stamp

@@ -30,9 +30,11 @@ ENGLISH = [
     "He calls it a 'small miracle'.",
     "He said ‘yes’ and ‘I don’t know’ to the boss ‘Bill’.",
     "The girls’ school says ‘hello’, and ’twas late.",
-    "A $3.5m flat, 5,000m away, opens at 10:30am and weighs 2.5kg in v1.2.",
-    "It was £5.50, ¥900 or €5 in the U.K.'s U.S.-led shop - currently closed.",
+    "A $3.5m flat, 5,000m away, opens at 10:30am and weighs 2.5kg.",
+    "It was £5.50, ¥9,500 or €5 in the U.K.'s U.S.-led shop - currently closed.",
     "She said 'no.' So did he. - Why?",
+    "In Room 12, 3rd floor, she is 25, 6ft tall; on May 5, 19th century, in 82, 70s style.",
+    "G20: 3 countries, Top 5: 3D printers, MP3, 4 GB, and on place 3. 100m runners.",
 ]
 GERMAN = [
     "Das U-Boot kostet 2,50 Euro, nicht 1.200.000 Euro.",
@@ -45,6 +47,8 @@ GERMAN = [
     "Ein Kind lacht - das kleinste von allen.",
     "Die Zeit läuft ab”.",
     "Die 1,5fache Menge - auf Wunsch für 5 € das Kilo - ist Dr.-Ing. Adam aus St.-Martin zu viel.",
+    "Ja. - Nein. Napoleon I. - Kaiser. Er lebt in der EU. - Brüssel zahlt 100 £ und 1,5 €.",
+    "Die U17, 12 Spieler, und Q3, 25 Prozent, wurden 3. 100m-Läufer.",
 ]
 OTHERS = [
     "L'homme qu'il aime n'est pas là-bas aujourd'hui.",

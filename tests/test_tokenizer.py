@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from transformers import AutoTokenizer
 from abnet.errors import AbNetError
 from abnet.text import clean_line
 from abnet.tokenizer import SymbolIds, Tokenizer
-from tests.tiny import ENGLISH, GERMAN
+from tests.tiny import ENGLISH, GERMAN, make_bert
 
 TEXT = GERMAN + ENGLISH
 ROBERTA_SYMBOLS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
@@ -254,3 +256,31 @@ def test_gpt_2_has_one_symbol_for_all(tiny_gpt: str) -> None:
     ids = tokenizer.encode(text)
     assert end not in ids  # in a text it is text
     assert tokenizer.decode([*ids, end]) == text
+
+
+def test_tokenizers_of_one_vocabulary_are_told_apart(tmp_path: Path) -> None:
+    first = make_bert(tmp_path / "first", GERMAN, seed=1)
+    again = shutil.copytree(first, tmp_path / "again")
+    one, same = (Tokenizer.from_pretrained(str(folder)) for folder in (first, again))
+    assert one.pieces_hash == same.pieces_hash == pickle.loads(pickle.dumps(one)).pieces_hash
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (again / name).unlink()
+    lower = Tokenizer.from_pretrained(str(again))  # a vocab.txt alone is in lower case
+    assert lower.vocab_hash == one.vocab_hash
+    assert lower.pieces_hash != one.pieces_hash
+
+
+def test_a_text_has_the_same_pieces_each_time() -> None:
+    vocabulary = {piece: id for id, piece in enumerate(["<unk>", "a", "b", "ab"])}
+    model = tokenizers.models.BPE(vocabulary, [("a", "b")], dropout=0.5, unk_token="<unk>")
+    symbols = SymbolIds(0, 0, 0, 0, 0)
+    found = [Tokenizer("dropout", tokenizers.Tokenizer(model), symbols) for _ in range(20)]
+    assert len({one.pieces_hash for one in found}) == 1
+    assert {tuple(one.encode("ab")) for one in found} == {(3,)}
+
+
+def test_a_tokenizer_that_cannot_cut_all_words_is_one() -> None:
+    unigram = tokenizers.models.Unigram([("a", 0.0), ("b", -1.0)], unk_id=None)
+    tokenizer = Tokenizer("strict", tokenizers.Tokenizer(unigram), SymbolIds(0, 0, 0, 0, 0))
+    assert tokenizer.encode("ab") == [0, 1]
+    assert tokenizer.pieces_hash.startswith("sha256:")

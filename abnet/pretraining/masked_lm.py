@@ -175,8 +175,9 @@ class Budget(TrainerCallback):  # type: ignore[misc]
 
         Of a number of updates neither the first nor the last is made at a rate of zero.
         """
-        done = self.progress(step)
-        if self.updates is not None:
+        if self.updates is None:
+            done = self.progress(step)
+        else:
             done = min(1.0, (step + 1) / (self.updates + 1))
         return min(done / WARM_UP_SHARE, (1.0 - done) / (1.0 - WARM_UP_SHARE))
 

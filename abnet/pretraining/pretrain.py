@@ -259,7 +259,8 @@ def _settings(corpus: Corpus, options: PretrainingOptions) -> dict[str, Any]:
 
 def _check_same(old: dict[str, Any], new: dict[str, Any], output: Path) -> None:
     defaults = {field.name: field.default for field in dataclasses.fields(PretrainingOptions)}
-    changed = [n for n in new if old.get(n, defaults.get(n, new[n])) != new[n]]
+    compared = [name for name in new if name != "dropped_lines"]  # which follows from the hashes
+    changed = [n for n in compared if old.get(n, defaults.get(n, new[n])) != new[n]]
     if changed:
         raise AbNetError(
             f"{output} was begun with other settings ({', '.join(changed)}); "

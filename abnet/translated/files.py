@@ -51,7 +51,7 @@ class Lines:
     Attributes:
         paths: the files.
         only_new: whether empty lines and those of `exclude` are left out.
-        exclude: files whose lines are left out, whatever their case and spacing.
+        exclude: files whose lines are left out, whatever their case, spacing and accents' form.
         sample: which of the lines are taken; all if not given.
 
     Raises:

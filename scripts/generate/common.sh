@@ -28,8 +28,7 @@ option() {
 score_options=()
 generate() {
     installed
-    local data="${DATA:-$root/data-bin/$1.$2}"
-    local run="${RUN:-$root/checkpoints/$(basename "$data")}"
+    local data="${DATA:-$root/data-bin/$1.$2}" run="${RUN:-$(run_of "$1.$2")}"
     local target="${2##*-}"
     if [[ ! -f "$data/manifest.json" || ! -d "$run" ]]; then
         echo "there is no prepared data in $data or no trained model in $run: run" \

@@ -35,3 +35,9 @@ prepare() {
         --target-bert "$(bert_of "${pair##*-}" "$english")" \
         --dest "$root/data-bin/$corpus.$pair" "$@"
 }
+
+# The folder for the checkpoints of a corpus and pair, or of the other data that DATA names for it:
+# run_of CORPUS.PAIR
+run_of() {
+    echo "$root/checkpoints/$1${DATA:+-$(basename "$(realpath "$DATA")")}"
+}

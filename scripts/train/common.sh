@@ -9,12 +9,10 @@ prepared_bert() {
 
 # Trains AB-Net on a prepared corpus with the released recipe; options given after it win:
 # train CORPUS PAIR OPTION...
-# DATA names another prepared folder, SAVE another folder for the checkpoints than checkpoints/ and
-# the data's name.
+# DATA names another prepared folder, SAVE another folder for the checkpoints than that of run_of.
 train() {
     installed
-    local data="${DATA:-$root/data-bin/$1.$2}"
-    local save="${SAVE:-$root/checkpoints/$(basename "$data")}"
+    local data="${DATA:-$root/data-bin/$1.$2}" save="${SAVE:-$(run_of "$1.$2")}"
     if [[ ! -f "$data/manifest.json" ]]; then
         echo "there is no prepared data in $data: run scripts/prepare/$1.sh $2 first" >&2
         exit 2

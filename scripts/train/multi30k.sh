@@ -9,7 +9,7 @@
 # The paper has no such task; these are its IWSLT14 settings, with fewer updates for 29,000
 # sentences. Everything after PAIR goes to fairseq-train and wins over what is set here. Training
 # that was stopped goes on from its last checkpoint. DATA names another prepared folder,
-# SAVE another for the checkpoints than the one in checkpoints/ of its name.
+# whose name the folder of the checkpoints then ends in, SAVE that folder itself.
 # scripts/reproduce/multi30k.sh trains small BERTs of its own and compares with other systems.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -9,7 +9,7 @@
 # All GPUs of the machine are used; a batch is 8 x 4,096 tokens on fewer of them too. Everything
 # after PAIR goes to fairseq-train and wins over what is set here. Training that was stopped goes on
 # from its last checkpoint. DATA names another prepared folder,
-# SAVE another for the checkpoints than the one in checkpoints/ of its name.
+# whose name the folder of the checkpoints then ends in, SAVE that folder itself.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 pair=ro-en

@@ -154,9 +154,28 @@ def test_what_is_done_is_not_trained_on(tmp_path: Path, caplog: pytest.LogCaptur
     check_start(started(tmp_path / "new", max_update=2, finetune_from_model=last))
 
 
-def test_other_data_than_so_far_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_training_that_is_done_is_no_beginning(tmp_path: Path) -> None:
+    other = save(tmp_path / "other.pt", {"state": {}})
+    new = tmp_path / "new"
+    for flag in ("restore_file", "continue_once"):
+        with pytest.raises(
+            AbNetError, match=r"must be more than the 3 updates of .*, but is 3 ins"
+        ):
+            check_start(started(new, max_update=3, **{flag: other}))
+        check_start(started(new, max_update=4, **{flag: other}))
+
+
+def test_other_data_than_so_far_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     save(tmp_path / "checkpoint_last.pt", {"state": {}})
-    check_start(started(tmp_path, data="/elsewhere/data"))
+    check_start(started(tmp_path, data="/elsewhere/data"))  # has moved
+    (tmp_path / "data-bin" / "data").mkdir(parents=True)
+    for data in (str(tmp_path / "data-bin" / "data"), "data-bin/data:more"):
+        check_start(started(tmp_path, data=data))
     assert not caplog.records
-    check_start(started(tmp_path, data="/elsewhere/distilled"))
-    assert "which was trained with data-bin/data, on /elsewhere/distilled: for a" in caplog.text
+    for data in ("/elsewhere/data", "/elsewhere/distilled"):
+        caplog.clear()
+        check_start(started(tmp_path, data=data))
+        assert f"which was trained with data-bin/data, on {data}: for a new" in caplog.text

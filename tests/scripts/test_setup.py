@@ -34,11 +34,26 @@ def test_an_interpreter_may_have_a_space_in_its_path(tmp_path: Path) -> None:
     assert "found none; set PYTHON to such an interpreter" in none.stderr
 
 
-@pytest.mark.parametrize(("place", "status"), [("{}", 0), ("/elsewhere", 1)])
-def test_an_environment_that_was_moved_is_none(tmp_path: Path, place: str, status: int) -> None:
-    programs = tmp_path / ".venv" / "bin"
+SCRIPT = (
+    "#!/bin/sh\n'''exec' \"{}/.venv/bin/python\" \"$0\" \"$@\"\n' '''"  # of a path with a space
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "first"), [("here", "#!{}/.venv/bin/python3.11"), ("with a space", SCRIPT)]
+)
+def test_an_environment_that_was_moved_is_none(tmp_path: Path, name: str, first: str) -> None:
+    programs = tmp_path / name / ".venv" / "bin"
     programs.mkdir(parents=True)
     (programs / "python").symlink_to(sys.executable)
-    root = place.format(tmp_path.resolve())
-    (programs / "pip").write_text(f"#!{root}/.venv/bin/python\nimport pip\n")
-    assert call("is_there", tmp_path).returncode == status
+    root = tmp_path / name
+    (programs / "pip").write_text(f"{first.format(root)}\nimport pip\n")
+    assert call("is_there", root).returncode == 0
+    moved = root.rename(tmp_path / "moved")
+    assert call("is_there", moved).returncode != 0
+    moved.rename(root)
+    (root / ".venv").rename(tmp_path / "elsewhere")
+    (root / ".venv").symlink_to(tmp_path / "elsewhere")  # where the programs are found as before
+    assert call("is_there", root).returncode == 0
+    (programs / "pip").unlink()
+    assert call("is_there", root).returncode != 0

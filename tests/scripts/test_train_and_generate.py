@@ -99,7 +99,7 @@ def test_other_data_have_checkpoints_of_their_own(
     done = run(checkout, "scripts/train/wmt14.sh", "en-de")
     assert done.returncode == 0, done.stderr
     (command,) = calls(checkout)
-    save = checkout / "checkpoints" / "distilled"
+    save = checkout / "checkpoints" / "wmt14.en-de-distilled"
     assert command[command.index("--save-dir") + 1] == str(save)
     save.mkdir(parents=True)
     done = run(checkout, "scripts/generate/wmt14.sh", "en-de")
