@@ -232,7 +232,7 @@ class TranslationAbNetTask(TranslationTask):
         name = _architecture_name(cfg)
         if not _is_abnet(cfg) or (name not in PRESETS and not from_checkpoint):
             raise AbNetError(
-                f"`--arch` must be one that `abnet systems` lists (abnet, ...), but is {name!r}."
+                f"The model must be one of AB-Net (see `abnet systems`), but is {name!r} instead."
             )
         for field in FOR_TRAINING:
             if from_checkpoint and getattr(cfg, field, None) is not None:
