@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from abnet.systems import ONE_PASS
@@ -18,9 +18,7 @@ def without_effect(config: AbNetConfig) -> list[str]:
     return [
         name
         for name, is_used in USED.items()
-        if default[name] is not MISSING
-        and getattr(config, name) != default[name]
-        and not is_used(config)
+        if getattr(config, name) != default[name] and not is_used(config)
     ]
 
 

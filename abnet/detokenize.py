@@ -222,7 +222,8 @@ def _comma(words: Sequence[str], at: int) -> Cling:
 
 def _colon(words: Sequence[str], at: int) -> Cling:
     before, after = _neighbours(words, at)
-    is_time = before.isdigit() and (after.isdigit() or after[2:] in ("am", "pm"))  # "10:30am"
+    minutes = after.removesuffix("am").removesuffix("pm")  # "10:30am"
+    is_time = before.isdigit() and minutes.isdigit()
     return BOTH if is_time or after == "/" else LEFT
 
 

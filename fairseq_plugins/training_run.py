@@ -7,7 +7,6 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
-from dataclasses import fields
 
 import torch
 from fairseq import utils
@@ -17,7 +16,7 @@ from abnet.config import AbNetConfig
 from abnet.config_use import without_effect
 from abnet.errors import AbNetError
 from abnet.systems import CRITERIA, PRESETS
-from fairseq_plugins.training_start import check_start
+from fairseq_plugins.training_start import DEFAULTS, check_start
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +35,6 @@ LARGER_BY_OBJECTIVE = {
     "ctc": ("length_accuracy",),
     "dag": (),
 }
-DEFAULTS = {field.name: field.default for field in fields(AbNetConfig)}
 
 
 def prepare_training(args: Namespace) -> None:

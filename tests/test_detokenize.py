@@ -34,7 +34,7 @@ ENGLISH = [
     "It was £5.50, ¥9,500 or €5 in the U.K.'s U.S.-led shop - currently closed.",
     "She said 'no.' So did he. - Why?",
     "In Room 12, 3rd floor, she is 25, 6ft tall; on May 5, 19th century, in 82, 70s style.",
-    "G20: 3 countries, Top 5: 3D printers, MP3, 4 GB, and on place 3. 100m runners.",
+    "G20: 3 countries, Top 5: 3D printers, Part 3: Exam, MP3, 4 GB, on place 3. 100m runners.",
 ]
 GERMAN = [
     "Das U-Boot kostet 2,50 Euro, nicht 1.200.000 Euro.",

@@ -226,7 +226,7 @@ class _Search:
 
     def _best(self, finished: list[_Finished]) -> list[Hypothesis]:
         ranked = sorted(finished, key=lambda one: -one.score)
-        ranked += ranked[-1:] * (self.options.n_best - len(ranked))  # of a short limit
+        ranked += ranked[-1:] * (self.options.n_best - len(ranked))  # a short limit leaves few
         steps = self.tokens.size(2) - 1
         return [
             Hypothesis(

@@ -8,9 +8,10 @@
 #
 # All GPUs of the machine are used; a batch is 8 x 4,096 tokens on fewer of them too. The paper's
 # figures are from distilled training data: make those with `abnet distill`, prepare them with
-# scripts/prepare/text.sh and name the folder in DATA (whose name the folder of the checkpoints then
-# ends in; SAVE names that folder itself). Everything after PAIR goes to fairseq-train and wins over what is set here. Training that was stopped goes on from its last checkpoint. For
-# several machines: scripts/train/distributed.sh.
+# scripts/prepare/text.sh and name the folder in DATA, whose name the folder of the checkpoints then
+# ends in; SAVE names that folder itself. Everything after PAIR goes to fairseq-train and wins over
+# what is set here. Training that was stopped goes on from its last checkpoint. For several machines:
+# scripts/train/distributed.sh.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 pair=en-de
