@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from abnet.decoding.selection import best_of
+
 LOGITS_ON_CPU = 1 << 20  # at once: nearly what a cache holds
 LOGITS_ON_GPU = 1 << 26  # at once: a quarter of a GiB in 32 bits
 FEWEST_ROWS = 128  # for products of a good shape
@@ -146,7 +148,7 @@ def _sums(
     log_probs = logits.log_softmax(dim=1, dtype=torch.float32)
     at_gold = gold[:, None]
     nll = -log_probs.gather(1, at_gold).sum()
-    right = log_probs.argmax(dim=1).eq(gold).sum()
+    right = best_of(log_probs)[1].eq(gold).sum()
     mean = -log_probs.sum() / logits.size(1)
     loss = (1 - smoothing) * nll + smoothing * mean
     if not with_gradient:

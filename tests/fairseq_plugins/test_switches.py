@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,28 @@ def test_fp16_without_a_gpu(corpus: Corpus, tiny_berts: TinyBerts, tmp_path: Pat
     output = train(corpus.data_bin, tmp_path, tiny_berts, *QUICK, *flags)
     assert logged(output, "train_inner", "loss_scale") == [128, 128, 128]
     assert "the loss scale of `--fp16` stays 128" in output
+
+
+@pytest.mark.parametrize(
+    ("flags", "own", "kept"),
+    [(["--bf16"], None, "4096"), (["--bf16"], "77", "77"), ([], None, None)],
+)
+def test_bf16_without_a_gpu_keeps_more_kernels(
+    corpus: Corpus,
+    tiny_berts: TinyBerts,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: list[str],
+    own: str | None,
+    kept: str | None,
+) -> None:
+    """What oneDNN reads before its first product, unless one has chosen by oneself."""
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    monkeypatch.setenv(name, own or "")
+    if own is None:
+        monkeypatch.delenv(name)
+    train(corpus.data_bin, tmp_path, tiny_berts, *QUICK, "--no-save", "--max-update", 1, *flags)
+    assert os.environ.get(name) == kept
 
 
 @pytest.mark.parametrize(
