@@ -41,7 +41,10 @@ def processor_name() -> str:
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     names = {line.partition(":")[2].strip() for line in lines if line.startswith("model name")}
     name = " / ".join(sorted(names)) or platform.machine()
-    return f"{name} ({torch.backends.cpu.get_cpu_capability()}), {os.cpu_count()} cores"
+    uses = torch.backends.cpu.get_cpu_capability()
+    if torch.cpu.get_capabilities().get("amx_tile"):
+        uses += " with AMX"
+    return f"{name} ({uses}), {os.cpu_count()} cores"
 
 
 def commit(folder: Path) -> str:
