@@ -130,6 +130,9 @@ def bench(
     """
     begun = time.monotonic()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # or it takes all cores
+    # Many models take turns here: of the kernels that oneDNN compiles, one for each shape, those of
+    # one would push out another's, and be compiled anew in each round.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")
     import torch
     from transformers.utils import logging
 
