@@ -1,4 +1,4 @@
-"""Processes that work for another one, and those that would work on the same files."""
+"""Processes: what they keep, those that work for another one, or on the same files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from abnet.errors import AbNetError
+
+
+def keep_kernels(count: int) -> None:
+    """Has oneDNN keep so many kernels rather than 1,024, unless the environment says how many.
+
+    It compiles one for each shape of a product, and compiles anew what it has not kept. To be
+    called before the first product.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(count))
 
 
 def end_with_parent() -> None:

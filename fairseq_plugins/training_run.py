@@ -15,14 +15,11 @@ from fairseq.data import data_utils
 from abnet.config import AbNetConfig
 from abnet.config_use import without_effect
 from abnet.errors import AbNetError
+from abnet.processes import keep_kernels
 from abnet.systems import CRITERIA, PRESETS
 from fairseq_plugins.training_start import DEFAULTS, check_start
 
 logger = logging.getLogger(__name__)
-
-KEPT_KERNELS = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "4096")
-"""How many kernels oneDNN keeps: it compiles one for each shape of a product in bfloat16, and
-batches of many lengths have more shapes than the 1,024 that it would keep."""
 
 # Metrics of a validation: of all objectives, and of each.
 SMALLER_IS_BETTER = ("loss", "nll_loss", "ppl")
@@ -56,7 +53,7 @@ def prepare_training(args: Namespace) -> None:
     if args.bf16:
         args.tpu = False  # fairseq takes --bf16 for a wish for a TPU
     if args.bf16 and on_cpu(args):
-        os.environ.setdefault(*KEPT_KERNELS)
+        keep_kernels(4096)  # batches of many lengths have many shapes
     if args.fp16 and on_cpu(args):
         args.fp16_no_flatten_grads = True  # fairseq would flatten them on a GPU
         args.fp16_scale_window = sys.maxsize  # it grows until gradients overflow

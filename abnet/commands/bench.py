@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from abnet.config import AbNetConfig
 from abnet.errors import AbNetError
+from abnet.processes import keep_kernels
 
 if TYPE_CHECKING:
     import torch
@@ -130,9 +131,7 @@ def bench(
     """
     begun = time.monotonic()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # or it takes all cores
-    # Many models take turns here: of the kernels that oneDNN compiles, one for each shape, those of
-    # one would push out another's, and be compiled anew in each round.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")
+    keep_kernels(16_384)  # models that take turns would push out each other's
     import torch
     from transformers.utils import logging
 
