@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from scripts.reproduce.recipes import Multi30k, Variant, is_ours
+from scripts.reproduce.compared import is_ours
+from scripts.reproduce.recipes import Multi30k, Variant
 from scripts.reproduce.sizes import NORMS_BEFORE, Size, words
 
 TUNED = ("abnet", "transformer", "cmlm")

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 
 from benchmarks import quality, records, table
-from scripts.reproduce.recipes import ROOT, SYSTEMS, Multi30k, is_ours
+from scripts.reproduce.compared import SYSTEMS, is_ours
+from scripts.reproduce.recipes import ROOT, Multi30k
 from scripts.reproduce.sizes import SIZES
 from scripts.reproduce.steps import say
 from scripts.reproduce.timing import Timed, add_options, command_of, measure, spread, timing

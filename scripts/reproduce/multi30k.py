@@ -23,22 +23,17 @@ from scripts.reproduce.common import (
     missing_text,
     run_and_show,
 )
-from scripts.reproduce.recipes import (
-    BEAM,
-    DIRECTIONS,
-    LENGTH_BEAM,
-    PASSES,
+from scripts.reproduce.compared import (
     RERANKERS,
-    ROOT,
     SYSTEMS,
     TRAINED_AS,
     WITH_LEXICON,
-    Multi30k,
     is_ours,
     kept_decoding,
     objective_of,
     starts_of,
 )
+from scripts.reproduce.recipes import BEAM, DIRECTIONS, LENGTH_BEAM, PASSES, ROOT, Multi30k
 from scripts.reproduce.sizes import SIZES
 from scripts.reproduce.steps import Runner, Step, StepError, say
 

@@ -19,8 +19,9 @@ from scripts.reproduce.common import (
     missing_text,
     run_and_show,
 )
+from scripts.reproduce.compared import is_ours
 from scripts.reproduce.factors import GRAPH, GROUPS, Trial, baselines, factors
-from scripts.reproduce.recipes import DIRECTIONS, ROOT, Multi30k, is_ours
+from scripts.reproduce.recipes import DIRECTIONS, ROOT, Multi30k
 from scripts.reproduce.sizes import SIZES
 from scripts.reproduce.steps import say
 

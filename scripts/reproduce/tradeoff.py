@@ -15,8 +15,9 @@ import torch
 from abnet.bench.engine import RECORDINGS
 from benchmarks import quality, records
 from scripts.reproduce.common import common_runner, joiner, run_and_show
+from scripts.reproduce.compared import is_ours
 from scripts.reproduce.ctranslate import Converted, conversion, read_pieces
-from scripts.reproduce.recipes import BEAM, ROOT, Multi30k, Variant, is_ours
+from scripts.reproduce.recipes import BEAM, ROOT, Multi30k, Variant
 from scripts.reproduce.sizes import SIZES, words
 from scripts.reproduce.steps import Step, StepError, say
 from scripts.reproduce.timing import (

@@ -12,18 +12,16 @@ from fairseq.tasks import TASK_REGISTRY
 from abnet.averaging import last_checkpoints
 from benchmarks import quality
 from benchmarks.peers.refinement import Refinement
+from scripts.reproduce.compared import SYSTEMS, is_ours, objective_of
 from scripts.reproduce.ctranslate import conversion
 from scripts.reproduce.recipes import (
     AVERAGE_OF,
     DIRECTIONS,
     LENGTH_BEAM,
     PASSES,
-    SYSTEMS,
     Multi30k,
     Variant,
-    is_ours,
     minilm_encoder,
-    objective_of,
 )
 from scripts.reproduce.sizes import SIZES
 from scripts.reproduce.tradeoff import POINTS, decoding
