@@ -211,6 +211,7 @@ def write_lexicon(
     for side, tokenizer in _sides(source, target):
         metadata[f"{side}_bert"] = tokenizer.name
         metadata[f"{side}_vocabulary"] = tokenizer.vocab_hash
+        metadata[f"{side}_pieces"] = tokenizer.pieces_hash
     with _replacing(path) as part:
         tensors = {name: tensor.contiguous() for name, tensor in lexicon._asdict().items()}
         save_file(tensors, part, metadata)
@@ -231,8 +232,8 @@ def read_lexicon(
             own.
 
     Raises:
-        AbNetError: the file is missing, damaged, older or no lexicon, of another vocabulary, or
-            its vectors are too short.
+        AbNetError: the file is missing, damaged, older or no lexicon, of another vocabulary or
+            of text that was cut in another way, or its vectors are too short.
     """
     if not Path(path).is_file():
         raise AbNetError(f"`lexicon` must be a file of `abnet lexicon`, but there is no {path}.")
@@ -260,6 +261,11 @@ def read_lexicon(
             raise AbNetError(
                 f"`lexicon` must be of the {side} vocabulary of {tokenizer.name!r}, but {path} is "
                 f"of that of {metadata[f'{side}_bert']!r}. Make one with `abnet lexicon`."
+            )
+        if metadata.get(f"{side}_pieces", tokenizer.pieces_hash) != tokenizer.pieces_hash:
+            raise AbNetError(
+                f"`lexicon` must be of text cut into pieces as {tokenizer.name!r} cuts it, but "
+                f"{path} is of pieces of another tokenizer: make it anew with `abnet lexicon`."
             )
     most = lexicon.vectors.size(1)
     if most < dim:

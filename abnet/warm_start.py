@@ -15,7 +15,7 @@ from abnet.checkpoint import CheckpointContents, read_checkpoint
 from abnet.config import AbNetConfig
 from abnet.ct_nmt import DynamicSwitch
 from abnet.errors import AbNetError
-from abnet.identity import check_identities
+from abnet.identity import NOT_RECORDED, TOKENIZER, check_identities
 from abnet.model import AbNet
 
 logger = logging.getLogger(__name__)
@@ -159,6 +159,12 @@ def _check_vocabularies(path: str | Path, contents: CheckpointContents, model: A
                 f"`warm_start` must be a checkpoint with the vocabulary of the {side} BERT "
                 f"{now.name!r}, but {path} was trained with that of {then.name!r}: its embeddings "
                 "would be of other pieces."
+            )
+        if then.pieces_hash not in (NOT_RECORDED, now.pieces_hash):
+            raise AbNetError(
+                f"`warm_start` must be a checkpoint of text cut into pieces as the {side} BERT "
+                f"{now.name!r} cuts it, but {path} was trained on pieces of another tokenizer: "
+                f"give the BERT that it was trained with, {TOKENIZER} included."
             )
 
 

@@ -11,8 +11,11 @@ import torch
 from fairseq.data import Dictionary
 from torch import Tensor
 
+from abnet.corpora.manifest import FILE
 from abnet.errors import AbNetError
+from abnet.identity import TOKENIZER
 from abnet.tokenizer import SymbolIds, Tokenizer
+from abnet.translated.manifest import read_manifest
 
 END = "<|endoftext|>"  # GPT-2's only special symbol, which stands for all
 # The names of each special symbol; the first that the vocabulary has is taken.
@@ -176,6 +179,26 @@ def check_same_dictionaries(folders: Sequence[str], languages: Iterable[str]) ->
                     f"The folders of DATA must be of the same BERTs, but {there} is not what "
                     f"{here} is: make both with the same `--source-bert` and `--target-bert`."
                 )
+
+
+def check_pieces(folders: Sequence[str], language: str, tokenizer: Tokenizer) -> None:
+    """Holds how text was cut in folders of `abnet prepare` against the BERT's tokenizer.
+
+    What `fairseq-preprocess` made alone, or an older version prepared, does not say.
+
+    Raises:
+        AbNetError: the tokenizer cuts text in another way.
+    """
+    for folder in folders:
+        made_from = (read_manifest(Path(folder) / FILE) or {}).get("made_from", {})
+        languages = str(made_from.get("pair", "")).split("-", 1)
+        cut = dict(zip(languages, made_from.get("pieces", ()), strict=False))
+        if cut.get(language, tokenizer.pieces_hash) != tokenizer.pieces_hash:
+            raise AbNetError(
+                f"{tokenizer.name!r} must cut text into pieces as it did for {folder}, but does so "
+                f"in another way: are its {TOKENIZER} as they were? Prepare the data anew with it, "
+                "or give the BERT that they were made with."
+            )
 
 
 def check_vocabulary(side: str, dictionary: BertDictionary, tokenizer: Tokenizer) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from fairseq.logging import metrics
 from sacrebleu.metrics import BLEU
+
+from abnet.errors import AbNetError
+from abnet.scoring import evaluate
+from abnet.scoring.languages import measured_code
 
 ORDER = 4
 COUNTS = (
@@ -16,6 +22,30 @@ COUNTS = (
     "_bleu_sys_len",
     "_bleu_ref_len",
 )
+
+
+def bleu_in(side: str) -> BLEU:
+    """BLEU of raw lines of the target side, whose name need not be a language's.
+
+    Raises:
+        AbNetError: a package that cuts the language is not installed.
+    """
+    return evaluate.bleu_in(measured_code(side) or "", lowercase=False, force=True)
+
+
+def decoding_arguments(text: str | None) -> Namespace:
+    """What `--eval-bleu-args` says of how the validation set is translated.
+
+    Raises:
+        AbNetError: it is no JSON object.
+    """
+    try:
+        return Namespace(**json.loads(text or "{}"))
+    except (ValueError, TypeError) as error:
+        raise AbNetError(
+            "`--eval-bleu-args` must be a JSON object, such as "
+            f"'{{\"iter_decode_with_beam\": 4}}', but is {text!r} instead."
+        ) from error
 
 
 def bleu_counts(

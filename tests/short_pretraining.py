@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from abnet.pretraining.pretrain import BertShape, PretrainingOptions, PretrainingReport
+from abnet.pretraining.options import BertShape, PretrainingOptions
+from abnet.pretraining.pretrain import PretrainingReport
 
 SHAPE = BertShape(layers=1, hidden=16, heads=2, ffn=32, vocab_size=120, max_positions=24)
 WORDS = "alt blau eins Haus im klein Mann oben".split()

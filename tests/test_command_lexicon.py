@@ -25,7 +25,7 @@ from abnet.model import AbNet
 from abnet.tokenizer import Tokenizer
 from tests.corpora.making import lines
 from tests.systems import Toys, small_config
-from tests.tiny import ENGLISH, GERMAN
+from tests.tiny import ENGLISH, GERMAN, forget_case
 
 
 @pytest.fixture
@@ -209,6 +209,9 @@ def test_files_that_do_not_fit(
     for tokenizers, side in (((english, 8), "source"), ((german, 8, german), "target")):
         with pytest.raises(AbNetError, match=f"must be of the {side} vocabulary of .*, but .*bert"):
             read_lexicon(command[-1], *tokenizers)
+    lower = forget_case(shutil.copytree(toys.german, tmp_path / "lower"))
+    with pytest.raises(AbNetError, match=r"must be of text cut into pieces as .*lower' cuts it"):
+        read_lexicon(command[-1], Tokenizer.from_pretrained(str(lower)), 8)
     any_target = tmp_path / "any.safetensors"
     write_lexicon(any_target, read_lexicon(command[-1], german, 24), german, {})
     assert read_lexicon(any_target, german, 8, german).vectors.any()

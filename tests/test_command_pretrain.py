@@ -10,7 +10,8 @@ import pytest
 from safetensors.torch import load_file
 
 from abnet.cli import main
-from abnet.pretraining.pretrain import PretrainingOptions, PretrainingReport, pretrain
+from abnet.pretraining.options import PretrainingOptions
+from abnet.pretraining.pretrain import PretrainingReport, pretrain
 from tests.short_pretraining import options
 
 COMMAND = (

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from abnet.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint, write_checkpoint
 from abnet.errors import AbNetError
 from tests.systems import Toys, lively_model, small_model, small_pairs
+from tests.tiny import forget_case
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +152,16 @@ def test_another_vocabulary_is_refused(toys: Toys, starts: dict[str, str]) -> No
     swapped = toys._replace(german=toys.english, english=toys.german)
     with pytest.raises(AbNetError, match=r"with the vocabulary of the source BERT .* other pieces"):
         small_model("bert_fused", swapped, warm_start=starts["transformer_base"])
+
+
+def test_pieces_of_another_tokenizer_are_refused(
+    toys: Toys, starts: dict[str, str], tmp_path: Path
+) -> None:
+    lower = forget_case(shutil.copytree(toys.german, tmp_path / "lower"))
+    with pytest.raises(AbNetError, match=r"cut into pieces as the source BERT .*lower' cuts it"):
+        small_model(
+            "bert_fused", toys._replace(german=str(lower)), warm_start=starts["transformer_base"]
+        )
 
 
 def test_adapters_of_other_berts_are_refused(toys: Toys, starts: dict[str, str]) -> None:

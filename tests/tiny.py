@@ -31,6 +31,13 @@ ENGLISH = [
 SYMBOLS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
+def forget_case(folder: Path) -> Path:
+    """Leaves a BERT its vocab.txt alone, which transformers takes for one in lower case."""
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+    return folder
+
+
 def make_bert(folder: Path, text: list[str], seed: int, kind: str = "bert", **shape: int) -> Path:
     """Saves a random masked LM of some kind with a WordPiece tokenizer made from `text`.
 

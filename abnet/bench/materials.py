@@ -7,7 +7,7 @@ from pathlib import Path
 
 from abnet.bench.sizes import Size
 from abnet.pretraining.corpus import learn_tokenizer
-from abnet.pretraining.pretrain import BertShape
+from abnet.pretraining.options import BertShape
 from abnet.tokenizer import Tokenizer
 
 

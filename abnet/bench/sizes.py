@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from abnet.backbone import TransformerShape
-from abnet.pretraining.pretrain import BertShape
+from abnet.pretraining.options import BertShape
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +41,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--language",
         metavar="CODE",
-        help=f"target language (default: that of --data, if its target side has a code of two "
-        f"letters such as de or pt-BR, or else {LANGUAGE})",
+        help=f"target language (default: that of --data, if its target side has a code such as "
+        f"de, pt-BR or zho_Hans, or else {LANGUAGE})",
     )
     parser.add_argument(
         "--lowercase", action="store_true", help="ignore case, as TER, ROUGE and SARI do"
@@ -120,22 +119,26 @@ def run(args: argparse.Namespace) -> int:
 
 def _code(language: str) -> str:
     """A language as the measures know it: "zh" of zh-CN."""
-    code = re.fullmatch(r"([A-Za-z]{2,3})([-_]\w+)*", language)
+    from abnet.scoring.languages import measured_code
+
+    code = measured_code(language)
     if code is None:
         raise AbNetError(f"`--language` must be a code such as de or pt-BR, but is {language!r}.")
-    return code[1].lower()
+    return code
 
 
 def _language(side: str) -> str:
     """The language of a prepared folder's target side, whose name may be any word ("summary")."""
-    code = re.fullmatch(r"([a-z]{2})([-_]\w+)*", side)
-    if code is None:
+    from abnet.scoring.languages import measured_code
+
+    code = measured_code(side)
+    if code is None or len(code) > 2:  # "sum"
         say(
             f"the side {side!r} is not taken for a language: the texts are scored as {LANGUAGE}. "
             "If they are in another one, give --language."
         )
         return LANGUAGE
-    return code[1]
+    return code
 
 
 def _prepared(folder: Path) -> dict[str, Any]:

@@ -84,7 +84,8 @@ def run(args: argparse.Namespace) -> int:
     from transformers.utils import logging
 
     from abnet.errors import AbNetError
-    from abnet.pretraining.pretrain import BertShape, PretrainingOptions, pretrain
+    from abnet.pretraining.options import BertShape, PretrainingOptions
+    from abnet.pretraining.pretrain import pretrain
 
     logging.disable_progress_bar()  # of loading and saving weights; training has its own
     sizes = ("layers", "hidden", "heads", "ffn", "vocab_size", "max_positions")

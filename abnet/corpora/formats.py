@@ -119,14 +119,12 @@ def read_tmx_pairs(path: Path, source: str, target: str) -> Iterator[Pair]:
     """
     try:
         with _open_unpacked(path) as stream:
-            events = ElementTree.iterparse(stream, events=("start", "end"))
-            _, root = next(events)
-            for event, element in events:
-                if event == "end" and element.tag == "tu":
+            for _, element in ElementTree.iterparse(stream):
+                if element.tag == "tu":
                     texts = _tmx_texts(element)
                     if source in texts and target in texts:
                         yield texts[source], texts[target]
-                    root.clear()
+                    element.clear()
     except (ElementTree.ParseError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise AbNetError(
             f"{path} cannot be read: it is not whole or damaged ({error}). Delete it and download "

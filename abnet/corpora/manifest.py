@@ -12,6 +12,7 @@ from abnet.corpora.writing import to_json, write_atomically
 from abnet.errors import AbNetError
 
 FILE = "manifest.json"
+NOT_IN_OLDER = {"pieces"}  # of what decides
 
 
 class Manifest:
@@ -19,7 +20,8 @@ class Manifest:
 
     Attributes:
         data: `made_from` (everything that decides what comes out: corpus, direction, rules, BERTs'
-            vocabularies, hashes of the files), `sources`, `steps` (one a split read: pairs read,
+            vocabularies and how they cut text, hashes of the files), `sources`, `steps` (one a
+            split read: pairs read,
             dropped by reason, and what was written), `binarized`, `choices`, `versions`; and
             `distilled` or `back_translated` where a model wrote training data (see
             `abnet.translated.origin`).
@@ -63,7 +65,8 @@ class Manifest:
             return fresh
         data = _read(path)
         before = data["made_from"]
-        if before == made_from:
+        unrecorded = {name: made_from[name] for name in NOT_IN_OLDER & made_from.keys()}
+        if unrecorded | before == made_from:
             return cls(folder, data)
         begun = any(step["read"] for step in data["steps"].values())
         if begun and not overwrite:

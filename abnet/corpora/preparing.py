@@ -108,6 +108,7 @@ def prepare(corpus: Corpus, options: Options, say: Say) -> Manifest:
         "valid_every": corpus.valid_every,
         "choices": list(corpus.choices),
         "vocabularies": [cleaner.source.vocab_hash, cleaner.target.vocab_hash],
+        "pieces": [cleaner.source.pieces_hash, cleaner.target.pieces_hash],
         "longest_pieces": list(longest),
     }
     for split in corpus.splits:

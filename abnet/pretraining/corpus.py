@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +34,8 @@ class Corpus(NamedTuple):
     Attributes:
         training: lines to train on, in the order read, repetitions kept.
         held_out: distinct lines that `training` does not contain.
-        hashes: for each file's name, or path where names repeat, its "sha256:<hex>".
+        hashes: for each file's name, or path where names repeat, its "sha256:<hex>"; a file that
+            is given again has a number behind its path.
         excluded: the hash of each excluded file, in order of the hashes.
         dropped: number of lines left out because an excluded file has them too.
     """
@@ -70,7 +72,9 @@ def read_corpus(texts: Sequence[Path], exclude: Sequence[Path] = (), seed: int =
     dropped = 0
     for path in texts:
         lines, content_hash = _read(path)
-        hashes[str(path) if path.name in hashes else path.name] = content_hash
+        again = (f"{path} ({number})" for number in range(2, len(texts) + 1))
+        names = itertools.chain((path.name, str(path)), again)
+        hashes[next(name for name in names if name not in hashes)] = content_hash
         for line in map(clean_line, lines):
             if not line:
                 continue

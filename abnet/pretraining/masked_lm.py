@@ -32,7 +32,7 @@ from abnet.errors import AbNetError
 from abnet.pretraining.masked_lm_model import IGNORED
 
 if TYPE_CHECKING:
-    from abnet.pretraining.pretrain import PretrainingOptions
+    from abnet.pretraining.options import PretrainingOptions
 
 WARM_UP_SHARE = 0.05
 ENDLESS = 1_000_000_000

@@ -26,7 +26,7 @@ from abnet.tokenizer import Tokenizer
 from abnet.training.word_loss import word_loss
 
 if TYPE_CHECKING:
-    from abnet.pretraining.pretrain import BertShape
+    from abnet.pretraining.options import BertShape
 
 IGNORED = -100
 

@@ -141,11 +141,12 @@ def read_generate_output(*paths: str | Path) -> list[str]:
         paths: one log, or those of several `--distributed-rank`s of the same data.
 
     Raises:
-        AbNetError: there is none, a sentence is missing, or two logs have it.
+        AbNetError: there is none, a sentence is missing, or two logs or two runs in one have it.
     """
     best: dict[int, str] = {}
     log_of: dict[int, str | Path] = {}
     for path in paths:
+        last = None
         for line in read_lines(path):
             key, _, rest = line.partition("\t")
             number = key.removeprefix("D-")
@@ -155,7 +156,13 @@ def read_generate_output(*paths: str | Path) -> list[str]:
                         f"Each sentence must be in one log, but {log_of[int(number)]} and {path} "
                         f"both have number {number}: are they of different parts of the data?"
                     )
+                if int(number) in best and int(number) != last:
+                    raise AbNetError(
+                        f"Each sentence must be in a log once, but {path} comes back to number "
+                        f"{number}: does it hold two runs? Leave one of them."
+                    )
                 best.setdefault(int(number), rest.partition("\t")[2])  # the best comes first
+                last = int(number)
     names = ", ".join(map(str, paths))
     if not best:
         raise AbNetError(

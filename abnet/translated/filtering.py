@@ -14,9 +14,11 @@ from abnet.corpora.corpus import Pair
 from abnet.errors import AbNetError
 from abnet.text import clean_line, comparable
 
-# Chinese and Japanese write no spaces: each of their characters is a word of its own here.
+# Chinese and Japanese write no spaces: each of their characters is a word of its own here. Nor do
+# Thai, Lao, Tibetan, Burmese and Khmer, whose words have about four letters, marks left out.
 _LONE = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{_LONE}]|[^\W{_LONE}]+|[^\w\s]")
+_JOINED = "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff"
+_WORD = re.compile(rf"[{_LONE}]|[{_JOINED}]{{1,4}}|[^\W{_LONE}{_JOINED}]+|[^\w\s]")
 
 
 class Candidate(NamedTuple):
@@ -42,8 +44,9 @@ class PairFilter:
     for case and spacing. "repeats": the translation has a word too many times in a row, and more
     often than the line has any. "ratio": one side has too many words for the other.
 
-    Words are runs of letters and digits, other signs, and single Chinese or Japanese characters;
-    accents and vowel signs that stand as characters of their own do not count.
+    Words are runs of letters and digits, other signs, single Chinese or Japanese characters, and
+    up to four letters in a row of scripts such as Thai, which write no spaces either; accents and
+    vowel signs that stand as characters of their own do not count.
 
     Raises:
         AbNetError: a value is outside of what its field allows.

@@ -1,7 +1,6 @@
 """Translation between the vocabularies of two BERTs."""
 # No `from __future__ import annotations` here: fairseq makes options from the types themselves.
 
-import json
 import logging
 import os
 import sys
@@ -31,7 +30,6 @@ from abnet.errors import AbNetError
 from abnet.model import AbNet
 from abnet.one_pass.ctc import CtcOptions
 from abnet.one_pass.dag import DagOptions
-from abnet.scoring.evaluate import bleu_in
 from abnet.systems import PRESETS
 from fairseq_plugins.bert_rate import bert_rate
 from fairseq_plugins.bpe import AbNetBpe
@@ -44,10 +42,11 @@ from fairseq_plugins.dataset import PairDataset, load_pairs, with_fixed_batches
 from fairseq_plugins.dictionary import (
     BertDictionary,
     SourceDictionary,
+    check_pieces,
     check_same_dictionaries,
     check_vocabulary,
 )
-from fairseq_plugins.evaluation import bleu_counts, log_bleu
+from fairseq_plugins.evaluation import bleu_counts, bleu_in, decoding_arguments, log_bleu
 from fairseq_plugins.generator import (
     PARALLEL_FLAGS,
     Generator,
@@ -248,13 +247,18 @@ class TranslationAbNetTask(TranslationTask):
                 ) from error
             raise
         abnet = model.abnet
-        check_vocabulary("source", self.src_dict, abnet.source_tokenizer)
-        check_vocabulary("target", self.tgt_dict, abnet.target_tokenizer)
+        for side, language, dictionary, tokenizer in (
+            ("source", self.cfg.source_lang, self.src_dict, abnet.source_tokenizer),
+            ("target", self.cfg.target_lang, self.tgt_dict, abnet.target_tokenizer),
+        ):
+            check_vocabulary(side, dictionary, tokenizer)
+            check_pieces(utils.split_paths(self.cfg.data), language, tokenizer)
         self.model = model
         self.is_training_run = not from_checkpoint
         if self.cfg.eval_bleu:
-            self.bleu = bleu_in(self.cfg.target_lang, lowercase=False, force=True)
-            self.sequence_generator = self.build_generator([model], self._eval_bleu_options())
+            self.bleu = bleu_in(self.cfg.target_lang)
+            options = decoding_arguments(self.cfg.eval_bleu_args)
+            self.sequence_generator = self.build_generator([model], options)
         return model
 
     def build_generator(
@@ -363,15 +367,6 @@ class TranslationAbNetTask(TranslationTask):
         self.model.before_step(optimizer)
         with bert_rate(optimizer, self.model.abnet.config, update_num):
             super().optimizer_step(optimizer, model, update_num)
-
-    def _eval_bleu_options(self) -> Namespace:
-        try:
-            return Namespace(**json.loads(self.cfg.eval_bleu_args or "{}"))
-        except (ValueError, TypeError) as error:
-            raise AbNetError(
-                "`--eval-bleu-args` must be a JSON object, such as "
-                f"'{{\"iter_decode_with_beam\": 4}}', but is {self.cfg.eval_bleu_args!r} instead."
-            ) from error
 
     def _translate_and_count(self, sample: Mapping[str, Any], model: nn.Module) -> dict[str, int]:
         target = self.model.abnet.target_tokenizer

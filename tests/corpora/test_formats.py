@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,17 @@ def test_tmx(tmp_path: Path) -> None:
         ("Trei", "Three"),
     ]
     assert list(read_tmx_pairs(path, "en", "ro"))[1] == ("Three", "Trei")
+
+
+def test_tmx_is_not_kept_in_memory(tmp_path: Path) -> None:
+    units = [{"en": "x" * 5_000, "ro": "y" * 5_000}] * 400  # 4 MB
+    path = write(tmp_path / "x.tmx.gz", tmx(units))
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in read_tmx_pairs(path, "en", "ro")) == 400
+        assert tracemalloc.get_traced_memory()[1] < 1_500_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_truncated_tmx_is_named(tmp_path: Path) -> None:

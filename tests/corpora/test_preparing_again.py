@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from abnet.corpora.binarize import Binarized
 from abnet.errors import AbNetError
 from abnet.processes import sole_user
 from tests.corpora.conftest import Scene, spelled
+from tests.tiny import forget_case
 
 
 class KilledError(Exception):
@@ -94,7 +97,7 @@ def test_damaged_result_is_made_again(scene: Scene) -> None:
 def test_data_of_something_else_stays(scene: Scene) -> None:
     scene.prepare()
     before = scene.digest()
-    with pytest.raises(AbNetError, match=r"prepared from something else: vocabularies.*overwrite"):
+    with pytest.raises(AbNetError, match=r"something else: pieces .*; vocabularies.*overwrite"):
         scene.prepare(source_bert=scene.options.target_bert)
     assert scene.digest() == before
     scene.write("test", [("das Buch", "the book")])
@@ -102,6 +105,27 @@ def test_data_of_something_else_stays(scene: Scene) -> None:
         scene.prepare()
     scene.prepare(overwrite=True)
     assert scene.lines("raw/test.de") == ["das Buch"]
+
+
+def test_a_tokenizer_that_cuts_in_another_way_is_something_else(scene: Scene) -> None:
+    """Though its vocabulary is the same."""
+    bert = shutil.copytree(scene.options.source_bert, scene.root / "lower")
+    scene.prepare(source_bert=str(bert))
+    assert scene.lines("pieces/test.de")[0].startswith("der A")
+    before = scene.digest()
+    forget_case(bert)
+    with pytest.raises(AbNetError, match="prepared from something else: pieces"):
+        scene.prepare(source_bert=str(bert))
+    assert scene.digest() == before
+    scene.prepare(source_bert=str(bert), overwrite=True)
+    assert scene.lines("pieces/test.de")[0].startswith("der a")
+    manifest = scene.dest / "manifest.json"
+    older = json.loads(manifest.read_text())
+    del older["made_from"]["pieces"]  # as versions wrote it that did not look at that
+    manifest.write_text(json.dumps(older))
+    before = scene.digest()
+    scene.prepare()
+    assert scene.digest() == before
 
 
 def test_nothing_is_overwritten_by_what_cannot_be_read(scene: Scene) -> None:

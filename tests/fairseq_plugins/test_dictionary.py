@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,11 @@ from fairseq_plugins.bpe import AbNetBpe
 from fairseq_plugins.dictionary import (
     BertDictionary,
     SourceDictionary,
+    check_pieces,
     check_same_dictionaries,
 )
 from tests.conftest import TinyBerts
+from tests.tiny import forget_case
 
 PIECES = ["<s>", "<pad>", "</s>", "<unk>", "a", "\u2028b", "c\u00a0d", "e\rf", "<mask>"]
 
@@ -51,6 +55,23 @@ def test_folders_of_training_data_are_of_one_pair_of_vocabularies(tmp_path: Path
     check_same_dictionaries([one], ("de", "en"))
     with pytest.raises(AbNetError, match=r"of the same BERTs, but .*other/dict\.en\.txt is not"):
         check_same_dictionaries([one, other], ("de", "en"))
+
+
+def test_a_folder_is_of_the_pieces_that_the_tokenizer_makes(
+    tiny_berts: TinyBerts, tmp_path: Path
+) -> None:
+    german, english = (Tokenizer.from_pretrained(bert) for bert in tiny_berts)
+    lower = forget_case(shutil.copytree(tiny_berts.german, tmp_path / "lower"))
+    made_from = {"pair": "de-en", "pieces": [german.pieces_hash, english.pieces_hash]}
+    (tmp_path / "manifest.json").write_text(json.dumps({"made_from": made_from}))
+    for language, tokenizer in (("de", german), ("en", english)):
+        check_pieces([str(tmp_path)], language, tokenizer)
+    folders = [str(tmp_path / "of-fairseq-alone"), str(tmp_path)]
+    with pytest.raises(AbNetError, match=rf"lower' must cut text .* as it did for {tmp_path}, but"):
+        check_pieces(folders, "de", Tokenizer.from_pretrained(str(lower)))
+    del made_from["pieces"]  # of an older version
+    (tmp_path / "manifest.json").write_text(json.dumps({"made_from": made_from}))
+    check_pieces(folders, "de", Tokenizer.from_pretrained(str(lower)))
 
 
 def test_pieces_are_split_at_spaces_alone() -> None:

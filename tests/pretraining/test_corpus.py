@@ -93,6 +93,9 @@ def test_files_of_one_name(tmp_path: Path) -> None:
     corpus = read_corpus(texts)
     assert list(corpus.hashes) == ["a", str(tmp_path / "y/a")]
     assert len(set(corpus.hashes.values())) == 2
+    again = read_corpus([*texts, *texts])
+    more = [f"{tmp_path / folder / 'a'}{number}" for folder, number in (("x", ""), ("y", " (2)"))]
+    assert list(again.hashes) == [*corpus.hashes, *more]
 
 
 @pytest.mark.parametrize("lines", [[], ["", "  "], ["only", "Only "], ["yes", "banned"]])

@@ -25,7 +25,7 @@ from abnet.pretraining.masked_lm import (
     train_masked_lm,
 )
 from abnet.pretraining.masked_lm_model import IGNORED, LeanBertForMaskedLM, new_bert
-from abnet.pretraining.pretrain import BertShape, PretrainingOptions
+from abnet.pretraining.options import BertShape, PretrainingOptions
 from tests.conftest import TinyBerts
 
 PAD, CLS, SEP, MASK = 0, 2, 3, 4

@@ -18,7 +18,8 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 from abnet.backbone import load_backbone
 from abnet.errors import AbNetError
 from abnet.pretraining.masked_lm_model import LeanBertForMaskedLM
-from abnet.pretraining.pretrain import BertShape, pretrain
+from abnet.pretraining.options import BertShape
+from abnet.pretraining.pretrain import pretrain
 from abnet.tokenizer import Tokenizer
 from tests.conftest import TinyBerts
 from tests.short_pretraining import SHAPE, WORDS, Made, continuing, options, same

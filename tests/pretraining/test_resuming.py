@@ -18,7 +18,7 @@ from abnet.errors import AbNetError
 from abnet.pretraining import masked_lm
 from abnet.pretraining.pretrain import pretrain
 from abnet.processes import sole_user
-from tests.short_pretraining import Made, options, same
+from tests.short_pretraining import Made, continuing, options, same
 
 
 def content(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -172,6 +172,18 @@ def test_other_excluded_text_is_another_setting(text: Path, tmp_path: Path) -> N
     assert report.dropped_lines == 1
 
 
+def test_a_start_that_was_made_anew_is_another_setting(text: Path, tmp_path: Path) -> None:
+    start = tmp_path / "start"
+    pretrain([text], start, options())
+    pretrain([text], tmp_path / "bert", continuing(start))
+    pretrain([text], tmp_path / "bert", continuing(start, resume=True))
+    shutil.rmtree(start)
+    pretrain([text], tmp_path / "bert", continuing(start, resume=True))  # it is needed no more
+    pretrain([text], start, options(seed=2))
+    with pytest.raises(AbNetError, match=r"begun with other settings \(start_files\)"):
+        pretrain([text], tmp_path / "bert", continuing(start, resume=True))
+
+
 def test_settings_of_an_earlier_version_say_nothing_of_newer_ones(
     made: Made, text: Path, tmp_path: Path
 ) -> None:
@@ -207,11 +219,12 @@ def full_disk(size: int) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("size", "save_minutes", "message"),
     [
+        (200, 5.0, "`output` must be a folder that can be made, but .*: name another one"),
         (2_000, 5.0, "`output` must be a folder that can be made, but .*: name another one"),
         (12_000, 1e-9, r"training cannot be written \(.*make room, and go on .* --resume"),
         (12_000, 5.0, r"cut cannot be written \(.*make room, and go on .* --resume"),
     ],
-    ids=["tokenizer", "checkpoint", "result"],
+    ids=["settings", "tokenizer", "checkpoint", "result"],
 )
 def test_a_full_disk_is_told_and_the_run_goes_on(
     made: Made, text: Path, tmp_path: Path, size: int, save_minutes: float, message: str

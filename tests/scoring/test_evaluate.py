@@ -159,6 +159,13 @@ def test_generate_output_in_several_logs(tmp_path: Path) -> None:
         read_generate_output(*logs)
 
 
+def test_two_runs_in_one_log_are_refused(tmp_path: Path) -> None:
+    log = tmp_path / "generate.out"
+    log.write_text("D-0\t-1\told\nD-1\t-1\told\nD-1\t-1\tnew\nD-0\t-1\tnew\n")
+    with pytest.raises(AbNetError, match=r"generate\.out comes back to number 0: does it hold"):
+        read_generate_output(log)
+
+
 def test_generate_output_that_lost_sentences(tmp_path: Path) -> None:
     log = tmp_path / "generate.out"
     log.write_text(GENERATED.replace("D-1", "D-8"))
@@ -255,7 +262,15 @@ def test_a_side_that_is_no_language_changes_no_score(
 
 
 @pytest.mark.parametrize(
-    ("side", "language"), [("de", "de"), ("zh-Hant", "zh"), ("pt_BR", "pt"), ("sum", "en")]
+    ("side", "language"),
+    [
+        ("de", "de"),
+        ("zh-Hant", "zh"),
+        ("pt_BR", "pt"),
+        ("sum", "en"),
+        ("zho_Hans", "zh"),
+        ("eng", "en"),
+    ],
 )
 def test_a_side_that_is_a_language_says_how_to_score(
     side: str, language: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

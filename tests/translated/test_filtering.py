@@ -33,6 +33,8 @@ from abnet.translated.filtering import (
         ("Er ging .", "He left .....", "repeats"),
         ("一只小狗在雪地里跑", "a little dog runs in the snow", None),  # nine words, not one
         ("a little dog runs", "一只只只只狗", "repeats"),
+        ("Hello, I live in Bangkok", "สวัสดีครับผมอาศัยอยู่ในกรุงเทพ", None),
+        ("dog", "สวัสดีครับผมอาศัยอยู่ในกรุงเทพ", "ratio"),
         ("Max Mustermann", "max  mustermann", None),
         ("good morning", "காலை வணக்கம்", None),  # two words, whatever marks they have
         ("long live Vietnam", unicodedata.normalize("NFD", "Việt Nam muôn năm"), None),
