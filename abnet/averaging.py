@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,7 +80,19 @@ def check_output(output: str | Path, paths: Sequence[str | Path]) -> None:
 
 def is_of_training(name: str) -> bool:
     """Whether fairseq gives this name to what it saves while training and goes on from."""
-    return name == _LAST or _PERIODIC.fullmatch(name) is not None
+    return name == _LAST or counted(name) is not None
+
+
+def counted(name: str) -> tuple[int, float] | None:
+    """The epoch that fairseq wrote a checkpoint in and the updates, without end at the epoch's end.
+
+    `None` for names of other kinds.
+    """
+    match = _PERIODIC.fullmatch(name)
+    if match is None:
+        return None
+    epoch, within, updates = match.groups()
+    return (int(epoch), math.inf) if epoch else (int(within), float(updates))
 
 
 def is_best(name: str) -> bool:
@@ -99,13 +112,8 @@ def last_checkpoints(folder: str | Path, count: int, or_fewer: bool = False) -> 
     Raises:
         AbNetError: fewer are there, or nothing at all, or it is no folder.
     """
-    found = []
-    for path in Path(folder).glob("checkpoint*.pt"):
-        match = _PERIODIC.fullmatch(path.name)
-        if match:
-            epoch, within, update = match.groups()
-            place = (int(epoch), float("inf")) if epoch else (int(within), float(update))
-            found.append((place, path))
+    placed = [(counted(path.name), path) for path in Path(folder).glob("checkpoint*.pt")]
+    found = [(place, path) for place, path in placed if place is not None]
     last = Path(folder) / _LAST
     if or_fewer and not found and last.is_file():
         return [last]

@@ -49,6 +49,8 @@ def check_command_line(program: str, arguments: Sequence[str]) -> None:
     parser.add_argument("--distributed-world-size", type=int, default=1)
     parser.add_argument("--results-path")
     parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--checkpoint-suffix", default="")
+    parser.add_argument("--tokenizer")
     given, _ = parser.parse_known_args(arguments)
     command = command_of(Path(program))
     if given.help or command is None:
@@ -71,8 +73,13 @@ def check_command_line(program: str, arguments: Sequence[str]) -> None:
             "`--bf16` must be left out, since fairseq ignores it unless it trains: "
             "`--iter-decode-dtype bfloat16` is what decodes in it."
         )
+    if given.tokenizer and command in DECODING:
+        raise AbNetError(
+            f"`--tokenizer` must be left out, but is {given.tokenizer}: the BERTs' own tokenizers "
+            "take raw text, and what is translated comes out as such."
+        )
     for path in utils.split_paths(given.path) if given.path else []:
-        check_checkpoint(Path(path))
+        check_checkpoint(Path(path.replace(".pt", f"{given.checkpoint_suffix}.pt")))  # as fairseq
     if given.input != "-":
         check_text(Path(given.input))
     if command == "generate" and given.scoring == SCORED_BY_DEFAULT:

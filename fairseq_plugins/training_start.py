@@ -6,13 +6,15 @@ import logging
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import fields
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import torch
 from fairseq import utils
 
-from abnet.averaging import is_best, is_of_training
+from abnet.averaging import counted, is_best, is_of_training
+from abnet.checkpoint import FAIRSEQ_IDENTITY
 from abnet.config import FOR_A_NEW_MODEL, AbNetConfig
 from abnet.errors import AbNetError
 from fairseq_plugins.command_line import check_whole
@@ -50,7 +52,7 @@ def check_start(args: Namespace) -> None:
 
     Raises:
         AbNetError: the checkpoint to start from is missing or damaged, or see `check_function`,
-            `check_goes_on`, `check_is_left` and `check_same_best`.
+            `check_goes_on`, `check_is_left`, `check_same_best` and `check_is_beyond`.
     """
     ending = f"{args.checkpoint_suffix}.pt"  # of these two, and of all that is written
     last = Path(args.save_dir) / DEFAULT_RESTORE_FILE.replace(".pt", ending)
@@ -81,7 +83,7 @@ def check_start(args: Namespace) -> None:
             "training starts from %s, as each time that it is given, and will overwrite %s; to go "
             "on from that, leave `--restore-file` out", restored, last
         )  # fmt: skip
-    if not starts:
+    if not starts or starts[0][0] == "--finetune-from-model":
         check_is_new(last, ending)
     for name in FOR_A_NEW_MODEL if starts else ():
         if vars(args).get(name) is not None:
@@ -97,7 +99,10 @@ def check_start(args: Namespace) -> None:
     for flag, start in starts[:1]:  # as fairseq ranks them
         check_whole(start)
         state = torch.load(start, map_location="cpu", mmap=True, weights_only=True)
+        check_is_ours(start, state)
         check_function(start, state, args)
+        if flag or args.reset_optimizer or args.reset_dataloader:
+            check_is_beyond(last.parent, ending, state, args)
         if flag != "--finetune-from-model" and not args.reset_optimizer:
             check_goes_on(start, state)
             warn_of_other_data(start, state, args)
@@ -131,6 +136,35 @@ def check_is_new(last: Path, ending: str) -> None:
         )
 
 
+def check_is_beyond(folder: Path, ending: str, state: Mapping[str, Any], args: Namespace) -> None:
+    """Refuses to count anew, or from an earlier place, beside checkpoints of higher numbers.
+
+    fairseq would keep these rather than what it writes, and an average of the last ones take them.
+
+    Args:
+        folder: that it writes to.
+        ending: see `check_is_new`.
+        state: of the checkpoint that it starts from.
+
+    Raises:
+        AbNetError: there are such.
+    """
+    epoch, updates = 1, 0
+    if not args.reset_dataloader:
+        epoch = state.get("extra_state", {}).get("train_iterator", {}).get("epoch", epoch)
+    if not args.reset_optimizer and state.get("optimizer_history"):
+        updates = state["optimizer_history"][-1]["num_updates"]
+    for path in sorted(folder.glob(f"checkpoint*{ending}")):
+        place = counted(path.name.removesuffix(ending) + ".pt")
+        if place is not None and (place[0] >= epoch if place[1] == inf else place[1] > updates):
+            raise AbNetError(
+                f"`--save-dir` must be a folder without checkpoints beyond the {updates} updates "
+                f"and epoch {epoch} that this training begins with, but {folder} has {path.name}, "
+                "which fairseq would keep rather than what it writes, and `abnet average --last` "
+                "would take. Give another folder, or move such files away."
+            )
+
+
 def check_goes_on(path: Path, state: Mapping[str, Any]) -> None:
     """Refuses a checkpoint from which a training would begin anew without a word.
 
@@ -141,8 +175,7 @@ def check_goes_on(path: Path, state: Mapping[str, Any]) -> None:
         raise AbNetError(
             f"A training cannot go on from {path}, which has no state of the optimizer: it is an "
             "average, or was written with `--no-save-optimizer-state`. To begin a new one with its "
-            "weights add `--reset-optimizer`, or give it as `--finetune-from-model` with a new "
-            "`--save-dir`."
+            "weights give it as `--finetune-from-model` with a new `--save-dir`."
         )
 
 
@@ -178,7 +211,8 @@ def check_is_left(path: Path, state: Mapping[str, Any], args: Namespace, is_own:
     if not is_own:
         raise AbNetError(
             f"`--max-update` must be more than the {done} updates of {path}, but is "
-            f"{args.max_update} instead. Or count anew with `--reset-optimizer`."
+            f"{args.max_update} instead. Or count anew with `--reset-optimizer` and a new "
+            "`--save-dir`."
         )
     logger.info(
         "nothing is left to do: %s has %d updates, and `--max-update` is %d",
@@ -216,15 +250,27 @@ def check_same_best(path: Path, state: Mapping[str, Any], args: Namespace) -> No
             )
 
 
+def check_is_ours(path: Path, state: Any) -> None:
+    """Refuses what is no checkpoint of this plugin, of which the other checks could not tell.
+
+    Raises:
+        AbNetError: it is none.
+    """
+    weights = state.get("model") if isinstance(state, Mapping) else None
+    if not isinstance(weights, Mapping) or FAIRSEQ_IDENTITY not in weights:
+        raise AbNetError(
+            f"A training must start from a checkpoint of AB-Net, but {path} records no BERTs: it "
+            "is of another model."
+        )
+
+
 def check_function(path: Path, state: Mapping[str, Any], args: Namespace) -> None:
     """Refuses a start whose weights would fit in shape but compute something else here.
 
     Raises:
         AbNetError: a choice differs that no shape shows.
     """
-    saved = state.get("cfg", {}).get("model")
-    if not isinstance(saved, Mapping):
-        return  # not one of ours, as loading it will say
+    saved = state["cfg"].get("model", {})
     for name in SHAPELESS:
         ours = vars(args).get(name, DEFAULTS[name])
         if name in saved and saved[name] != ours:

@@ -92,6 +92,20 @@ def test_input_file(
         interactive(corpus, trained, "--input", path)
 
 
+def test_what_is_too_long_is_skipped_alone(
+    corpus: Corpus, trained: Trained, tmp_path: Path
+) -> None:
+    raw = tmp_path / "raw.de"
+    raw.write_text(f"ein Mann\n{'ein ' * 100}\nder Arzt\n")
+    skipping = "--skip-invalid-size-inputs-valid-test"
+    found = interactive(corpus, trained, "--input", raw, skipping)
+    assert lines(found, "D").keys() == {0, 2}
+    assert (
+        lines(found, "D").items()
+        <= lines(interactive(corpus, trained, "--input", raw), "D").items()
+    )
+
+
 def test_no_line_at_all(corpus: Corpus, trained: Trained, tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     assert lines(interactive(corpus, trained, "--input", tmp_path / "empty"), "D") == {}

@@ -128,9 +128,18 @@ def test_what_decoding_would_ignore_is_refused(program: str, advice: str) -> Non
     for flags, message in (
         (["--num-shards", "2", "--shard-id", "0"], f"all sentences: {advice}"),
         (["--bf16"], "`--iter-decode-dtype bfloat16` is what decodes in it"),
+        (["--tokenizer", "moses"], "but is moses: the BERTs' own tokenizers take raw text"),
     ):
         with pytest.raises(AbNetError, match=message):
             check_command_line(program, ["--path", "no.pt", *flags])
+
+
+def test_a_suffix_is_put_into_the_names_as_fairseq_does(tmp_path: Path) -> None:
+    torch.save({}, tmp_path / "checkpoint_last_b.pt")
+    command = ["--path", str(tmp_path / "checkpoint_last.pt"), "--checkpoint-suffix"]
+    check_command_line("fairseq-generate", [*command, "_b"])
+    with pytest.raises(AbNetError, match=r"no .*checkpoint_last_c\.pt\. There are checkpoint"):
+        check_command_line("fairseq-generate", [*command, "_c"])
 
 
 def test_parts_of_a_decoding_have_files_of_their_own(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from abnet.checkpoint import FAIRSEQ_IDENTITY
 from abnet.errors import AbNetError
 from fairseq_plugins.training_start import check_start
 
@@ -19,6 +20,7 @@ def started(folder: Path, **changed: object) -> Namespace:
     defaults = {
         "save_dir": str(folder), "restore_file": "checkpoint_last.pt", "continue_once": None,
         "finetune_from_model": None, "reset_optimizer": False, "reset_meters": False,
+        "reset_dataloader": False,
         "checkpoint_suffix": "", "best_checkpoint_metric": "loss", "max_update": 0, "data": "data",
     }  # fmt: skip
     return Namespace(**{**defaults, **changed})
@@ -30,8 +32,8 @@ def state_of(optimizer: object, **cfg: object) -> dict[str, Any]:
         "cfg": {"task": {"data": "data-bin/data"}, **cfg},
         "optimizer_history": [{"num_updates": 3}],
         "last_optimizer_state": optimizer,
-        "extra_state": {},
-        "model": {},
+        "extra_state": {"train_iterator": {"epoch": 2}},
+        "model": {FAIRSEQ_IDENTITY: torch.zeros(1, dtype=torch.uint8)},
     }
 
 
@@ -90,6 +92,41 @@ def test_a_new_training_overwrites_no_best_one(tmp_path: Path, name: str) -> Non
     save(tmp_path / f"{name}-b.pt", {"state": {}})
     with pytest.raises(AbNetError, match=rf"has {name}-b\.pt and no checkpoint_last-b\.pt"):
         check_start(started(tmp_path, checkpoint_suffix="-b"))
+
+
+COUNT_ANEW = {"reset_optimizer": True, "reset_dataloader": True}
+
+
+@pytest.mark.parametrize("name", ["checkpoint3.pt", "checkpoint_2_6.pt"])
+@pytest.mark.parametrize("start", ["checkpoint2", "other/checkpoint", "checkpoint_last"])
+def test_no_counting_beside_higher_numbers(tmp_path: Path, name: str, start: str) -> None:
+    """Fairseq would delete the new checkpoints rather than the old ones."""
+    state = state_of({"state": {}})
+    state["extra_state"] = {"train_iterator": {"epoch": 3}}
+    (tmp_path / "other").mkdir()
+    for path in ("checkpoint2", "checkpoint_2_3", "checkpoint_last", "other/checkpoint"):
+        torch.save(state, tmp_path / f"{path}.pt")
+    given = {"restore_file": str(tmp_path / f"{start}.pt")}
+    if start == "checkpoint_last":
+        with pytest.raises(AbNetError, match=r"beyond the 0 updates and epoch 1 .* has checkpoint"):
+            check_start(started(tmp_path, **COUNT_ANEW))
+        given = {}
+    check_start(started(tmp_path, **given))
+    torch.save(state, tmp_path / name)
+    if given:
+        with pytest.raises(AbNetError, match=rf"the 3 updates and epoch 3 that .* has {name}, whi"):
+            check_start(started(tmp_path, **given))
+    else:
+        check_start(started(tmp_path))  # as it was stopped
+    check_start(started(tmp_path / "new", restore_file=str(tmp_path / f"{start}.pt"), **COUNT_ANEW))
+
+
+@pytest.mark.parametrize("content", [["a list"], {"bert.w": torch.zeros(1)}, {"model": {}}])
+def test_what_is_of_another_model_is_no_start(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "other.pt")
+    for flag in ("restore_file", "finetune_from_model"):
+        with pytest.raises(AbNetError, match=r"but .*other\.pt records no BERTs: it is of another"):
+            check_start(started(tmp_path / "new", **{flag: str(tmp_path / "other.pt")}))
 
 
 def test_a_best_value_of_another_metric_is_not_compared_with(tmp_path: Path) -> None:
