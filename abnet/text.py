@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import BinaryIO
 from abnet.errors import AbNetError
 
 _UTF8_BOM = b"\xef\xbb\xbf"
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _GZIP = b"\x1f\x8b"
 
 # str.translate table: every control character becomes a space, a lone surrogate (which no
@@ -59,6 +61,11 @@ def decode_lines(lines: Iterable[bytes], name: str) -> Iterator[str]:
             if number == 1 and line.startswith(_GZIP):
                 raise AbNetError(
                     f"{name} must be text, but is compressed: give what `zcat` makes of it."
+                ) from None
+            if number == 1 and line.startswith(_UTF16):
+                raise AbNetError(
+                    f"{name} must be UTF-8, but is UTF-16: convert it first, for example with "
+                    "`iconv -f UTF-16 -t UTF-8`."
                 ) from None
             raise AbNetError(
                 f"{name}, line {number}: the text must be UTF-8, but byte "

@@ -168,6 +168,13 @@ class Tokenizer:
         encodings = self._backend.encode_batch_fast(cleaned, add_special_tokens=False)
         return [self._without_specials(encoding.ids) for encoding in encodings]
 
+    def is_mostly_unknown(self, ids: Sequence[int]) -> bool:
+        """Whether more than half of the pieces are unknown.
+
+        SentencePiece has a mark of its own before an unknown word, which does not count.
+        """
+        return 2 * ids.count(self.symbols.unk) > len(ids) - ids.count(self._id_of.get("\u2581", -1))
+
     def truncate(self, text: str, length: int) -> str:
         """The beginning of `text`, one clean line, that makes at most `length` pieces.
 

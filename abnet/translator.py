@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from abnet.model import AbNet
 from abnet.tokenizer import Tokenizer
 
 BATCH_SIZE = 32
+UNKNOWN_SHARE_TO_WARN = 0.01
+FEW = 10  # unknown pieces, which nothing is said of
 USUAL_PIECES = 64  # lines longer than this come in smaller batches, of about equal memory
 
 
@@ -56,11 +59,16 @@ class InputReport:
         lines: how many there were.
         truncated: those with more pieces than the model takes.
         unknown: those of whose pieces more than half are unknown.
+        pieces, unknown_pieces: how many there were in all.
+        decomposed: whether a line with unknown pieces has accents as characters of their own.
     """
 
     lines: int = 0
     truncated: list[int] = field(default_factory=list)
     unknown: list[int] = field(default_factory=list)
+    pieces: int = 0
+    unknown_pieces: int = 0
+    decomposed: bool = False
 
     def messages(self, translator: Translator) -> list[str]:
         """One sentence a kind of trouble, with what to do about it."""
@@ -71,11 +79,15 @@ class InputReport:
                 "the source BERT has positions for, and cut there: split long lines into "
                 "sentences first."
             )
+        asked = f"is the text in the language and script of {translator.source_tokenizer.name}?"
+        if self.decomposed:
+            asked += " It has accents as characters of their own (NFD): compose them first (NFC)."
         if self.unknown:
             messages.append(
-                f"{_count(self.unknown)} made of unknown words for the most part: is the text in "
-                f"the language and script of {translator.source_tokenizer.name}?"
+                f"{_count(self.unknown)} made of unknown words for the most part: {asked}"
             )
+        elif self.unknown_pieces > max(UNKNOWN_SHARE_TO_WARN * self.pieces, FEW):
+            messages.append(f"{self.unknown_pieces} of {self.pieces} pieces are unknown: {asked}")
         return messages
 
 
@@ -245,8 +257,14 @@ class Translator:
         """Ids of each line, cut to what fits."""
         encoded = self.source_tokenizer.encode_batch(lines)
         unk = self.source_tokenizer.symbols.unk
-        for number, ids in enumerate(encoded, start=report.lines + 1):
-            if 2 * ids.count(unk) > len(ids):
+        for number, (line, ids) in enumerate(
+            zip(lines, encoded, strict=True), start=report.lines + 1
+        ):
+            report.pieces += len(ids)
+            if unknown := ids.count(unk):
+                report.unknown_pieces += unknown
+                report.decomposed |= not unicodedata.is_normalized("NFC", line)
+            if self.source_tokenizer.is_mostly_unknown(ids):
                 report.unknown.append(number)
             if len(ids) > self.max_pieces:
                 report.truncated.append(number)

@@ -58,6 +58,14 @@ def test_a_compressed_file_is_called_so(tmp_path: Path) -> None:
         read_lines(path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_utf_16_is_called_so(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "news.de"
+    path.write_bytes(("\ufeff" * (encoding != "utf-16") + "Ein Hund läuft.\n").encode(encoding))
+    with pytest.raises(AbNetError, match=r"news\.de must be UTF-8, but is UTF-16: .* -f UTF-16 "):
+        read_lines(path)
+
+
 def test_comparable_lines_differ_in_more_than_case_and_spacing() -> None:
     assert comparable(" Der\tHUND  läuft\n") == comparable("der Hund läuft")
     assert comparable("Straße") == comparable("STRASSE")

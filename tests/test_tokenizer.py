@@ -258,6 +258,17 @@ def test_gpt_2_has_one_symbol_for_all(tiny_gpt: str) -> None:
     assert tokenizer.decode([*ids, end]) == text
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_line_of_another_script_is_mostly_unknown(kind: str, folders: dict[str, str]) -> None:
+    tokenizer = Tokenizer.from_pretrained(folders[kind])
+    known = tokenizer.encode("der kleine Hund läuft")
+    assert not tokenizer.is_mostly_unknown(known)
+    assert not tokenizer.is_mostly_unknown([])
+    if kind != "roberta":  # whose pieces are of bytes
+        assert tokenizer.is_mostly_unknown(tokenizer.encode("привет мир"))
+        assert not tokenizer.is_mostly_unknown([*known, *tokenizer.encode("мир")])
+
+
 def test_tokenizers_of_one_vocabulary_are_told_apart(tmp_path: Path) -> None:
     first = make_bert(tmp_path / "first", GERMAN, seed=1)
     again = shutil.copytree(first, tmp_path / "again")

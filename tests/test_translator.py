@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -145,6 +146,20 @@ def test_unknown_words_give_a_warning_and_a_line(translator: Translator) -> None
     assert len(found) == 4
 
 
+def test_many_unknown_words_among_others_are_told_of(translator: Translator) -> None:
+    few, many = ["der Hund läuft 😀"] * 10, ["der Hund läuft 😀"] * 11
+    name = translator.source_tokenizer.name
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        translator.translate(few)
+    pieces = sum(map(len, translator.source_tokenizer.encode_batch(many)))
+    with pytest.warns(UserWarning, match=rf"11 of {pieces} pieces are unknown: .* of {name}\?$"):
+        translator.translate(many)
+    decomposed = [unicodedata.normalize("NFD", "der kleine Hund läuft")] * 11
+    with pytest.warns(UserWarning, match=r"are unknown: .*\(NFD\): compose them first \(NFC\)"):
+        translator.translate(decomposed)
+
+
 def test_a_report_collects_over_calls(translator: Translator) -> None:
     report = InputReport()
     options = DecodingOptions(iterations=1)
@@ -152,7 +167,7 @@ def test_a_report_collects_over_calls(translator: Translator) -> None:
         warnings.simplefilter("error")
         translator.translate_n_best(["привет", "der Hund"], options, report=report)
         translator.translate_n_best(["der " * 100, "мир"], options, report=report)
-    assert report == InputReport(lines=4, truncated=[3], unknown=[1, 4])
+    assert (report.lines, report.truncated, report.unknown) == (4, [3], [1, 4])
     assert len(report.messages(translator)) == 2
 
 

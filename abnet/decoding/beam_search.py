@@ -100,8 +100,9 @@ def beam_search(
     encoded = model.encode(source)
     memory = model.project(encoded)
     lengths = source.ne(model.source_symbols.pad).sum(dim=1)
-    allowed = (lengths * options.max_length_factor).long() + options.max_length_offset
-    search = _Search(allowed.clamp(max=model.max_target_positions), symbols, options)
+    most = model.max_target_positions
+    allowed = lengths.double() * options.max_length_factor + min(options.max_length_offset, most)
+    search = _Search(allowed.clamp(max=most).long(), symbols, options)
     state = model.new_state()
     while search.sentences:
         logits = model.step(search.tokens[:, :, -1].flatten(), memory, state)

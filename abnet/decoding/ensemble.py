@@ -9,6 +9,7 @@ from functools import reduce
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,10 @@ class States(NamedTuple):
         """Keeps the given hypotheses, in this order; rows: (K,) indices."""
         for part in self.parts:
             part.select(rows)
+
+
+_SHARING: WeakKeyDictionary[nn.Module, WeakSet[AbNet]] = WeakKeyDictionary()
+"""The models that have a part of a BERT in common, by that part."""
 
 
 class Ensemble:
@@ -217,8 +222,19 @@ def share_berts(systems: Sequence[AbNet | Ensemble]) -> None:
             for name, part in own.named_children():
                 if name in parts and _are_equal_and_frozen(parts[name], part):
                     setattr(own, name, parts[name])
+                    _SHARING.setdefault(parts[name], WeakSet()).update((first, other))
         if other.decoder.backbone.lm_head is not None:
             other.decoder.lm_head = other.decoder.backbone.lm_head
+
+
+def mark_lowered(model: AbNet, precision: str) -> None:
+    """Notes that a model's weights were packed or rounded, on those that share them as well.
+
+    Args:
+        precision: what they have now; see `AbNet`.
+    """
+    for one in (model, *(one for group in _SHARING.values() if model in group for one in group)):
+        one.precision, one.decodes_only = precision, True
 
 
 def _berts(model: AbNet) -> tuple[Backbone, Backbone]:

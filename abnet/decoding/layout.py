@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abnet.decoding.ensemble import Ensemble
+from abnet.decoding.ensemble import Ensemble, mark_lowered
 from abnet.decoding.linear import PackedLinear, packs, replace_linear
 from abnet.model import AbNet
 
@@ -19,4 +19,4 @@ def pack_weights(system: AbNet | Ensemble) -> None:
         first = next(model.parameters())
         if first.device.type == "cpu" and packs(first.dtype):
             replace_linear(model, PackedLinear)
-            model.decodes_only = True
+            mark_lowered(model, model.precision)

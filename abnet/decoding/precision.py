@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from abnet.decoding.ensemble import Ensemble
+from abnet.decoding.ensemble import Ensemble, mark_lowered
 from abnet.decoding.linear import fuses, int8_linear, replace_linear
 from abnet.errors import AbNetError
 from abnet.model import AbNet
@@ -15,6 +15,9 @@ PRECISIONS = ("float32", *HALVES, "int8")
 
 def set_precision(system: AbNet | Ensemble, dtype: str) -> None:
     """Lowers the weights of a system that is on its device; checkpoints stay as they are.
+
+    BERTs that are shared with another model, see `Ensemble`, are so for that one, too, which from
+    then on takes no other precision.
 
     Scores, log-probabilities of tokens and of lengths remain in 32 bits. "int8" replaces the linear
     layers, of the BERTs, adapters and output heads alike, by `Int8Linear`, on the CPU only.
@@ -53,5 +56,5 @@ def set_precision(system: AbNet | Ensemble, dtype: str) -> None:
             replace_linear(model, int8_linear)
         elif dtype != "float32":
             model.to(HALVES[dtype])
-        model.precision = dtype
-        model.decodes_only |= dtype != "float32"
+        if dtype != "float32":
+            mark_lowered(model, dtype)

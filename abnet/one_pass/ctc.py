@@ -23,6 +23,7 @@ from abnet.decoding.hypothesis import Hypothesis
 from abnet.decoding.selection import POSITIONS_AT_ONCE, best_of
 from abnet.errors import AbNetError
 from abnet.field_types import check_types
+from abnet.one_pass.alignment import best_alignment
 from abnet.one_pass.frames import NEVER, Framed, make_frames
 from abnet.tokenizer import SymbolIds
 from abnet.training.masking import rank
@@ -227,18 +228,26 @@ def _prefix_search(
             "`beam` must be 1 without `pip install 'ab-net[ctc]'`, which searches prefixes, but "
             f"is {beam} instead."
         ) from error
-    found = []
+    log_probs, frames = log_probs.cpu(), frames.cpu()
+    found, totals = [], []
     counts = frames.eq(symbols.mask).sum(dim=1).tolist()
-    for of_sentence, count in zip(log_probs.cpu(), counts, strict=True):
+    for of_sentence, count in zip(log_probs, counts, strict=True):
         own = of_sentence[:count]
         likely = own.topk(min(PREFIX_TOKENS, own.size(1)), dim=1).indices.unique()
         # The library writes labels into a string: a character each, the blank's in front.
         ids = [symbols.mask, *(id for id in likely.tolist() if id != symbols.mask)]
         alphabet = [chr(FIRST_LABEL + place) for place in range(len(ids))]
-        labels, places = beam_search(own[:, ids].exp().numpy(), alphabet, beam)
+        labels, _ = beam_search(own[:, ids].exp().numpy(), alphabet, beam)
         tokens = torch.tensor([ids[ord(label) - FIRST_LABEL] for label in labels], dtype=torch.long)
-        scores = own[torch.tensor(places, dtype=torch.long), tokens]
         sizes = torch.tensor([count]), torch.tensor([len(tokens)])
         total = -F.ctc_loss(own, tokens, *sizes, blank=symbols.mask, reduction="sum")
-        found.append(Hypothesis(tokens, scores, 0.0, float(total), 1, []))
-    return found
+        found.append(tokens)
+        totals.append(float(total))
+    # The library tells where a beginning was first thought of, not the frames that say its words.
+    padded = torch.nn.utils.rnn.pad_sequence(found, True, symbols.pad)
+    path = best_alignment(log_probs, frames, padded, symbols)
+    said = log_probs.gather(2, path[..., None])[..., 0]
+    return [
+        one._replace(score=total)
+        for one, total in zip(_best_paths(path, said, frames, symbols), totals, strict=True)
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 
 import pytest
 import torch
@@ -94,6 +95,20 @@ def test_the_longest_length_is_kept_and_ended() -> None:
     assert all(one.tokens[-1] == SYMBOLS.sep for one in found)
     assert model.calls == 3
     assert found[0].score >= found[1].score
+
+
+@pytest.mark.parametrize(("factor", "offset"), [(1e20, 1), (1.0, sys.maxsize)])
+def test_no_length_is_too_long_to_be_allowed(factor: float, offset: int) -> None:
+    source = torch.tensor([[5, 3], [6, 3], [7, 3], [1, 3]])
+    most = BeamOptions(max_length_factor=factor, max_length_offset=offset)
+    for [found], [expected] in zip(
+        beam_search(Bigrams(), source, most),
+        beam_search(
+            Bigrams(), source, BeamOptions(max_length_offset=Bigrams().max_target_positions)
+        ),
+        strict=True,
+    ):
+        assert found.tokens.equal(expected.tokens)
 
 
 def test_there_are_as_many_as_were_asked_for() -> None:

@@ -147,6 +147,27 @@ def test_bfloat16_reaches_every_weight_and_scores_stay_in_32_bits(
     assert not scores.equal(scores.bfloat16().float())
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+def test_what_shares_its_berts_is_lowered_with_them(
+    dtype: str, toys: Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says so, rather than translate with half of its weights in another precision."""
+    monkeypatch.setattr(linear, "SMALLEST", 8)
+    models = [small_model("abnet", toys).eval() for _ in range(3)]
+    one, other, third = models
+    Ensemble([third, one, other])
+    del third
+    models.clear()
+    Translator(one, "cpu", dtype=dtype)
+    with pytest.raises(AbNetError, match=rf"`dtype` must be {dtype}, .* but is float32 instead"):
+        Translator(other, "cpu")
+    with pytest.raises(AbNetError, match="it can neither train nor be saved"):
+        other.train()
+    assert len(Translator(other, "cpu", dtype=dtype).translate(GERMAN)) == len(GERMAN)
+    apart = small_model("abnet", toys).eval()
+    assert (apart.precision, apart.decodes_only) == ("float32", False)
+
+
 def test_what_cannot_be(tiny_model: AbNet, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         AbNetError, match=r"`dtype` must be one of float32, .*, but is int4 instead"

@@ -150,6 +150,21 @@ def test_the_prefix_search_of_many_frames_keeps_its_precision() -> None:
         assert many.score > one.score  # a sum over paths, the best path's among them or better
 
 
+def test_the_scores_of_a_beam_are_of_the_frames_that_say_the_tokens() -> None:
+    """As those of the best path, where that says the same."""
+    log_probs = torch.full((2, 12, VOCABULARY), -12.0)
+    log_probs[:, :, SYMBOLS.mask] = 0.0
+    for frame, token in ((3, FIRST), (7, SECOND), (8, SECOND), (11, FIRST)):
+        log_probs[0, frame, SYMBOLS.mask] = -1.0 - frame
+        log_probs[0, frame, token] = 0.0
+    model = fixed(log_probs, frames_of(12, 7))  # the second says nothing
+    one = ctc_decode(model, model.source(), CtcOptions())
+    many = ctc_decode(model, model.source(), CtcOptions(beam=5))
+    for [expected], [found], tokens in zip(one, many, ([FIRST, SECOND, FIRST], []), strict=True):
+        assert found.tokens.tolist() == expected.tokens.tolist() == tokens
+        torch.testing.assert_close(found.token_scores, expected.token_scores)
+
+
 @pytest.mark.parametrize("beam", [1, 16])
 def test_a_blank_that_loses_leaves_more_words(beam: int) -> None:
     torch.manual_seed(5)
