@@ -62,6 +62,8 @@ def prepare_training(args: Namespace) -> None:
             "with an error where gradients overflow; `--bf16` needs no scale",
             args.fp16_init_scale,
         )
+    if on_cpu(args) and args.amp:
+        logger.warning("`--amp` does nothing without a GPU: `--bf16` trains in half precision")
     if vars(args).get("bert_rate_end") is not None:
         args.fp16_no_flatten_grads = True  # flat weights could not be told apart
     name_languages(args)

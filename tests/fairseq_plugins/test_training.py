@@ -95,6 +95,7 @@ def test_mixed_precision(
     options = (*NO_DROPOUT, "--max-update", 4, "--no-epoch-checkpoints", "--eval-bleu")
     exact = train(corpus.data_bin, tmp_path / "fp32", tiny_berts, *options, "--no-save")
     output = train(corpus.data_bin, tmp_path / "mixed", tiny_berts, *options, *flags)
+    assert ("`--amp` does nothing without a GPU" in output) == ("--amp" in flags)
     for tag in ("train_inner", "valid"):
         losses = logged(output, tag, "loss")
         assert losses == pytest.approx(logged(exact, tag, "loss"), rel=0.02)
