@@ -31,7 +31,7 @@ def speed_table(records: Sequence[Row], dataset: str) -> str:
     largest that fits. fairseq has as many threads as the row, CTranslate2 the number that suits it
     best. Absolute times are those of GPUs only.
     """
-    rows = [r for r in records if r["kind"] == "speed" and r["input"] == dataset]
+    rows = _last_runs([r for r in records if r["kind"] == "speed" and r["input"] == dataset])
     if not rows:
         return f"No speed on {dataset} yet.\n"
     sides: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
@@ -76,12 +76,14 @@ def alone_table(records: Sequence[Row], device_kind: str) -> str:
 
     Either side has the weights and the number of threads that suit it best, ours on each input.
     """
-    rows = [
-        row
-        for row in records
-        if row["kind"] == "speed" and row["device_kind"] == device_kind
-        if row["batch"] == 1 and not row["largest"]
-    ]
+    rows = _last_runs(
+        [
+            row
+            for row in records
+            if row["kind"] == "speed" and row["device_kind"] == device_kind
+            if row["batch"] == 1 and not row["largest"]
+        ]
+    )
     sides: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in rows:
         sides[_any_threads(row)].append(row)
@@ -126,6 +128,18 @@ def tradeoff_table(records: Sequence[Row], dataset: str) -> str:
     if any("seconds" in row for row in rows):
         columns["ms"] = lambda row: _number(row, "seconds", 1000, ".1f")
     return markdown_table(columns, rows)
+
+
+def _last_runs(rows: Sequence[Row]) -> list[Row]:
+    """The rows of the last run of each batch on each input.
+
+    What a run that measured less has left of the one before it has lost its peers.
+    """
+    last: dict[tuple[Any, ...], str] = {}
+    for row in rows:
+        side = (row["input"], *_any_threads(row)[1:])
+        last[side] = max(last.get(side, ""), row["run"])
+    return [row for row in rows if row["run"] == last[row["input"], *_any_threads(row)[1:]]]
 
 
 def _largest(row: Row) -> str:

@@ -42,5 +42,5 @@ class Plan:
                 raise AbNetError(
                     f"`{name}` must be at least 1, but is {getattr(self, name)} instead."
                 )
-        if self.minutes is not None and self.minutes <= 0:
+        if self.minutes is not None and not self.minutes > 0:  # nor nan
             raise AbNetError(f"`minutes` must be positive, but is {self.minutes} instead.")

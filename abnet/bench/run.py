@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -354,7 +355,7 @@ class Bench:
         share = sum(floors) / cell.times.seconds_a_round()
         floor = {
             "multiply_adds": sum(map(multiply_adds, cell.work)) // len(cell.work),
-            "floor_s": sorted(floors)[len(floors) // 2],
+            "floor_s": statistics.median(floors),
             "floor_share": share,
         }
         self.write(self._file(cell), {**cell.result, **floor})

@@ -14,6 +14,7 @@ from fairseq import checkpoint_utils, options, tasks, utils
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
 from abnet.bench.timing import turns
+from abnet.processes import keep_kernels
 from abnet.text import read_lines
 from benchmarks import records
 from scripts.reproduce.common import add_places
@@ -105,6 +106,7 @@ class Timed:
     """
 
     def __init__(self, arguments: Sequence[str], chosen: Sequence[int]) -> None:
+        keep_kernels(16_384)  # as `abnet bench` does
         parser = options.get_generation_parser()
         config = convert_namespace_to_omegaconf(
             options.parse_args_and_arch(parser, input_args=list(arguments))

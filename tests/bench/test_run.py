@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -259,6 +260,7 @@ def test_what_is_done_aside_still_takes_the_minutes(clock: Clock) -> None:
         ({"repeats": 0}, "`repeats` must be at least 1, but is 0 instead"),
         ({"count": 0}, "`count` must be at least 1, but is 0 instead"),
         ({"minutes": 0.0}, r"`minutes` must be positive, but is 0\.0 instead"),
+        ({"minutes": math.nan}, "`minutes` must be positive, but is nan instead"),
     ],
 )
 def test_improper_plans_are_refused(given: dict[str, Any], message: str) -> None:

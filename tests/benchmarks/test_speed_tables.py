@@ -45,13 +45,29 @@ def test_ratios_are_to_peers_of_the_same_run_batch_and_threads() -> None:
     assert ours[7:] == ["4.00", "0.40", "26", "10.0", "12", "1.20"]
     (alone,) = (row for row in table if row[2] == "2")
     assert alone[7:9] == ["-", "0.50"]  # CTranslate2 as fast as it gets
-    run = [row[4] + row[6] for row in table if row[2] == "1"][1:]
+    run = [row[4] + row[6] for row in table if row[2] == "1"]
     assert run == [  # the fastest first
         "Transformer (ctranslate2)int8",
         "Transformer (ctranslate2)float32",
         "AB-Net (abnet)float32",
         "Transformer (fairseq)float32",
     ]
+
+
+def test_what_a_later_run_has_not_measured_is_left_out() -> None:
+    """Its ratio would be to the peers that happen to be left of its run."""
+    rows = [
+        speed(**CTRANSLATE2, threads=2, median_s=0.1, run="r0"),
+        speed(**CTRANSLATE2, median_s=0.4, run="r1"),
+        speed(threads=2, median_s=0.2, run="r0"),
+        speed(median_s=0.8, run="r1"),
+        speed(batch=8, run="r0"),
+        speed(input="newstest2013", run="r0"),
+    ]
+    table = [cells(line) for line in speed_table(rows, "multi30k").splitlines()[2:]]
+    assert [(row[2], row[3]) for row in table] == [("1", "8"), ("1", "1"), ("1", "1")]
+    ours = cells(alone_table(rows, "cpu").splitlines()[2])
+    assert ours[4:] == ["-", "2.00 (float32)"]
 
 
 def test_the_best_peer_is_that_of_what_is_compared() -> None:
