@@ -92,7 +92,15 @@ def load_checkpoint(path: str | Path, overrides: Mapping[str, Any] | None = None
     contents = read_checkpoint(path)
     own = {**contents.config.to_dict(), **dict.fromkeys(FOR_TRAINING)}
     config = AbNetConfig.from_dict({**own, **given})
-    model = AbNet.from_pretrained(config)
+    try:
+        model = AbNet.from_pretrained(config)
+    except AbNetError as error:
+        raise AbNetError(
+            f"{error} The checkpoint {path} was trained with source_bert = "
+            f"{contents.config.source_bert!r} and target_bert = {contents.config.target_bert!r}: "
+            "if one has moved, or is relative to another folder, say where it is now "
+            "(`source_bert`, `target_bert`)."
+        ) from error
     check_identities(contents.identities, model.identities)
     model.load_trained_state_dict(contents.weights)
     return model.eval()

@@ -59,6 +59,8 @@ def check_start(args: Namespace) -> None:
     restored = None
     if args.restore_file != DEFAULT_RESTORE_FILE:
         restored = args.restore_file.replace(".pt", ending)
+        if last.is_file() and Path(restored).resolve() == last.resolve():
+            restored = None  # by its whole name, what is gone on from anyway
     named = {
         "--restore-file": restored,
         "--continue-once": args.continue_once,
@@ -139,7 +141,8 @@ def check_is_new(last: Path, ending: str) -> None:
 def check_is_beyond(folder: Path, ending: str, state: Mapping[str, Any], args: Namespace) -> None:
     """Refuses to count anew, or from an earlier place, beside checkpoints of higher numbers.
 
-    fairseq would keep these rather than what it writes, and an average of the last ones take them.
+    An average of the last ones would take these rather than what it writes, and so do fairseq's
+    options that keep some.
 
     Args:
         folder: that it writes to.
@@ -156,12 +159,15 @@ def check_is_beyond(folder: Path, ending: str, state: Mapping[str, Any], args: N
         updates = state["optimizer_history"][-1]["num_updates"]
     for path in sorted(folder.glob(f"checkpoint*{ending}")):
         place = counted(path.name.removesuffix(ending) + ".pt")
-        if place is not None and (place[0] >= epoch if place[1] == inf else place[1] > updates):
+        if place is None:
+            continue
+        is_kept = args.keep_interval_updates > 0 and updates < place[1] < inf
+        if is_kept or place > (epoch, updates):  # as an average orders them
             raise AbNetError(
                 f"`--save-dir` must be a folder without checkpoints beyond the {updates} updates "
                 f"and epoch {epoch} that this training begins with, but {folder} has {path.name}, "
-                "which fairseq would keep rather than what it writes, and `abnet average --last` "
-                "would take. Give another folder, or move such files away."
+                "which `abnet average --last` would take for a later one, and fairseq's "
+                "`--keep-...` for one to keep. Give another folder, or move such files away."
             )
 
 

@@ -72,7 +72,8 @@ class Manifest:
         if begun and not overwrite:
             raise AbNetError(
                 f"{folder} holds data that was prepared from something else: "
-                f"{differences(before, made_from)}. Give another `--dest`, or `--overwrite`."
+                f"{differences(unrecorded | before, made_from)}. Give another `--dest`, or "
+                "`--overwrite`."
             )
         texts = [folder / name for name in ("raw", "pieces")]
         binary = [folder / name for name in (data["binarized"] or {"files": []})["files"]]

@@ -21,7 +21,8 @@ def dag_loss(
     """-log p of each target, summed over all paths (Huang et al., ICML 2022).
 
     A path begins at the first frame and ends at the last; both say nothing, each frame between
-    them says one word of the target. So a target needs two frames more than it has words.
+    them says one word of the target. So a target needs two frames more than it has words. Paths
+    that come to a frame with less than e^-690 of what comes to the likeliest one are not counted.
 
     Args:
         said: (B, F, T) log-probability of each target word at each frame, see
@@ -43,6 +44,9 @@ def dag_loss(
         # Frames too late for the words to come would hide, by their probability, those that count.
         in_time = frame < (counts - lengths + position)[:, None]
         possible = in_time & (frame > position)
+        # What is too small for a product is left out, unless a sentence has nothing else.
+        told = possible & (arrived > LEAST)
+        possible = torch.where(told.any(dim=1, keepdim=True), told, possible)
         log_p = (arrived.clamp(min=LEAST).log() + most).where(possible, UNREACHED)
         reached.append(log_p + said[:, :, position])
     rows = torch.arange(len(target), device=target.device)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 KNOWN_AS = {
-    "cat": "ca", "ces": "cs", "chi": "zh", "cmn": "zh", "cze": "cs", "deu": "de", "dut": "nl",
-    "ell": "el", "eng": "en", "est": "et", "fin": "fi", "fra": "fr", "fre": "fr", "ger": "de",
-    "gle": "ga", "gre": "el", "hun": "hu", "ice": "is", "isl": "is", "ita": "it", "jpn": "ja",
-    "kor": "ko", "lav": "lv", "lit": "lt", "nld": "nl", "pol": "pl", "por": "pt", "ron": "ro",
-    "rum": "ro", "rus": "ru", "slk": "sk", "slo": "sk", "slv": "sl", "spa": "es", "swe": "sv",
-    "tam": "ta", "yue": "zh", "zho": "zh",
+    "asm": "as", "ben": "bn", "cat": "ca", "ces": "cs", "chi": "zh", "cmn": "zh", "cze": "cs",
+    "deu": "de", "dut": "nl", "ell": "el", "eng": "en", "est": "et", "fin": "fi", "fra": "fr",
+    "fre": "fr", "ger": "de", "gle": "ga", "gre": "el", "guj": "gu", "hin": "hi", "hun": "hu",
+    "ice": "is", "isl": "is", "ita": "it", "jpn": "ja", "kan": "kn", "kor": "ko", "lav": "lv",
+    "lit": "lt", "mal": "ml", "mar": "mr", "nld": "nl", "ori": "or", "ory": "or", "pan": "pa",
+    "pol": "pl", "por": "pt", "ron": "ro", "rum": "ro", "rus": "ru", "slk": "sk", "slo": "sk",
+    "slv": "sl", "spa": "es", "swe": "sv", "tam": "ta", "tel": "te", "yue": "zh", "zho": "zh",
 }  # fmt: skip
 """By ISO 639-2 or 639-3: the languages that sacreBLEU, Moses or ROUGE cut in a way of their own."""
 

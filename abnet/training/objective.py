@@ -223,8 +223,12 @@ def _with_r_drop(
 
 
 def _with_disagreement(parts: LossParts, logits: Tensor, config: AbNetConfig) -> LossParts:
-    """With how far the predictions of both halves of a batch are apart; logits: (2N, V)."""
-    return parts._replace(loss=parts.loss + config.r_drop * disagreement(*logits.chunk(2)))
+    """With how far the predictions of both halves of a batch are apart; logits: (2N, V).
+
+    Where no target is of account, there is nothing to divide that by, and it is left out, too.
+    """
+    share = config.r_drop * (parts.sample_size > 0)
+    return parts._replace(loss=parts.loss + share * disagreement(*logits.chunk(2)))
 
 
 def _loss(

@@ -20,7 +20,7 @@ def started(folder: Path, **changed: object) -> Namespace:
     defaults = {
         "save_dir": str(folder), "restore_file": "checkpoint_last.pt", "continue_once": None,
         "finetune_from_model": None, "reset_optimizer": False, "reset_meters": False,
-        "reset_dataloader": False,
+        "reset_dataloader": False, "keep_interval_updates": -1,
         "checkpoint_suffix": "", "best_checkpoint_metric": "loss", "max_update": 0, "data": "data",
     }  # fmt: skip
     return Namespace(**{**defaults, **changed})
@@ -94,10 +94,35 @@ def test_a_new_training_overwrites_no_best_one(tmp_path: Path, name: str) -> Non
         check_start(started(tmp_path, checkpoint_suffix="-b"))
 
 
+def test_a_restart_of_the_epochs_is_one_of_the_order(tmp_path: Path) -> None:
+    """The updates go on, but an average orders by the epoch first."""
+    state = state_of({"state": {}})
+    state["extra_state"] = {"train_iterator": {"epoch": 3}}
+    for name in ("checkpoint_2_3", "checkpoint_last"):
+        torch.save(state, tmp_path / f"{name}.pt")
+    check_start(started(tmp_path, reset_optimizer=True))  # updates count anew, the epochs go on
+    with pytest.raises(AbNetError, match=r"beyond the 0 updates and epoch 3 .* checkpoint_2_3\.pt"):
+        check_start(started(tmp_path, reset_optimizer=True, keep_interval_updates=5))
+    with pytest.raises(AbNetError, match=r"beyond the 3 updates and epoch 1 .* checkpoint_2_3\.pt"):
+        check_start(started(tmp_path, reset_dataloader=True))
+
+
+def test_the_last_one_by_its_whole_name_is_gone_on_from(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a cluster's job does it that is queued again."""
+    last = save(tmp_path / "checkpoint_last.pt", {"state": {}})
+    save(tmp_path / "checkpoint_2_4.pt", {"state": {}})  # the process was killed before the last
+    check_start(started(tmp_path, restore_file=last))
+    assert not caplog.records
+    with pytest.raises(SystemExit):
+        check_start(started(tmp_path, restore_file=last, max_update=3))
+
+
 COUNT_ANEW = {"reset_optimizer": True, "reset_dataloader": True}
 
 
-@pytest.mark.parametrize("name", ["checkpoint3.pt", "checkpoint_2_6.pt"])
+@pytest.mark.parametrize("name", ["checkpoint3.pt", "checkpoint_3_6.pt"])
 @pytest.mark.parametrize("start", ["checkpoint2", "other/checkpoint", "checkpoint_last"])
 def test_no_counting_beside_higher_numbers(tmp_path: Path, name: str, start: str) -> None:
     """Fairseq would delete the new checkpoints rather than the old ones."""

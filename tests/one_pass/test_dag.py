@@ -17,7 +17,7 @@ from abnet.errors import AbNetError
 from abnet.model import AbNet
 from abnet.one_pass.ctc import CtcOptions
 from abnet.one_pass.dag import DagOptions, dag_decode
-from abnet.one_pass.dag_loss import best_dag_path, dag_loss
+from abnet.one_pass.dag_loss import UNREACHED, best_dag_path, dag_loss
 from abnet.one_pass.frame_loss import scores_at_frames
 from abnet.one_pass.frames import NEVER, make_frames
 from abnet.one_pass.links import Links
@@ -161,6 +161,28 @@ def test_a_long_target_in_a_graph_that_would_say_few_words() -> None:
         gradients.append(inputs.grad)
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-4)
+
+
+def test_nothing_is_made_up_where_products_are_too_small() -> None:
+    """A sum over some paths has at most the probability of all, and credit for every word."""
+    words, count, cost = 180, 256, 20.0
+    torch.manual_seed(0)
+    steps = torch.arange(count) - torch.arange(count)[:, None]
+    logits = -cost * (steps - 2).abs() + 0.1 * torch.randn(count, count)
+    links = logits.masked_fill(steps <= 0, NEVER).log_softmax(dim=1).masked_fill(steps <= 0, NEVER)
+    said = (2 * torch.randn(1, count, words + 1) - 8).clamp(max=-0.01).requires_grad_()
+    target = torch.tensor([[*[FIRST] * words, SYMBOLS.sep]])
+    loss = dag_loss(said, links[None], frames_of(count), target, SYMBOLS).loss
+    reached = torch.full((count,), UNREACHED, dtype=torch.float64)
+    reached[0] = 0.0
+    for position in range(words):
+        reached = (reached[:, None] + links.double()).logsumexp(dim=0) + said[0, :, position]
+        reached[[0, -1]] = UNREACHED
+    total = -(reached + links[:, -1]).logsumexp(dim=0)
+    ours, theirs = (torch.autograd.grad(one, said)[0] for one in (loss, total))
+    assert total < loss < 1.001 * total
+    assert float(ours.sum()) == pytest.approx(-words, rel=1e-5)
+    assert torch.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0) > 0.99
 
 
 @pytest.mark.parametrize("seed", range(5))

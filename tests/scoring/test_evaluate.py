@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 import sacrebleu
+from sacrebleu.metrics.bleu import BLEU
+from sacremoses.corpus import NonbreakingPrefixes
 
 from abnet.cli import main
 from abnet.errors import AbNetError
 from abnet.scoring.evaluate import evaluate, read_generate_output, tokenized_bleu
+from abnet.scoring.languages import KNOWN_AS
 from abnet.scoring.rouge import rouge
 from abnet.scoring.sari import sari
 
@@ -288,6 +291,12 @@ def test_a_side_that_is_a_language_says_how_to_score(
     assert main([*command, "--language", "Chinese!"]) == 2
     assert "must be a code such as de or pt-BR, but is 'Chinese!'" in capsys.readouterr().err
     assert ("not taken for a language" in captured.err) == (side == "sum")
+
+
+def test_all_languages_that_are_cut_in_a_way_of_their_own_have_their_longer_codes() -> None:
+    moses = set(NonbreakingPrefixes().available_langs.values())
+    own = {*BLEU._TOKENIZER_MAP, *(code for code in moses if len(code) == 2)}
+    assert set(KNOWN_AS.values()) >= own
 
 
 @pytest.mark.parametrize("alone", [["--sari"], ["--sources", "hyp"]])

@@ -171,3 +171,18 @@ def test_r_drop_adds_the_disagreement_of_both_passes(tiny_config: AbNetConfig) -
     assert float(both) > 1.0  # dropout makes the passes differ
     assert losses[1.0] - losses[1e-9] == pytest.approx(float(both) / 2, rel=1e-3)
     assert losses[3.0] - losses[1e-9] == pytest.approx(3 * float(both) / 2, rel=1e-3)
+
+
+@pytest.mark.parametrize("system", ["abnet_ctc", "abnet_dag"])
+def test_r_drop_of_targets_without_room_is_left_out(system: str, toys: Toys) -> None:
+    """There are no words to divide it by."""
+    model = small_model(system, toys, r_drop=1.0, reveal_frames=0.0, **DROPOUT).train()
+    symbols = model.target_symbols
+    source = torch.tensor([[7, model.source_symbols.sep]])
+    target = torch.tensor([[*range(8, 20), symbols.sep]])
+    some = Pairs(source, target, 30, 30)
+    parts = training_loss(model, model, some, batch_generator(torch.device("cpu"), 1), True)
+    assert (parts.sample_size, parts.impossible) == (0, 2)
+    assert parts.loss == 0.0
+    parts.loss.backward()
+    assert all(weight.grad is None or not weight.grad.any() for weight in model.parameters())
