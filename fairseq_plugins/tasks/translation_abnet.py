@@ -87,7 +87,8 @@ class TranslationAbNetTask(TranslationTask):
             AbNetError: a checkpoint or an input that the command line names is missing or damaged.
         """
         super().add_args(parser)
-        check_command_line(sys.argv[0], sys.argv[1:])
+        if isinstance(parser, ArgumentParser):  # not a group that fairseq makes as it imports tasks
+            check_command_line(sys.argv[0], sys.argv[1:])
 
     @classmethod
     def setup_task(cls, cfg: DictConfig, **kwargs: Any) -> "TranslationAbNetTask":
