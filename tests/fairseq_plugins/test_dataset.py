@@ -75,16 +75,22 @@ def test_a_part_without_a_batch_is_an_error() -> None:
     """Fairseq's commands would end in a division by zero."""
     six = [("ab", "ab")] * 6
     task = TranslationAbNetTask(TranslationAbNetConfig(), SOURCE, TARGET)
+
+    def new_split() -> PairDataset:
+        """A new one: fairseq keeps the batches of each."""
+        task.datasets["test"] = pairs(*six)
+        return task.datasets["test"]
+
     for part, size in ((0, 6), (1, 3)):
-        task.get_batch_iterator(pairs(*six), max_sentences=size, num_shards=2, shard_id=part)
+        task.get_batch_iterator(new_split(), max_sentences=size, num_shards=2, shard_id=part)
     with pytest.raises(AbNetError, match=r"Part 1 of 2 has no sentence, .* only 1 batches"):
-        task.get_batch_iterator(pairs(*six), max_sentences=6, num_shards=2, shard_id=1)
+        task.get_batch_iterator(new_split(), max_sentences=6, num_shards=2, shard_id=1)
+    too_long = {"max_sentences": 6, "max_positions": (1, 1), "ignore_invalid_inputs": True}
     with pytest.raises(AbNetError, match="There must be a sentence to translate, but none is left"):
-        task.get_batch_iterator(
-            pairs(*six), max_sentences=6, max_positions=(1, 1), ignore_invalid_inputs=True
-        )
+        task.get_batch_iterator(new_split(), **too_long)
+    task.get_batch_iterator(pairs(*six), **too_long)  # lines that were typed, of which more come
     task.is_training_run = True  # where fairseq fills up what is short
-    task.get_batch_iterator(pairs(*six), max_sentences=6, num_shards=2, shard_id=1)
+    task.get_batch_iterator(new_split(), max_sentences=6, num_shards=2, shard_id=1)
 
 
 def test_padding_to_a_multiple_takes_no_position_that_a_bert_lacks() -> None:
