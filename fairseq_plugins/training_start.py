@@ -52,7 +52,7 @@ def check_start(args: Namespace) -> None:
 
     Raises:
         AbNetError: the checkpoint to start from is missing or damaged, or see `check_function`,
-            `check_goes_on`, `check_is_left`, `check_same_best` and `check_is_beyond`.
+            `check_goes_on`, `check_is_left`, `check_same_best` and `check_none_is_beyond`.
     """
     ending = f"{args.checkpoint_suffix}.pt"  # of these two, and of all that is written
     last = Path(args.save_dir) / DEFAULT_RESTORE_FILE.replace(".pt", ending)
@@ -104,7 +104,7 @@ def check_start(args: Namespace) -> None:
         check_is_ours(start, state)
         check_function(start, state, args)
         if flag or args.reset_optimizer or args.reset_dataloader:
-            check_is_beyond(last.parent, ending, state, args)
+            check_none_is_beyond(last.parent, ending, state, args)
         if flag != "--finetune-from-model" and not args.reset_optimizer:
             check_goes_on(start, state)
             warn_of_other_data(start, state, args)
@@ -138,7 +138,9 @@ def check_is_new(last: Path, ending: str) -> None:
         )
 
 
-def check_is_beyond(folder: Path, ending: str, state: Mapping[str, Any], args: Namespace) -> None:
+def check_none_is_beyond(
+    folder: Path, ending: str, state: Mapping[str, Any], args: Namespace
+) -> None:
     """Refuses to count anew, or from an earlier place, beside checkpoints of higher numbers.
 
     An average of the last ones would take these rather than what it writes, and so do fairseq's

@@ -9,6 +9,7 @@ from typing import Any
 
 from abnet.commands.common import say
 from abnet.errors import AbNetError
+from abnet.scoring.languages import measured_code
 
 HELP = "score translations and other texts against raw references"
 LANGUAGE = "en"  # where nothing tells another
@@ -119,8 +120,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _code(language: str) -> str:
     """A language as the measures know it: "zh" of zh-CN."""
-    from abnet.scoring.languages import measured_code
-
     code = measured_code(language)
     if code is None:
         raise AbNetError(f"`--language` must be a code such as de or pt-BR, but is {language!r}.")
@@ -129,8 +128,6 @@ def _code(language: str) -> str:
 
 def _language(side: str) -> str:
     """The language of a prepared folder's target side, whose name may be any word ("summary")."""
-    from abnet.scoring.languages import measured_code
-
     code = measured_code(side)
     if code is None or len(code) > 2:  # "sum"
         say(

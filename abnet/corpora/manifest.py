@@ -12,7 +12,7 @@ from abnet.corpora.writing import to_json, write_atomically
 from abnet.errors import AbNetError
 
 FILE = "manifest.json"
-NOT_IN_OLDER = {"pieces"}  # of what decides
+NOT_IN_OLDER = {"pieces"}  # what older versions have not written of `made_from`
 
 
 class Manifest:
@@ -21,10 +21,9 @@ class Manifest:
     Attributes:
         data: `made_from` (everything that decides what comes out: corpus, direction, rules, BERTs'
             vocabularies and how they cut text, hashes of the files), `sources`, `steps` (one a
-            split read: pairs read,
-            dropped by reason, and what was written), `binarized`, `choices`, `versions`; and
-            `distilled` or `back_translated` where a model wrote training data (see
-            `abnet.translated.origin`).
+            split read: pairs read, dropped by reason, and what was written), `binarized`,
+            `choices`, `versions`; and `distilled` or `back_translated` where a model wrote training
+            data (see `abnet.translated.origin`).
     """
 
     def __init__(self, folder: Path, data: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ from abnet.translator import Translator
 from tests.batches import batch
 from tests.conftest import TinyBerts
 from tests.systems import Toys, small_model
-from tests.tiny import GERMAN, make_bert, random_model
+from tests.tiny import GERMAN, forget_case, make_bert, random_model
 
 LONGEST = 4  # tokens of the translations that are enumerated
 
@@ -230,10 +230,7 @@ def test_what_does_not_belong_together(
     )
     with pytest.raises(AbNetError, match=r"ensemble must have the same source vocabulary.*bert-en"):
         Ensemble([tiny_model, swapped])
-    lower = tmp_path / "lower"
-    lower.mkdir()
-    for name in ("config.json", "model.safetensors", "vocab.txt"):  # and nothing of its tokenizer
-        shutil.copy(Path(toys.german) / name, lower)
+    lower = forget_case(shutil.copytree(toys.german, tmp_path / "lower"))
     other = AbNet.from_pretrained(replace(tiny_config, source_bert=str(lower)))
     with pytest.raises(AbNetError, match=r"must cut a text into the same source pieces.*one vocab"):
         Ensemble([tiny_model, other])
