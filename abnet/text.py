@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from abnet.errors import AbNetError
 
+UNKNOWN_SHARE_TO_WARN = 0.01  # of the pieces of a text that its BERT may lack, with nothing said
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _GZIP = b"\x1f\x8b"

@@ -20,10 +20,10 @@ from abnet.decoding.precision import set_precision
 from abnet.decoding.reranking import Reranker
 from abnet.errors import AbNetError
 from abnet.model import AbNet
+from abnet.text import UNKNOWN_SHARE_TO_WARN
 from abnet.tokenizer import Tokenizer
 
 BATCH_SIZE = 32
-UNKNOWN_SHARE_TO_WARN = 0.01
 FEW = 10  # unknown pieces, which nothing is said of
 USUAL_PIECES = 64  # lines longer than this come in smaller batches, of about equal memory
 

@@ -13,12 +13,13 @@ from fairseq.tasks.translation import load_langpair_dataset
 from torch import Tensor
 
 from abnet.errors import AbNetError
+from abnet.text import UNKNOWN_SHARE_TO_WARN
 from fairseq_plugins.dictionary import BertDictionary
 
 logger = logging.getLogger(__name__)
 
 SAMPLED_SENTENCES = 2000
-UNKNOWN_WARNING, UNKNOWN_ERROR = 0.01, 0.2
+UNKNOWN_ERROR = 0.2
 
 
 class PairDataset(LanguagePairDataset):
@@ -227,5 +228,5 @@ def check_binarized(sentences: Any, dictionary: BertDictionary, what: str, train
     )
     if training and unknown > UNKNOWN_ERROR:
         raise AbNetError(message)
-    if unknown > UNKNOWN_WARNING:
+    if unknown > UNKNOWN_SHARE_TO_WARN:
         logger.warning(message)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abnet.commands.common import say, split_pair
-from abnet.commands.tokenize import UNKNOWN_SHARE_TO_WARN
 from abnet.errors import AbNetError
+from abnet.text import UNKNOWN_SHARE_TO_WARN
 
 if TYPE_CHECKING:
     from abnet.tokenizer import Tokenizer

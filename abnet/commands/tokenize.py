@@ -11,12 +11,11 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO, TypeVar
 
 from abnet.errors import AbNetError
-from abnet.text import decode_lines, open_bytes
+from abnet.text import UNKNOWN_SHARE_TO_WARN, decode_lines, open_bytes
 
 HELP = "raw text to the pieces of a BERT, one line a line"
 
 BUFFER_LINES = 10_000
-UNKNOWN_SHARE_TO_WARN = 0.01
 
 T = TypeVar("T")
 

@@ -25,7 +25,7 @@ from abnet.corpora.manifest import Manifest
 from abnet.corpora.writing import SplitWriter, split_files
 from abnet.errors import AbNetError
 from abnet.processes import sole_user
-from abnet.text import read_pair
+from abnet.text import UNKNOWN_SHARE_TO_WARN, read_pair
 from abnet.tokenizer import Tokenizer
 from abnet.translated.manifest import KINDS
 from abnet.translated.origin import describe_origin, origin_of
@@ -36,7 +36,6 @@ FORMAT = 2
 POSITIONS_FOR_SYMBOLS = 2
 # The default rows of the length table: a target must be shorter.
 LENGTH_CLASSES = 512
-UNKNOWN_SHARE_TO_WARN = 0.01
 
 
 @dataclass(frozen=True)
