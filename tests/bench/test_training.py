@@ -73,11 +73,15 @@ def compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ways_of(system: str) -> list[Way]:
-    """All that differ in their gradients' making; what is more than measures in 32 bits, too."""
+    """All that differ in their gradients' making; what is more than measures in 32 bits, too.
+
+    torch's compiler, which is slow itself, in 32 bits only.
+    """
     found = [way for way in WAYS.values() if way.system == system]
     found = [way for way in found if (way.measures or way.without) and way.without != {"buckets"}]
     more = [way for way in found if way.without or way.measures & EXTRAS.keys()]
     found += [replace(way, measures=way.measures - {"bf16"}) for way in more]
+    found = [way for way in found if not {"compile", "bf16"} <= way.measures]
     return list({(way.measures, way.without): way for way in found}.values())
 
 

@@ -87,14 +87,14 @@ def _fluency(models: Sequence[AbNet], tokens: list[int]) -> float:
 def _likelihood(models: Sequence[AbNet], source: Tensor, tokens: list[int]) -> float:
     """The tokens' log-probabilities given the source, every fourth token shown."""
     symbols = models[0].target_symbols
+    memories = [model.project(model.encode(source[None])) for model in models]
     total = 0.0
     for place, token in enumerate(tokens):
         for distance in (1, 2, 3):  # to one that is shown
             shown = [(at - place) % 4 == distance for at in range(len(tokens))]
             inputs = [id if one else symbols.mask for one, id in zip(shown, tokens, strict=True)]
             mean = torch.zeros(())
-            for model in models:
-                memory = model.project(model.encode(source[None]))
+            for model, memory in zip(models, memories, strict=True):
                 states = model.states(torch.tensor([inputs]), memory, torch.tensor([place]))
                 mean = mean + model.logits(states, slice(None)).softmax(dim=1)[0] / len(models)
             allowed = [id for id in range(len(mean)) if id not in symbols.never_predicted]
