@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 
 from abnet.bench.engine import RECORDINGS
+from abnet.doctor import computes_in_bfloat16
 from benchmarks import quality, records
 from scripts.reproduce.common import common_runner, joiner, run_and_show
 from scripts.reproduce.compared import is_ours
@@ -114,7 +115,7 @@ POINTS = [
         f"--iter-decode-prune-keep 1 {INT8}",
         on_gpu=False,
     ),
-    Point("abnet", "bfloat16", f"{ALL_PASSES} {BFLOAT16}", on_gpu=True),
+    Point("abnet", "bfloat16", f"{ALL_PASSES} {BFLOAT16}"),
     Point("abnet", "compiled", f"{ALL_PASSES} {COMPILED}", on_gpu=True),
     *(
         Point("abnet_ctc", f"blank penalty {penalty}", f"--ctc-blank-penalty {penalty}")
@@ -218,8 +219,10 @@ def run_all(work: Multi30k, args: argparse.Namespace, results: Path) -> None:
 
 
 def points_on(on_gpu: bool) -> list[Point]:
-    """Those that a GPU, or a CPU, can do."""
-    return [point for point in POINTS if point.on_gpu in (None, on_gpu)]
+    """Those that a GPU, or this CPU, can do; bfloat16 where it is fast."""
+    has_bfloat16 = on_gpu or computes_in_bfloat16()
+    points = [point for point in POINTS if point.on_gpu in (None, on_gpu)]
+    return [point for point in points if has_bfloat16 or BFLOAT16 not in point.options]
 
 
 def _converted(

@@ -17,18 +17,21 @@ from scripts.reproduce.tradeoff import COMPARED_WITH, POINTS, decoding, name, po
 from tests.commands import parse
 
 
-def test_each_device_has_what_it_can_do() -> None:
+@pytest.mark.parametrize("is_fast", [False, True])
+def test_each_device_has_what_it_can_do(is_fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tradeoff, "computes_in_bfloat16", lambda: is_fast)
     on_cpu, on_gpu = ({point.options for point in points_on(kind)} for kind in (False, True))
     for option, here, there in (
         ("--iter-decode-dtype int8", on_cpu, on_gpu),
-        ("--iter-decode-dtype bfloat16", on_gpu, on_cpu),
         ("--iter-decode-compile", on_gpu, on_cpu),
     ):
         assert any(option in options for options in here)
         assert not any(option in options for options in there)
-    assert {point for point in POINTS if point.on_gpu is None} == set(points_on(True)) & set(
-        points_on(False)
-    )
+    low = "--iter-decode-force-max-iter --iter-decode-dtype bfloat16"
+    assert low in on_gpu
+    assert (low in on_cpu) == is_fast
+    both = {point for point in POINTS if point.on_gpu is None and (is_fast or point.options != low)}
+    assert both == set(points_on(True)) & set(points_on(False))
     assert points_on(True)[0] == points_on(False)[0] == COMPARED_WITH
 
 
