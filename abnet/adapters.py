@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from abnet.encoder import EncoderOutput
 from abnet.errors import AbNetError
 
+INITIAL_DEVIATION = 0.02  # of BERT's weights
+
 
 class FeedForwardAdapter(nn.Module):
     """Encoder adapter: `Z = W1 LN(H)`, `H' = H + W2 ReLU(Z)` (Eq. 4 and 5; no biases, no dropout).
@@ -21,7 +23,7 @@ class FeedForwardAdapter(nn.Module):
     Args:
         width: H of the BERT layer it follows.
         hidden: dAenc.
-        identity: start as the identity (W2 = 0) instead of Xavier.
+        identity: start as the identity (W2 = 0) instead of Xavier, as the released code does.
     """
 
     def __init__(self, width: int, hidden: int, identity: bool) -> None:
@@ -30,7 +32,10 @@ class FeedForwardAdapter(nn.Module):
         self.w1 = nn.Linear(width, hidden, bias=False)
         self.w2 = nn.Linear(hidden, width, bias=False)
         nn.init.xavier_uniform_(self.w1.weight)
-        _start(self.w2, identity)
+        if identity:
+            nn.init.zeros_(self.w2.weight)
+        else:
+            nn.init.xavier_uniform_(self.w2.weight)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """hidden: (B, S, H) -> (B, S, H)."""
@@ -84,7 +89,8 @@ class CrossAttention(nn.Module):
         memory_width: M of the source BERT.
         heads: number of heads; must divide `width`.
         dropout: on the attention weights.
-        identity: start with a zero output instead of Xavier.
+        identity: start with a zero output. Otherwise all is as in the released code, where queries,
+            keys and values have Xavier's range of one matrix of all three.
 
     Raises:
         AbNetError: `heads` does not divide `width`.
@@ -106,7 +112,7 @@ class CrossAttention(nn.Module):
         self.v_proj = nn.Linear(memory_width, width)
         self.out_proj = nn.Linear(width, width)
         for projection in (self.q_proj, self.k_proj, self.v_proj):
-            nn.init.xavier_uniform_(projection.weight)
+            nn.init.xavier_uniform_(projection.weight, gain=1.0 if identity else 2**-0.5)
             nn.init.zeros_(projection.bias)
         _start(self.out_proj, identity)
 
@@ -160,8 +166,9 @@ class FeedForward(nn.Module):
         super().__init__()
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, width)
-        nn.init.xavier_uniform_(self.fc1.weight)
-        nn.init.zeros_(self.fc1.bias)
+        _start(self.fc1, is_zero=False)
+        if identity:
+            nn.init.xavier_uniform_(self.fc1.weight)
         _start(self.fc2, identity)
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -219,11 +226,10 @@ class CrossAttentionAdapter(nn.Module):
         return adapted
 
 
-def _start(last: nn.Linear, identity: bool) -> None:
-    """First values of a branch's last projection: zero makes the branch vanish at the start."""
-    if identity:
-        nn.init.zeros_(last.weight)
+def _start(projection: nn.Linear, is_zero: bool) -> None:
+    """First values: zeros make a branch that ends in it vanish at the start, others are BERT's."""
+    if is_zero:
+        nn.init.zeros_(projection.weight)
     else:
-        nn.init.xavier_uniform_(last.weight)
-    if last.bias is not None:
-        nn.init.zeros_(last.bias)
+        nn.init.normal_(projection.weight, std=INITIAL_DEVIATION)
+    nn.init.zeros_(projection.bias)

@@ -7,7 +7,13 @@ from typing import NamedTuple
 
 from torch import nn
 
-from abnet.adapters import CrossAttention, CrossAttentionAdapter, FeedForward, FeedForwardAdapter
+from abnet.adapters import (
+    INITIAL_DEVIATION,
+    CrossAttention,
+    CrossAttentionAdapter,
+    FeedForward,
+    FeedForwardAdapter,
+)
 from abnet.backbone import (
     Backbone,
     TransformerShape,
@@ -27,8 +33,6 @@ from abnet.lexical import LexicalAdapter
 from abnet.one_pass.links import Links
 from abnet.spread import SourceSpread
 from abnet.tokenizer import SymbolIds
-
-INITIAL_DEVIATION = 0.02  # of weights that are new inside a Transformer's layer, as BERT's
 
 
 class Vocabulary(NamedTuple):
@@ -52,16 +56,21 @@ class Backbones(NamedTuple):
 
 
 def load_bert(config: AbNetConfig, side: str) -> Backbone:
-    """The BERT of a side: its weights, or random ones of its shape.
+    """The BERT of a side: its weights, or random ones of its shape, its embeddings kept or not.
 
     Raises:
         AbNetError: see `load_backbone`.
     """
     with_head = side == "target" or config.share_bert
-    name = config.bert(side)
-    if config.weights(side) == "random":
-        return random_backbone(load_bert_config(name), with_head, config.bert_dropout)
-    return load_backbone(name, with_head, config.bert_dropout)
+    name, dropout = config.bert(side), config.bert_dropout
+    if config.weights(side) == "pretrained":
+        return load_backbone(name, with_head, dropout)
+    backbone = random_backbone(load_bert_config(name), with_head, dropout)
+    if config.weights(side) == "random_layers":
+        known = load_backbone(name, with_head, dropout)
+        for part in ("embeddings", "embedding_projection"):
+            backbone.get_submodule(part).load_state_dict(known.get_submodule(part).state_dict())
+    return backbone
 
 
 def build_backbones(
@@ -88,6 +97,7 @@ def build_backbones(
             config.transformer_ffn_dim,
             config.transformer_heads,
             config.transformer_dropout,
+            config.transformer_attention_dropout,
             config.transformer_norm == "pre",
         )
         return transformer_backbone(shape, vocabulary.size, with_head, vocabulary.symbols.pad)
@@ -180,7 +190,9 @@ def _adapter(config: AbNetConfig, backbones: Backbones) -> CrossAttentionAdapter
     width, dropout = backbone.hidden_size, config.adapter_dropout
     heads = config.decoder_adapter_heads or backbone.num_heads
     identity = config.adapter_init == "identity"
-    attention = CrossAttention(width, memory_width, heads, dropout, identity)
+    of_weights = config.adapter_attention_dropout
+    of_weights = dropout if of_weights is None else of_weights
+    attention = CrossAttention(width, memory_width, heads, of_weights, identity)
     block = None
     if config.decoder_adapter_ffn_dim:
         block = FeedForward(width, config.decoder_adapter_ffn_dim, identity)
@@ -191,8 +203,11 @@ def _adapter(config: AbNetConfig, backbones: Backbones) -> CrossAttentionAdapter
 def _cross_attention_inside(config: AbNetConfig, backbones: Backbones) -> CrossAttentionAdapter:
     """The cross-attention within a Transformer's layer, where the layer's norms stand."""
     backbone = backbones.target
-    dropout = config.bert_dropout if config.decoder == "bert" else config.transformer_dropout
-    attention = _attention_inside(backbone, backbones.source.hidden_size, dropout)
+    dropout = of_weights = config.bert_dropout
+    if config.decoder != "bert":
+        dropout = config.transformer_dropout
+        of_weights = config.transformer_attention_dropout
+    attention = _attention_inside(backbone, backbones.source.hidden_size, of_weights)
     return CrossAttentionAdapter(
         attention, None, backbone.hidden_size, dropout, backbone.pre_norm, backbone.norm_eps
     )
@@ -200,12 +215,12 @@ def _cross_attention_inside(config: AbNetConfig, backbones: Backbones) -> CrossA
 
 def _fused_cross_attention(config: AbNetConfig, backbones: Backbones) -> FusedCrossAttention:
     """The two cross-attentions within a decoder's layer of BERT-Fused."""
-    backbone, dropout = backbones.target, config.transformer_dropout
+    backbone, of_weights = backbones.target, config.transformer_attention_dropout
     return FusedCrossAttention(
-        _attention_inside(backbone, backbones.source.hidden_size, dropout),
+        _attention_inside(backbone, backbones.source.hidden_size, of_weights),
         _bert_attention(config, backbone, backbones.fused),
         backbone.hidden_size,
-        dropout,
+        config.transformer_dropout,
         backbone.pre_norm,
         backbone.norm_eps,
     )
@@ -217,9 +232,9 @@ def _bert_attention(
     """The attention of one of the backbone's layers to the source BERT."""
     if bert is None:
         raise AbNetError("`backbones` must have a BERT to fuse, but have none.")
-    dropout = config.transformer_dropout
-    attention = _attention_inside(backbone, bert.hidden_size, dropout)
-    return BertAttention(attention, dropout, config.drop_net)
+    of_weights = config.transformer_attention_dropout
+    attention = _attention_inside(backbone, bert.hidden_size, of_weights)
+    return BertAttention(attention, config.transformer_dropout, config.drop_net)
 
 
 def _attention_inside(backbone: Backbone, memory_width: int, dropout: float) -> CrossAttention:

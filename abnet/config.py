@@ -46,7 +46,8 @@ class AbNetConfig:
     train: str = "adapters"
     """"adapters": and all that starts from random weights; "all": the BERTs as well."""
     source_weights: str = "pretrained"
-    """The source BERT's weights: "pretrained", or "random" ones of the same shape."""
+    """The source BERT's weights: "pretrained", "random" ones of the same shape, or
+    "random_layers" behind its pre-trained embeddings."""
     target_weights: str = "pretrained"
     """The same of the target BERT."""
     share_bert: bool = False
@@ -73,9 +74,12 @@ class AbNetConfig:
     decoder_adapter_norm: str = "pre"
     """Layer norm of a decoder adapter: "pre" in the branch, "post" behind the sum (released)."""
     adapter_init: str = "identity"
-    """"identity": adapters change nothing at first; "released": Xavier, as the released code."""
+    """"identity": adapters change nothing at first; "released": as the released code has them."""
     adapter_dropout: float = 0.1
     """Dropout of a decoder adapter's branches."""
+    adapter_attention_dropout: float | None = None
+    """Dropout of the weights of its cross-attention; `adapter_dropout` if not given; released:
+    0."""
     bert_dropout: float = 0.1
     """Dropout inside the two BERTs while training."""
     transformer_encoder_layers: int = 6
@@ -90,6 +94,8 @@ class AbNetConfig:
     """Its attention heads."""
     transformer_dropout: float = 0.1
     """Its dropout; the paper has 0.3 on IWSLT."""
+    transformer_attention_dropout: float = 0.0
+    """Dropout of its attentions' weights; fairseq's big ones have 0.1, all others none."""
     transformer_norm: str = "post"
     """Its layer norms: "post" behind each sum, as the paper and BERT have them, or "pre" in the
     branches and behind the last layer (fairseq's `--encoder-normalize-before`)."""
@@ -161,7 +167,8 @@ class AbNetConfig:
     length_loss_weight: float = 1.0
     """Weight of the length loss; released: 0.1."""
     loss_normalization: str = "masked"
-    """The loss is a mean over "masked" tokens, or is divided by all "target" tokens (released)."""
+    """"masked": the mean over masked tokens, and the lengths' over sentences; "target": the sum of
+    both over the number of all target tokens (released), with a weight of 1 as Mask-Predict."""
     correction: float = 0.0
     """Share of the revealed target tokens that become the model's own guesses, to be corrected."""
     r_drop: float = 0.0

@@ -59,14 +59,16 @@ def _check_values(config: AbNetConfig) -> None:
     for name in (
         "adapter_dropout",
         "bert_dropout",
+        "adapter_attention_dropout",
         "transformer_dropout",
+        "transformer_attention_dropout",
         "source_noise",
         "label_smoothing",
         "correction",
         "distillation_weight",
     ):
         value = getattr(config, name)
-        if not 0.0 <= value < 1.0:
+        if value is not None and not 0.0 <= value < 1.0:
             raise AbNetError(f"`{name}` must be in [0, 1), but is {value} instead.")
     for name in ("drop_net", "soft_label_weight", "reveal_frames"):
         value = getattr(config, name)
@@ -82,8 +84,8 @@ def _check_values(config: AbNetConfig) -> None:
         ("decoder", ("bert", "transformer", "bert_fused")),
         ("objective", ("conditional_masked_lm", "autoregressive", *ONE_PASS)),
         ("train", ("adapters", "all")),
-        ("source_weights", ("pretrained", "random")),
-        ("target_weights", ("pretrained", "random")),
+        ("source_weights", ("pretrained", "random", "random_layers")),
+        ("target_weights", ("pretrained", "random", "random_layers")),
         ("cross_attention", ("behind", "inside")),
         ("decoder_adapter_norm", ("pre", "post")),
         ("transformer_norm", ("pre", "post")),

@@ -37,6 +37,7 @@ SMALL: dict[str, Any] = {
     "transformer_ffn_dim": 32,
     "transformer_heads": 4,
     "transformer_dropout": 0.0,
+    "transformer_attention_dropout": 0.0,
     "bert_dropout": 0.0,
     "adapter_dropout": 0.0,
     "drop_net": 0.0,

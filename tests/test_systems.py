@@ -93,6 +93,25 @@ def test_a_saved_system_translates_as_it_did(toys: Toys, tmp_path: Path, name: s
     assert Translator(again).translate(GERMAN) == before
 
 
+@pytest.mark.parametrize(("name", "side"), [("bert2rnd", "decoder"), ("rnd2bert", "encoder")])
+def test_random_layers_stand_behind_a_berts_embeddings(name: str, side: str, toys: Toys) -> None:
+    """Rothe et al. 2020, section 3: the embeddings of both are a checkpoint's."""
+    mixed, pretrained = (
+        small_model(system, toys).get_submodule(f"{side}.backbone")
+        for system in (name, "bert2bert")
+    )
+    for part, is_same in (("embeddings", True), ("layers.0.attention", False)):
+        ours, theirs = (
+            dict(one.get_submodule(part).named_parameters()) for one in (mixed, pretrained)
+        )
+        weights = [key for key in theirs if theirs[key].dim() > 1]
+        assert weights
+        assert all(ours[key].equal(theirs[key]) == is_same for key in weights)
+    if side == "decoder":
+        head = mixed.lm_head.decoder
+        assert head.weight is mixed.embeddings.word_embeddings.weight
+
+
 def test_weights_that_are_not_the_berts_do_not_bind_a_checkpoint_to_them(
     toys: Toys,
 ) -> None:

@@ -133,6 +133,7 @@ class TransformerShape(NamedTuple):
     ffn_dim: int
     heads: int
     dropout: float
+    attention_dropout: float = 0.0
     pre_norm: bool = False
 
     @property
@@ -143,7 +144,7 @@ class TransformerShape(NamedTuple):
             "num_attention_heads": self.heads,
             "intermediate_size": self.ffn_dim,
             "hidden_dropout_prob": self.dropout,
-            "attention_probs_dropout_prob": self.dropout,
+            "attention_probs_dropout_prob": self.attention_dropout,
         }
 
 

@@ -93,8 +93,11 @@ def _side(system: System, config: AbNetConfig, side: str) -> str:
         return named.get(kind, kind.replace("_", "-"))
     own = system.both_berts or (system.source_bert if side == "source" else system.target_bert)
     name = {"gpt2": "GPT-2", "xlm-roberta-base": "XLM-R"}.get(own or "", "BERT")
-    if not config.pretrained(side):
-        name += "'s shape from random weights"
+    random = {
+        "random": "'s shape from random weights",
+        "random_layers": "'s embeddings, layers from random weights",
+    }
+    name += random.get(config.weights(side), "")
     if side == "target" and config.cross_attention == "inside":
         return f"{name} with cross-attention"
     plain = side == "source" and config.encoder_adapter_layers == 0

@@ -86,7 +86,7 @@ def beam_search(
     that end in [SEP] and are among the first K are finished; the first K others go on. A sentence
     is done when K hypotheses are finished, or none may become longer: then those that go on are
     ended by [SEP]. Of all finished ones those of the best score win. [PAD], [MASK] and [CLS] are
-    never predicted.
+    never predicted, nor is [SEP] the first token where another may stand before it.
 
     Args:
         model: in evaluation mode.
@@ -204,15 +204,19 @@ class _Search:
 
     def _log_probs(self, logits: Tensor) -> Tensor:
         """(B, K, V), of the allowed tokens; at the longest length [SEP] alone is one."""
-        symbols = self.symbols
-        logits[:, :, symbols.never_predicted] = -torch.inf
+        for symbol in self.symbols.never_predicted:
+            logits[:, :, symbol] = -torch.inf
         log_probs = logits.log_softmax(dim=2)
         length = self.tokens.size(2)  # of the hypotheses with the next token, without [CLS]
-        last = torch.tensor([length >= allowed for allowed in self.allowed], device=logits.device)
-        if last.any():
-            others = torch.arange(logits.size(2), device=logits.device) != symbols.sep
-            log_probs = log_probs.masked_fill(last[:, None, None] & others, -torch.inf)
-        return log_probs
+        last = [length >= allowed for allowed in self.allowed]
+        if length > 1 and not any(last):
+            return log_probs
+        is_last = torch.tensor(last, device=logits.device)[:, None, None]
+        is_sep = torch.arange(logits.size(2), device=logits.device) == self.symbols.sep
+        banned = is_last & ~is_sep
+        if length == 1:
+            banned = banned | (~is_last & is_sep)
+        return log_probs.masked_fill(banned, -torch.inf)
 
     def _finish(self, ended: Tensor, origin: Tensor, log_probs: Tensor) -> None:
         """Puts aside the hypotheses that end now; ended, origin: (B, 2K)."""

@@ -146,15 +146,21 @@ def corrupt_source(
 ) -> Tensor:
     """Corrupts one span of about `share` of each source 80/10/10, as the released code does.
 
+    Of L tokens it is one longer than max(1, round(share * L)), and begins at the first token or
+    ends with the last in a fifth of the cases each. Other than there, [SEP] is left alone.
+
     Args:
-        source: (B, S) ids, right-padded, [SEP] last; [SEP] is left alone.
+        source: (B, S) ids, right-padded, [SEP] last.
     """
-    words = (source.ne(symbols.pad) & source.ne(symbols.sep)).sum(dim=1)
-    span = (words * share).round().long()
-    uniform = torch.rand(source.size(0), device=source.device, generator=generator)
-    start = (uniform * (words - span + 1)).long()
+    tokens = source.ne(symbols.pad).sum(dim=1)
+    span = (tokens * share).round().long().clamp(min=1)
+    latest = tokens - span
+    drawn = torch.rand(source.size(0), device=source.device, generator=generator)
+    start = (drawn / 0.6 * latest).long()
+    start = torch.where(drawn < 0.6, start, latest).masked_fill(drawn >= 0.8, 0)
     positions = torch.arange(source.size(1), device=source.device)[None, :]
-    chosen = (positions >= start[:, None]) & (positions < (start + span)[:, None])
+    chosen = (positions >= start[:, None]) & (positions <= (start + span)[:, None])
+    chosen &= source.ne(symbols.sep) & source.ne(symbols.pad)
     return _bert_noise(source, chosen, symbols, vocab_size, generator)
 
 

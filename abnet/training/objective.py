@@ -137,7 +137,11 @@ def _graph_loss(
     config: AbNetConfig, logits: Tensor, links: Tensor, frames: Tensor, target: Tensor,
     symbols: SymbolIds, given: Tensor,
 ) -> LossParts:  # fmt: skip
-    """By likelihood, or by expected n-grams, each target with the weight of its words."""
+    """By likelihood, or by expected n-grams, each target with the weight of its words.
+
+    Words that are given are certain at their frames, but paths may go round these; in the code of
+    DA-Transformer (Huang et al., ICML 2022) none does.
+    """
     n, weight = config.fuzzy_ngrams, config.fuzzy_likelihood_weight
     said = scores_at_frames(logits, frames, target, symbols, given)
     with torch.set_grad_enabled(torch.is_grad_enabled() and (not n or weight > 0)):  # or logged

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -45,15 +46,17 @@ def scaled_rate(
         AbNetError: the optimizer has no such weight.
     """
     groups = optimizer.param_groups
-    split = []
+    split: list[dict[str, Any]] = []
+    of_group: list[int] = []
     found = False
-    for group in groups:
+    for number, group in enumerate(groups):
         slow = [weight for weight in group["params"] if chosen(weight)]
         rest = [weight for weight in group["params"] if not chosen(weight)]
         found = found or bool(slow)
         for weights, rate in ((slow, factor * group["lr"]), (rest, group["lr"])):
             if weights:
                 split.append({**group, "params": weights, "lr": rate})
+                of_group.append(number)
     if not found:
         raise AbNetError(
             "`optimizer` must have the BERTs' weights one by one for rate-scheduled learning, but "
@@ -63,4 +66,7 @@ def scaled_rate(
     try:
         yield
     finally:
+        for number, part in zip(of_group, split, strict=True):
+            kept = {key: groups[number][key] for key in ("params", "lr")}
+            groups[number].update({**part, **kept})  # apex counts the steps there
         optimizer.param_groups = groups

@@ -25,6 +25,7 @@ NARROW_ADAPTERS = ("--encoder-adapter-dim", "512")
 BIG = (
     *("--transformer-dim", "1024", "--transformer-ffn-dim", "4096", "--transformer-heads", "16"),
     *MORE_DROPOUT,
+    *("--transformer-attention-dropout", "0.1"),
 )
 LARGE_ENGLISH = "bert-large-cased"  # the source of autoregressive systems on large corpora
 READ_LARGE_ENGLISH = ("abnet_enc_ar", "bert_fused")

@@ -101,12 +101,12 @@ TRANSFORMER_TINY = (
     "--transformer-dim 128 --transformer-ffn-dim 256 --transformer-heads 4"
 )
 LIKE_TRANSFORMER = (
-    f"{TRANSFORMER_TINY} --transformer-dropout 0.3 "
+    f"{TRANSFORMER_TINY} --transformer-dropout 0.3 --transformer-attention-dropout 0.3 "
     f"--lr 3e-3 --max-tokens 2000 --warmup-updates 400 {IN_8000}"
 )
 LIKE_CMLM = (
-    f"{TRANSFORMER_TINY} --transformer-dropout 0.1 --length-loss-weight 0.1 "
-    f"--lr 2e-3 --max-tokens 1000 --warmup-updates 400 {IN_8000}"
+    f"{TRANSFORMER_TINY} --transformer-dropout 0.1 --transformer-attention-dropout 0.1 "
+    f"--length-loss-weight 0.1 --lr 2e-3 --max-tokens 1000 --warmup-updates 400 {IN_8000}"
 )
 LIKE_TRANSFORMER_ON_GPU = (
     f"{TRANSFORMER_TINY} --transformer-dropout 0.3 --lr 4e-3 --warmup-updates 2000"
@@ -129,7 +129,8 @@ SIZES = {
         minilm_head=words("--updates 1500 --batch-tokens 1024 --lr 1e-3"),
         abnet=words(
             "--keep-cls --encoder-adapter-dim 384 --decoder-adapter-ffn-dim 0 "
-            "--length-classes 512 --length-loss-weight 1 --bert-dropout 0 --adapter-dropout 0 "
+            "--length-classes 512 --length-loss-weight 1 --loss-normalization masked "
+            "--bert-dropout 0 --adapter-dropout 0 "
             "--max-tokens 600 --clip-norm 1.0 --lr 2e-3 --lr-scheduler polynomial_decay "
             "--warmup-updates 500 --total-num-update 16000 --max-update 16000 "
             "--save-interval-updates 400"
@@ -195,7 +196,8 @@ SIZES = {
         minilm_head=words("--updates 3000 --batch-tokens 16384 --lr 1e-3 --bf16"),
         abnet=words(
             "--keep-cls --encoder-adapter-dim 256 --decoder-adapter-ffn-dim 0 "
-            "--length-classes 512 --length-loss-weight 1 --bert-dropout 0.1 --adapter-dropout 0.1 "
+            "--length-classes 512 --length-loss-weight 1 --loss-normalization masked "
+            "--bert-dropout 0.1 --adapter-dropout 0.1 "
             "--max-tokens 4096 --clip-norm 1.0 --lr 1e-3 --lr-scheduler polynomial_decay "
             "--warmup-updates 1000 --total-num-update 12000 --max-update 12000 "
             "--save-interval-updates 300 --fp16"
@@ -249,7 +251,8 @@ SIZES = {
         minilm_head=words("--updates 2 --batch-tokens 256"),
         abnet=words(
             "--keep-cls --encoder-adapter-dim 16 --decoder-adapter-ffn-dim 0 "
-            "--length-classes 512 --length-loss-weight 1 --bert-dropout 0 --adapter-dropout 0 "
+            "--length-classes 512 --length-loss-weight 1 --loss-normalization masked "
+            "--bert-dropout 0 --adapter-dropout 0 "
             "--max-tokens 200 --lr 1e-3 --lr-scheduler polynomial_decay --warmup-updates 2 "
             "--total-num-update 16 "
             "--max-update 16 --save-interval-updates 1"

@@ -55,7 +55,7 @@ def best_by_enumeration(model: Bigrams, first: int, longest: int, penalty: float
     logits[:, [0, 2, 4]] = -torch.inf
     log_probs = logits.log_softmax(dim=1)
     scored = []
-    for length in range(longest):
+    for length in range(1, longest):  # [SEP] is never first
         for words in itertools.product(WORDS, repeat=length):
             ids = [*words, SYMBOLS.sep]
             total = sum(float(log_probs[a, b]) for a, b in zip([2, *ids], ids, strict=False))

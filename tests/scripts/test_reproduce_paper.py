@@ -143,6 +143,7 @@ def test_bert_fused_starts_from_a_transformer_of_its_shape(tmp_path: Path) -> No
     assert dict(zip(row.options[::2], row.options[1::2], strict=True)) == {
         "--transformer-dim": "1024", "--transformer-ffn-dim": "4096",
         "--transformer-heads": "16", "--transformer-dropout": "0.3",
+        "--transformer-attention-dropout": "0.1",
     }  # fmt: skip
 
 

@@ -34,7 +34,7 @@ def by_hand(word_logits: torch.Tensor, words: list[int], smoothing: float) -> fl
     return total
 
 
-def test_the_paper_normalises_by_masked_tokens() -> None:
+def test_masked_is_the_mean_over_masked_tokens_and_over_sentences() -> None:
     word_logits, length_logits, target, chosen = example()
     found = word_loss(word_logits, target[chosen], 0.1)
     parts = sequence_loss(
@@ -64,6 +64,23 @@ def test_the_released_code_normalises_by_target_tokens() -> None:
     lengths = by_hand(length_logits, [3, 4], 0.0)
     mean = float(parts.loss.detach() / parts.sample_size)
     assert mean == pytest.approx((words + 0.1 * lengths) / 7, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("preset", "weight"),
+    [("mask_predict", 1.0), ("bert_fused_nat", 1.0), ("abnet_iwslt_de_en", 0.1),
+     ("abnet_wmt_en_de", 0.1), ("abnet_enc", 0.1), ("abnet_released_wmt_en_de", 0.1)],
+)  # fmt: skip
+def test_lengths_weigh_as_in_the_code_of_the_papers(preset: str, weight: float) -> None:
+    """Beside the words, both being sums: Mask-Predict's code adds them, AB-Net's a tenth of one."""
+    _, length_logits, target, chosen = example()
+    length_logits.requires_grad_()
+    word_logits = torch.zeros(3, 12)
+    settings = AbNetConfig.from_preset(preset, source_bert="a", target_bert="b")
+    found = word_loss(word_logits, target[chosen], settings.label_smoothing)
+    parts = sequence_loss(found, length_logits, target, chosen, target.ne(0), settings)
+    words, lengths = by_hand(word_logits, [5, 3, 8], 0.1), by_hand(length_logits, [3, 4], 0.0)
+    assert float(parts.loss.detach()) == pytest.approx(words + weight * lengths, rel=1e-5)
 
 
 def test_accuracies_count_what_the_argmax_gets_right() -> None:

@@ -116,14 +116,29 @@ def test_the_same_numbers_draw_the_same_masks() -> None:
 
 
 def test_the_source_loses_one_span() -> None:
-    source = sentences([21] * 500 + [2, 1])
+    """As long as in the released code, and where that has it."""
+    source = sentences([21] * 5000 + [2, 1])
     noisy = corrupt_source(source, SYMBOLS, 1000, 0.1, batch_generator(CPU, 4))
     changed = noisy.ne(source)
     assert not changed[source.eq(SYMBOLS.sep) | source.eq(SYMBOLS.pad)].any()
-    assert set(changed.sum(dim=1).tolist()) == {0, 1, 2}  # 2 of 20 words, each kept now and then
-    places = [row.nonzero().flatten().tolist() for row in changed[changed.sum(dim=1) == 2]]
-    assert all(last == first + 1 for first, last in places)
-    assert {first for first, _ in places} == set(range(19))
+    # round(0.1 * 21) + 1 tokens, each kept now and then, at the end one fewer and [SEP]
+    assert set(changed.sum(dim=1).tolist()) == {0, 1, 2, 3}
+    whole = changed[changed.sum(dim=1) == 3]
+    places = [row.nonzero().flatten().tolist() for row in whole]
+    assert all(last == first + 2 for first, _, last in places)
+    assert {first for first, *_ in places} == set(range(18))  # one of them ends before [SEP]
+    # The standard deviations of these two are below 0.008.
+    assert sum(first == 0 for first, *_ in places) / len(places) == pytest.approx(
+        (0.2 + 0.6 / 19) / (0.2 + 0.6 * 18 / 19), abs=0.03
+    )
+    at_end = changed[:5000, 19] & ~changed[:5000, 18]
+    assert float(at_end.float().mean()) == pytest.approx(0.2 * 0.9, abs=0.03)
+
+
+def test_a_short_source_loses_something_too() -> None:
+    source = sentences([4] * 400)
+    changed = corrupt_source(source, SYMBOLS, 1000, 0.1, batch_generator(CPU, 4)).ne(source)
+    assert changed.sum(dim=1).float().mean() > 0.9  # two tokens, unless one of them is [SEP]
 
 
 def test_rank_breaks_ties_by_position() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -57,6 +59,24 @@ def test_groups_are_put_back_after_an_error_and_keep_their_options() -> None:
         fail()
     assert within == [([one], 0.05, 0.5), ([two], 0.1, 0.5), ([three], 0.1, 0)]
     assert optimizer.param_groups is groups
+
+
+def test_what_an_optimizer_counts_in_its_groups_stays_there() -> None:
+    """As apex's fused Adam does, whose correction of the first steps goes by it."""
+
+    class Counting(torch.optim.SGD):
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+            for group in self.param_groups:
+                group["step"] = group.get("step", 0) + 1
+            super().step(closure)
+
+    one, two = (torch.nn.Parameter(torch.ones(1)) for _ in range(2))
+    optimizer = Counting([one, two], lr=0.1)
+    for _ in range(3):
+        with scaled_rate(optimizer, lambda weight: weight is one, 0.5):
+            optimizer.step()
+    [group] = optimizer.param_groups
+    assert (group["step"], group["lr"], group["params"]) == (3, 0.1, [one, two])
 
 
 def test_an_optimizer_without_the_weights_is_refused() -> None:
