@@ -166,9 +166,11 @@ class FeedForward(nn.Module):
         super().__init__()
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, width)
-        _start(self.fc1, is_zero=False)
         if identity:
             nn.init.xavier_uniform_(self.fc1.weight)
+        else:
+            nn.init.normal_(self.fc1.weight, std=INITIAL_DEVIATION)
+        nn.init.zeros_(self.fc1.bias)
         _start(self.fc2, identity)
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -226,10 +228,10 @@ class CrossAttentionAdapter(nn.Module):
         return adapted
 
 
-def _start(projection: nn.Linear, is_zero: bool) -> None:
-    """First values: zeros make a branch that ends in it vanish at the start, others are BERT's."""
-    if is_zero:
-        nn.init.zeros_(projection.weight)
+def _start(last: nn.Linear, identity: bool) -> None:
+    """First values of a branch's last projection: zero makes the branch vanish at the start."""
+    if identity:
+        nn.init.zeros_(last.weight)
     else:
-        nn.init.normal_(projection.weight, std=INITIAL_DEVIATION)
-    nn.init.zeros_(projection.bias)
+        nn.init.normal_(last.weight, std=INITIAL_DEVIATION)
+    nn.init.zeros_(last.bias)

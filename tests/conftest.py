@@ -80,9 +80,13 @@ def tiny_config(tiny_berts: TinyBerts) -> AbNetConfig:
 
 @pytest.fixture
 def tiny_model(tiny_config: AbNetConfig) -> AbNet:
-    """A random AB-Net in evaluation mode."""
+    """A random AB-Net in evaluation mode, whose small adapters have large weights."""
     torch.manual_seed(3)
-    return AbNet.from_pretrained(tiny_config).eval()
+    model = AbNet.from_pretrained(tiny_config).eval()
+    for name, weight in model.decoder.named_parameters():
+        if name.endswith("attention.out_proj.weight"):
+            torch.nn.init.xavier_uniform_(weight)
+    return model
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,8 @@ def enliven(model: AbNet, seed: int) -> AbNet:
             if "self.query" in name or "self.key" in name:
                 weight.mul_(4.0)  # sharp self-attention: a token looks at few others
             if "attention.out_proj.weight" in name:
-                weight.mul_(0.5)  # or all positions see the same source
+                # Larger still, and all positions would see the same source.
+                torch.nn.init.xavier_uniform_(weight, gain=1.2, generator=generator)
     return model.double()
 
 
