@@ -24,6 +24,7 @@ SAME = (
 )  # fmt: skip
 """What the seeds of one result have in common, as far as it says so."""
 MEANS = ("bleu_lowercase", "tokenized_bleu", "chrf")
+OF_FIRST_SEED = ("found_by_frequency", "curve")
 """Scores of a result that are means over its seeds, beside `bleu`."""
 _PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+) \(num\. trained: ([\d,]+)\)")
 
@@ -170,8 +171,8 @@ def joined(before: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]
     """One result of the seeds of two, which may have been trained on two machines.
 
     Scores and times are means over all seeds (machines may differ, so that each seed's time is
-    kept too), peak memory is the largest. What is told of one seed
-    alone (curve, words found) and where it was made stays that of `before`.
+    kept too), peak memory is the largest. What is told of one seed alone (curve, words found) is
+    that of the first, and where it was made that of `before`.
 
     Raises:
         ValueError: they are of different recipes, or have a seed in common.
@@ -193,6 +194,8 @@ def joined(before: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]
         if name in before and name in more
     }
     kept = {name: value for name, value in before.items() if name not in MEANS}
+    first = before if seeds[0] in before["seeds"] else more
+    kept |= {name: first[name] for name in OF_FIRST_SEED if name in first}
     seconds = {seed: time for one in (before, more) for seed, time in _seconds(one).items()}
     peaks = [one["peak_memory_bytes"] for one in (before, more) if "peak_memory_bytes" in one]
     return {

@@ -250,10 +250,12 @@ def _compared(record: dict[str, Any]) -> tuple[str, str, str, tuple[int, ...]]:
 
 
 def _latency(record: dict[str, Any] | None) -> str:
-    """In parts of that of the system it was compared with; in milliseconds too on a GPU."""
+    """In parts of the Transformer's, or of the named system's; in milliseconds too on a GPU."""
     if record is None:
         return NOT_MEASURED
     text = f"{record['ratio']:.2f}"
+    if record.get("compared_with", "transformer") != "transformer":
+        text += f" of {record['compared_with']}"
     if "seconds" in record:
         text += f" ({1000 * record['seconds']:.1f} ms)"
     return text

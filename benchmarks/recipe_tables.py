@@ -63,9 +63,10 @@ def decoding_table(records: Sequence[dict[str, Any]], dataset: str) -> str:
     )
 
 
-def _series(row: dict[str, Any]) -> tuple[str, str, str]:
-    """What rows must share to be compared."""
-    return row["size"], row["direction"], of_recipe(row["system"], row)
+def _series(row: dict[str, Any]) -> tuple[str, ...]:
+    """What rows must share to be compared; of one checkpoint if that is told."""
+    of_checkpoint = row.get("checkpoint", "")
+    return row["size"], row["direction"], of_recipe(row["system"], row), of_checkpoint
 
 
 def _change(row: dict[str, Any]) -> str:

@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"{'trained':<12}{100 * trained / total:6.1f} % of {total:,} parameters: {trained:,}")
     print(
         f"{'latency':<12}{1000 * latency(translator, sources):6.1f} ms a sentence, one at a time, "
-        "10 passes, length beam 4, this CPU, one thread"
+        "at most 10 passes, length beam 4, this CPU, one thread"
     )
     print(NEXT.format(checkpoint=checkpoint))
 

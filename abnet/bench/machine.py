@@ -48,12 +48,21 @@ def processor_name() -> str:
 
 
 def commit(folder: Path) -> str:
-    """The commit of a source tree, with "-dirty" if tracked files differ from it."""
-    told = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--match="],
-        cwd=folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return told.stdout.strip() or "unknown"
+    """The commit of a source tree, with "-dirty" if tracked files differ from it.
+
+    Results, and the documents with tables of them, do not count: a run itself writes them.
+    """
+
+    def git(*command: str) -> str:
+        told = subprocess.run(
+            ["git", *command], cwd=folder, capture_output=True, text=True, check=False
+        )
+        return told.stdout.strip()
+
+    name = git("rev-parse", "HEAD")
+    written = (f":(top,exclude){path}" for path in ("benchmarks/results", "docs", "README.md"))
+    is_dirty = name and git("status", "--porcelain", "--untracked-files=no", ":/", *written)
+    return f"{name}-dirty" if is_dirty else name or "unknown"
 
 
 def versions(packages: Mapping[str, str] = PACKAGES) -> dict[str, str]:

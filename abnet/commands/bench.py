@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 HELP = "time our systems and others' side by side, translating or training"
 DESCRIPTION_OF_OUTPUT = """
-Models have random weights, and every system writes translations as long as the references. With
---checkpoint, AB-Net's are trained and lengths are the models' own; others' systems with random
-weights, which would write on and on, are left out, so that only a model of --ctranslate2 stands
-beside it. Each cell is one JSON file in --results, written as soon as it is measured, and again
-with its floor at the end. Systems take turns in every round. The status is 1 if a cell failed,
-which stops no other, or if nothing was measured. With --training they train instead: as the
-released code does, as ours does, with each measure alone and left out, with more of them on a GPU,
-and with both BERTs trained.
+Models have random weights, and every system writes translations as long as the references, but for
+one pass, whose frames are as many as the source gives. With --checkpoint, AB-Net's are trained and
+lengths are the models' own; others' systems with random weights, which would write on and on, are
+left out, so that only a model of --ctranslate2 stands beside it. Each cell is one JSON file in
+--results, written as soon as it is measured, and again with its floor at the end. Systems take
+turns in every round. The status is 1 if a cell failed, which stops no other, or if nothing was
+measured. With --training they train instead: as the released code does, as ours does, with each
+measure alone and left out, with more of them on a GPU, and with both BERTs trained.
 """
 
 
@@ -46,6 +46,7 @@ FIRST_ON_GPU = (
     "abnet-10-bfloat16",  # what the largest batch has in place of the compiled one
 )
 """Rows that a few minutes are to suffice for, where there are any."""
+TRAINING_ONLY = ("tokens", "processes")  # options
 
 
 class _HasName(Protocol):
@@ -69,7 +70,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What is measured and how, but for the text and where results go."""
-    parser.add_argument("--size", help="tiny, small or base (default: base on a GPU, else small)")
+    parser.add_argument(
+        "--size",
+        help="tiny, small or base (default: base on a GPU, else small); a checkpoint has its own",
+    )
     parser.add_argument("--device", help="torch device (default: the GPU if there is one)")
     parser.add_argument(
         "--batches", help="lines a batch (default: 1,8,32 and, on a GPU, largest: what fits)"
@@ -94,9 +98,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--processes",
-        default="1",
         help="with --training: data-parallel ones, each with a GPU if they train on one, for "
-        "example 1,2 (default: %(default)s)",
+        "example 1,2 (default: 1)",
     )
     parser.add_argument(
         "--ctranslate2", type=Path, metavar="FOLDER", help="a model of CTranslate2 to time, too"
@@ -150,9 +153,10 @@ def bench(
     size = args.size or ("small" if device.type == "cpu" else "base")
     if size not in SIZES:
         raise AbNetError(f"`--size` must be one of {sorted(SIZES)}, but is {size!r} instead.")
-    for option in ("checkpoint", "ctranslate2"):
-        if args.training and getattr(args, option) is not None:
-            raise AbNetError(f"`--{option}` must be left out with `--training`.")
+    for option in ("checkpoint", "ctranslate2", "batches") if args.training else TRAINING_ONLY:
+        if getattr(args, option) is not None:
+            when = "with" if args.training else "without"
+            raise AbNetError(f"`--{option}` must be left out {when} `--training`.")
     if args.input is not None and not re.fullmatch(r"[\w.-]+", args.input):
         raise AbNetError(
             f"`--input` must be of letters, digits and any of '.-_', but is {args.input!r} instead."
@@ -302,7 +306,7 @@ def _training(
     training = TrainingPlan(
         usual if args.tokens is None else args.tokens,
         plan.threads,
-        tuple(int(number) for number in _numbers("processes", args.processes)),
+        tuple(int(number) for number in _numbers("processes", args.processes or "1")),
         plan.repeats,
         plan.count,
         plan.minutes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import hashlib
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -152,8 +153,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "split": SPLIT,
         "size": args.size,
         "seeds": [args.seed],
+        "checkpoint": _sha256(run / AVERAGED),
         "device": records.device_name(),
-        "command": f"{SCRIPT} --size {args.size} --direction {args.direction}",
+        "command": f"{SCRIPT} --size {args.size} --direction {args.direction} --seed {args.seed}",
         **records.stamps(),
     }
     for place, way in enumerate(WAYS):
@@ -166,6 +168,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"{way.factor} {way.value}: BLEU {record['bleu']}")
     print("\n".join(decoder.worst(decoder.decode(WAYS[0]))))
     return table.renew_documents(args.document, results)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def describe(way: Way) -> dict[str, str]:

@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for system in args.systems if args.add else ():
         for direction in args.directions:
             before = _before(results, args.size, system, direction)
-            ours = "bfloat16" if is_ours(system) and work.precision else "float32"
+            ours = _precision(work.train(system, direction, args.seeds[0]).command)
             if before is not None and before.get("precision", ours) != ours:
                 print(
                     f"{SCRIPT}: error: {system} {direction} has been trained in "
@@ -97,6 +97,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_and_show(
         SCRIPT, work, partial(run_all, runner, work, args, results), args.document, results
     )
+
+
+def _precision(command: Sequence[str]) -> str:
+    """What `fairseq-train` computes in, as `quality.read_training` reads it from a log."""
+    names = {"--fp16": "float16", "--bf16": "bfloat16"}
+    return next((name for option, name in names.items() if option in command), "float32")
 
 
 def run_all(runner: Runner, work: Multi30k, args: argparse.Namespace, results: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shlex
 import signal
@@ -54,7 +55,10 @@ class Step:
 
     @property
     def begun(self) -> Path:
-        """JSON with the command, from its first try until it has finished."""
+        """JSON with the command, from its first try until it has finished.
+
+        `started` is when that was, in seconds since 1970.
+        """
         return self.folder / f"{self.name}.begun"
 
     @property
@@ -67,7 +71,7 @@ class Step:
 
         Raises:
             StepError: it was done, or begun, with another command, a stamp cannot be read, or it is
-                older than what it is made of.
+                older than what it is made of, or was begun before that was there.
         """
         for stamp in (self.stamp, self.begun):
             if stamp.exists() and _read(stamp)["command"] != list(self.command):
@@ -75,13 +79,13 @@ class Step:
                     f"{stamp} is of another command than {shlex.join(self.command)}; {ANEW}, or "
                     "give another --out."
                 )
-        if not self.stamp.exists():
-            return False
-        own = _finished(self.stamp)
+        is_done = self.stamp.exists()
+        own = self.stamp if is_done else self.begun
+        time_of_own = _time(own, "finished" if is_done else "started", math.inf)
         for need in self.needs:
-            if _finished(need) > own:
-                raise StepError(f"{self.stamp} is older than {need}, of which it is made; {ANEW}.")
-        return True
+            if _time(need, "finished", 0.0) > time_of_own:
+                raise StepError(f"{own} is older than {need}, of which it is made; {ANEW}.")
+        return is_done
 
 
 class Runner:
@@ -141,7 +145,7 @@ class Runner:
         if not step.begun.exists():
             if step.log.exists():
                 step.log.replace(step.log.with_suffix(".log.before"))
-            write_json(step.begun, {"command": step.command})
+            write_json(step.begun, {"command": step.command, "started": time.time()})
         say(f"{step.log.with_suffix('')} ...")
         started = time.monotonic()
         with open(step.log, "ab") as log:
@@ -204,10 +208,10 @@ def _read(stamp: Path) -> dict[str, Any]:
     return told
 
 
-def _finished(stamp: Path) -> float:
-    """When a step has finished; 0 where that is not known."""
-    finished: float = _read(stamp).get("finished", 0.0) if stamp.exists() else 0.0
-    return finished
+def _time(stamp: Path, name: str, unknown: float) -> float:
+    """When a step has finished, or was started."""
+    found: float = _read(stamp).get(name, unknown) if stamp.exists() else unknown
+    return found
 
 
 @contextlib.contextmanager

@@ -229,6 +229,7 @@ def test_the_minutes_begin_with_the_command(
     ("more", "message"),
     [
         (["--checkpoint", "x.pt"], "`--checkpoint` must be left out with `--training`"),
+        (["--batches", "4"], "`--batches` must be left out with `--training`"),
         (["--tokens", "0"], "`tokens` must be at least 1, but is 0 instead"),
         (["--tokens", "5"], "`--tokens` must be at least "),
         (["--processes", "0"], "`processes` must be at least 1, but is 0 instead"),

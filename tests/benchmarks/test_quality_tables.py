@@ -112,7 +112,7 @@ def test_a_summary_has_both_directions_of_a_system_in_a_line() -> None:
         quality(size="gpu", system="cmlm", bleu=12.0, bleu_by_seed=[12.0], direction="en-de"),
         quality(size="cpu", system="abnet_minilm", bleu=1.0),  # not for a first look
     ]
-    time = {**rows[1], "kind": "latency", "ratio": 0.5}
+    time = {**rows[1], "kind": "latency", "ratio": 0.5, "compared_with": "transformer"}
     assert table.summary_table([*rows, time], "multi30k").splitlines() == [
         "| size | system | BLEU de-en | BLEU en-de | passes | trained parameters "
         "| latency de-en | latency en-de |",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from abnet.bench.machine import commit
 from benchmarks import records
 
 
@@ -74,6 +76,29 @@ def test_the_results_of_the_project_are_proper() -> None:
         assert record["bleu"] == pytest.approx(
             sum(record["bleu_by_seed"]) / len(record["seeds"]), abs=0.01
         )
+
+
+def test_a_commit_is_dirty_where_code_was_changed_and_not_by_results(tmp_path: Path) -> None:
+    def git(*command: str) -> None:
+        author = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        subprocess.run(["git", *author, *command], cwd=tmp_path, check=True, capture_output=True)
+
+    names = ["abnet/model.py", "benchmarks/results/one.json", "docs/speed.md", "README.md"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("before")
+    assert commit(tmp_path / "abnet") == "unknown"
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "all")
+    clean = commit(tmp_path / "abnet")
+    assert len(clean) == 40
+    for name in names[1:]:
+        (tmp_path / name).write_text("after")
+    (tmp_path / "new.py").write_text("untracked")
+    assert commit(tmp_path / "abnet") == commit(tmp_path / "benchmarks") == clean
+    (tmp_path / names[0]).write_text("after")
+    assert commit(tmp_path / "abnet") == f"{clean}-dirty"
 
 
 def test_stamps_name_versions_and_commit() -> None:

@@ -141,7 +141,7 @@ def test_the_whole_road(
     ]  # fmt: skip
     assert timed["ratio"] > 0
     row = next(line for line in document.read_text().splitlines() if "CMLM" in line)
-    assert "| 1.00 |" in row
+    assert "| 1.00 of cmlm |" in row
 
     document.write_text("<!-- tradeoff: multi30k -->\n<!-- end of tradeoff -->\n")
     int8 = Point("abnet", "2 passes, int8", "--iter-decode-max-iter 2 --iter-decode-dtype int8")
@@ -264,6 +264,8 @@ def test_seeds_that_were_trained_elsewhere_are_joined() -> None:
         "bleu_lowercase": 25.0, "chrf": 44.0, "train_seconds": 80, "peak_memory_bytes": 9,
         "train_seconds_by_seed": [60, 100, 80],
     }  # fmt: skip
+    words = [{**ONE_SEED, "found_by_frequency": [2]}, {**more, "found_by_frequency": [9]}]
+    assert quality.joined(*words)["found_by_frequency"] == [9]  # of seed 1, whose BLEU is first
     told = [{**one, "tokenized_bleu": score} for one, score in ((ONE_SEED, 31.0), (more, 28.0))]
     assert quality.joined(*told)["tokenized_bleu"] == 29.0
     assert "tokenized_bleu" not in quality.joined(told[0], more)
@@ -277,13 +279,27 @@ def test_only_seeds_of_one_recipe_are_joined() -> None:
         quality.joined(ONE_SEED, ONE_SEED)
 
 
+@pytest.mark.parametrize(
+    ("size", "before", "ours"),
+    [("tiny", "bfloat16", "float32"), ("gpu", "bfloat16", "float16"), ("gpu", "float16", None)],
+)
 def test_a_result_in_another_precision_is_not_added_to(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    size: str,
+    before: str,
+    ours: str | None,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / "multi30k-tiny-de-en-cmlm.json").write_text('{"precision": "bfloat16"}')
-    command = [str(data), "--size", "tiny", "--systems", "cmlm", "--directions", "de-en", "--add"]
-    assert multi30k.main([*command, "--results", str(tmp_path), "--out", str(tmp_path)]) == 2
-    assert "has been trained in bfloat16 and would be in float32" in capsys.readouterr().err
+    monkeypatch.setattr(multi30k, "run_and_show", lambda *_: 0)
+    path = tmp_path / f"multi30k-{size}-de-en-cmlm.json"
+    path.write_text(json.dumps({"precision": before}))
+    command = [str(data), "--size", size, "--systems", "cmlm", "--directions", "de-en", "--add"]
+    status = multi30k.main([*command, "--results", str(tmp_path), "--out", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert status == (0 if ours is None else 2)
+    assert (f"has been trained in {before} and would be in {ours}" in said) == (ours is not None)
 
 
 def test_a_sentence_that_was_not_decoded_is_an_error(tmp_path: Path) -> None:

@@ -116,6 +116,21 @@ def test_a_step_that_was_begun_goes_on_with_the_same_command_only(tmp_path: Path
     assert not begun.begun.exists()
 
 
+def test_a_step_that_was_begun_before_what_it_is_made_of_was_done_anew_is_an_error(
+    tmp_path: Path,
+) -> None:
+    first = step(tmp_path, "first", "pass")
+    second = replace(step(tmp_path, "second", "raise SystemExit(1)"), needs=(first.stamp,))
+    with pytest.raises(StepError, match="ended with status 1"):
+        runner().run([[first, second]])
+    assert not second.is_done()  # it may go on
+    first.stamp.unlink()
+    runner().run([[first]])
+    told = r"second\.begun is older than .*first\.done, of which it is made; remove it"
+    with pytest.raises(StepError, match=told):
+        runner().run([[first, second]])
+
+
 def test_a_step_that_is_done_anew_has_a_log_of_its_own(tmp_path: Path) -> None:
     for word in ("first", "second"):
         told = step(tmp_path, "told", f"print({word!r})")
