@@ -42,9 +42,24 @@ class Parser(argparse.ArgumentParser):
         return self.parse_known_intermixed_args(args, namespace)
 
 
+class Version(argparse.Action):
+    """Prints the version, which takes a while to find, and ends."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """As argparse's own."""
+        from importlib.metadata import version
+
+        print(f"abnet {version('ab-net')}")
+        parser.exit()
+
+
 def build_parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     """The parser of some commands; each command's file adds its own arguments."""
     parser = Parser(prog="abnet", description="Translate with two frozen BERTs and small adapters.")
+    parser.add_argument("--version", action=Version, help="the version of this package")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in names:
         command = importlib.import_module(f"abnet.commands.{name}")

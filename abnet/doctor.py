@@ -21,7 +21,13 @@ PROBLEM = "problem"
 
 FAIRSEQ = "ve-fairseq==0.12.3"
 NEEDED_EXTRAS = ("", "fairseq")
-OPTIONAL_EXTRAS = ("quickstart",)
+OPTIONAL_EXTRAS = {  # and who needs them
+    "quickstart": "the quickstart",
+    "ctc": "`--ctc-beam`",
+    "rouge": "`abnet evaluate --rouge`",
+    "bench": "a peer of `abnet bench`",
+    "plots": "the plots in docs/",
+}
 ATTENTIONS = ("flash", "mem_efficient", "cudnn", "math")
 
 
@@ -80,7 +86,8 @@ def _packages() -> list[Finding]:
     findings = [Finding("ab-net", OK, version("ab-net"))]
     for requirement in requirements:
         needed = any(_applies(requirement.marker, extra) for extra in NEEDED_EXTRAS)
-        if not needed and not any(_applies(requirement.marker, e) for e in OPTIONAL_EXTRAS):
+        users = [user for e, user in OPTIONAL_EXTRAS.items() if _applies(requirement.marker, e)]
+        if not needed and not users:
             continue
         installed = _version(requirement.name)
         if installed is not None and requirement.specifier.contains(installed, prereleases=True):
@@ -90,7 +97,7 @@ def _packages() -> list[Finding]:
             advice = f"pip install '{requirement.name}{requirement.specifier}'"
             findings.append(Finding(requirement.name, PROBLEM, found, advice))
         else:
-            found = "not installed: only the quickstart needs it"
+            found = f"not installed: only {' and '.join(users)} needs it"
             findings.append(Finding(requirement.name, ABSENT, found))
     return findings
 

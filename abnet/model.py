@@ -89,6 +89,8 @@ class AbNet(nn.Module):
     def from_pretrained(cls, config: AbNetConfig) -> AbNet:
         """Loads both BERTs, or what the config has of them, and their tokenizers; the rest is new.
 
+        The model is in training mode.
+
         With `config.lexicon` the vectors of the lexical adapter begin as that file has them, with
         `config.warm_start` weights of another checkpoint are taken over, with
         `config.soft_teacher` that model is loaded, too.
@@ -138,7 +140,7 @@ class AbNet(nn.Module):
             from abnet.training.soft_labels import load_teacher  # which reads them, too
 
             model.soft_teacher = load_teacher(model, config.soft_teacher)
-        return model
+        return model.train()  # transformers gives the layers of BERTs in evaluation mode
 
     def bert_parameters(self) -> list[nn.Parameter]:
         """What trains of the weights that come from a BERT."""

@@ -19,6 +19,7 @@ from abnet.decoding.layout import pack_weights
 from abnet.decoding.precision import set_precision
 from abnet.decoding.reranking import Reranker
 from abnet.errors import AbNetError
+from abnet.field_types import check_type
 from abnet.model import AbNet
 from abnet.text import UNKNOWN_SHARE_TO_WARN
 from abnet.tokenizer import Tokenizer
@@ -203,6 +204,12 @@ class Translator:
             AbNetError: an argument is outside of what it allows, or of the other kind of system.
         """
         options = options_for(self.model.config, decoding)
+        for name, only in (("n_best", 1), ("keep_history", False)):
+            if getattr(options, name, only) != only:
+                raise AbNetError(
+                    f"`{name}` must be left out: a line gets its best translation alone here. "
+                    "`translate_n_best` gives more."
+                )
         found = self.translate_n_best(lines, options, batch_size=batch_size)
         return [translations[0].text for translations in found]
 
@@ -235,10 +242,9 @@ class Translator:
         lines = list(lines)
         if not all(isinstance(line, str) for line in lines):
             raise AbNetError("`lines` must be a sequence of strings, but has something else in it.")
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise AbNetError(
-                f"`batch_size` must be a whole number of at least 1, but is {batch_size!r} instead."
-            )
+        check_type("`batch_size`", batch_size, int)
+        if batch_size < 1:
+            raise AbNetError(f"`batch_size` must be at least 1, but is {batch_size} instead.")
         check_options(self.model, options)
         noted = InputReport() if report is None else report
         encoded = self._encode(lines, noted)

@@ -13,6 +13,10 @@ needed, or one that does something else, this is what stands in for it:
   its size is no multiple; the task always passes 1. Sources beyond the BERT's positions end
   decoding or are skipped; the task truncates them and says so. A sentence longer than
   `--max-tokens` ends decoding; the task makes room for it.
+- *Batches of several processes.* A process that has a batch less than the others gets an empty one,
+  beside which fairseq forgets its other batches of the update in what the loss is divided by, and
+  `--grouped-shuffling` leaves the longest sentences out in every epoch; the dataset cuts some
+  batches in two, so that all have as many.
 - *Checks before training.* No hook is called for training alone with all arguments but one: the
   function of an architecture gets the parsed arguments of `fairseq-train`. `training_run.py` uses
   it for what must be an error before anything is written. For that the model is registered as
@@ -49,9 +53,7 @@ UTF-8 (`abnet tokenize` and `abnet prepare` name the line). A full disk is repor
 system's words. `fairseq-generate` strips padding from the printed source by the *target's* padding
 id; where two BERTs differ in it, an S- line may lack a piece of that id, never the translation.
 With `--bpe` it ends by advising `--sacrebleu`, whatever `--scoring` is; that silences this advice
-and does nothing else, so it is refused. With several processes and `--update-freq` above 1 the last
-update of an epoch, where a process's last micro-batch is only there to keep it company, is divided
-by less than it should be: fairseq then forgets that process's other micro-batches in the count.
+and does nothing else, so it is refused.
 """
 
 from fairseq_plugins import safe_loading

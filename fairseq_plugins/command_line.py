@@ -148,13 +148,20 @@ def check_whole(path: Path) -> None:
     Raises:
         AbNetError: naming the intact ones beside it.
     """
+    if path.suffix == ".safetensors":
+        raise AbNetError(
+            f"The checkpoint must be one of fairseq (.pt), but {path} is of the library: "
+            "`abnet translate` decodes with it, and `--warm-start` begins a training with it."
+        )
     if not is_whole(path):
         beside = [other for other in sorted(path.parent.glob("checkpoint*.pt")) if other != path]
         whole = ", ".join(other.name for other in beside if is_whole(other))
-        hint = f"Whole ones beside it: {whole}." if whole else "None beside it is whole."
+        hint = "None beside it is whole. Move the file away."
+        if whole:
+            hint = f"Whole ones beside it: {whole}. Take one of them, or move the file away."
         raise AbNetError(
             f"The checkpoint {path} cannot be read: it is truncated, damaged or not written by "
-            f"fairseq. {hint} Take one of them, or move the file away."
+            f"fairseq. {hint}"
         )
     try:
         torch.load(path, map_location="cpu", mmap=True, weights_only=True)

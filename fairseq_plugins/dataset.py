@@ -60,6 +60,7 @@ class PairDataset(LanguagePairDataset):
         self.target_dict = target_dict
         self.longest_source: int | None = None
         self.widest_source_batch: int | None = None
+        self.processes = 1  # that take turns in its batches
 
     def truncate(self, longest_source: int) -> None:
         """Cuts sources to so many tokens, the end symbol included, and warns of it.
@@ -85,6 +86,10 @@ class PairDataset(LanguagePairDataset):
         """Tokens of the longest side of any sentence within `limits`, 1 if there is none."""
         kept, _ = self.filter_indices_by_size(np.arange(len(self)), limits)
         return int(self.num_tokens_vec(kept).max(initial=1))
+
+    def batch_by_size(self, indices: Any, **options: Any) -> Sequence[Any]:
+        """Fairseq's batches, some cut in two so that all processes have as many."""
+        return _multiple(super().batch_by_size(indices, **options), self.processes)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         example: dict[str, Any] = super().__getitem__(index)
@@ -122,6 +127,18 @@ class PairDataset(LanguagePairDataset):
         )
 
 
+def _multiple(batches: Sequence[Any], of: int) -> Sequence[Any]:
+    """The batches, those of most sentences cut in two until there are a multiple of `of`."""
+    missing = -len(batches) % of
+    largest = sorted(range(len(batches)), key=lambda place: -len(batches[place]))[:missing]
+    cut = {place for place in largest if len(batches[place]) > 1}
+    if not cut:
+        return batches
+    parts = ([batch[: len(batch) // 2], batch[len(batch) // 2 :]] if place in cut else [batch]
+             for place, batch in enumerate(batches))  # fmt: skip
+    return _multiple([part for own in parts for part in own], of)
+
+
 def with_fixed_batches(options: Mapping[str, Any], seed: int) -> Mapping[str, Any]:
     """Options of a batch iterator, for which the epoch it starts in changes no batch.
 
@@ -145,8 +162,13 @@ def load_pairs(
     upsample_primary: int,
     shuffle: bool,
     pad_to_multiple: int,
+    training: bool,
 ) -> PairDataset:
     """A split of a data-bin, with `split1`, `split2`, ... behind it if they are to be combined.
+
+    Args:
+        training: whether many unknown pieces are an error; see `PairDataset` and fairseq's
+            `load_langpair_dataset` for the others.
 
     Raises:
         FileNotFoundError: there is no such split.
@@ -190,7 +212,6 @@ def load_pairs(
         shuffle=shuffle,
         pad_to_multiple=pad_to_multiple,
     )
-    training = split == "train"
     check_binarized(pairs.src, source_dict, f"{source} side of {split} in {folder}", training)
     if pairs.tgt is not None:
         check_binarized(pairs.tgt, target_dict, f"{target} side of {split} in {folder}", training)

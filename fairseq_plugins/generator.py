@@ -27,6 +27,7 @@ from abnet.model import AbNet
 from abnet.one_pass.ctc import CtcOptions
 from abnet.one_pass.dag import DagOptions
 from abnet.tokenizer import SymbolIds
+from fairseq_plugins.task_options import OWN_OPTIONS
 
 logger = logging.getLogger(__name__)
 
@@ -192,6 +193,10 @@ def _supported(
             _check_type(name, value)
             continue
         if name not in defaults:
+            own = name.removeprefix("iter_decode_") in OWN_OPTIONS
+            if own or name.startswith(("ctc_", "dag_")):
+                flag = "--" + name.replace("_", "-")
+                raise AbNetError(f"`{flag}` must be an option of its own, not one of generation.")
             raise AbNetError(f"There is no generation option {name!r}.")
         if value != defaults[name]:
             flag = "--" + name.replace("_", "-")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import fields
@@ -52,7 +53,8 @@ def check_start(args: Namespace) -> None:
 
     Raises:
         AbNetError: the checkpoint to start from is missing or damaged, or see `check_function`,
-            `check_goes_on`, `check_is_left`, `check_same_best` and `check_none_is_beyond`.
+            `check_goes_on`, `check_same_batches`, `check_is_left`, `check_same_best` and
+            `check_none_is_beyond`.
     """
     ending = f"{args.checkpoint_suffix}.pt"  # of these two, and of all that is written
     last = Path(args.save_dir) / DEFAULT_RESTORE_FILE.replace(".pt", ending)
@@ -108,6 +110,7 @@ def check_start(args: Namespace) -> None:
         if flag != "--finetune-from-model" and not args.reset_optimizer:
             check_goes_on(start, state)
             warn_of_other_data(start, state, args)
+            check_same_batches(start, state, args)
             check_is_left(start, state, args, is_own=not flag)
             if not args.reset_meters:
                 check_same_best(start, state, args)
@@ -196,6 +199,42 @@ def warn_of_other_data(path: Path, state: Mapping[str, Any], args: Namespace) ->
             "training goes on from %s, which was trained with %s, on %s: for a new training give "
             "another `--save-dir`", path, before, args.data
         )  # fmt: skip
+
+
+def check_same_batches(path: Path, state: Mapping[str, Any], args: Namespace) -> None:
+    """Refuses to go on within an epoch with other batches than it has begun with.
+
+    fairseq counts the batches that each process has had, and would skip as many others.
+
+    Raises:
+        AbNetError: the processes or the size of batches are others.
+    """
+    place = state.get("extra_state", {}).get("train_iterator", {})
+    if args.reset_dataloader or not place.get("iterations_in_epoch"):
+        return
+    saved = state["cfg"]
+    for flag, group, now in (
+        ("--distributed-world-size", "distributed_training", _processes(args)),
+        ("--max-tokens", "dataset", args.max_tokens),
+        ("--batch-size", "dataset", args.batch_size),
+    ):
+        then = saved.get(group, {}).get(flag[2:].replace("-", "_"), now)
+        if then != now:
+            raise AbNetError(
+                f"`{flag}` must be {then} as in {path}, which stands within an epoch, but is {now} "
+                "instead: some sentences would be skipped, others be seen twice. Go on from a "
+                "checkpoint of an epoch's end, or begin the epoch anew: give this one as "
+                "`--restore-file` with `--reset-dataloader` and a new `--save-dir`."
+            )
+
+
+def _processes(args: Namespace) -> int:
+    """That train together: as the option or, with more than one, torchrun says to fairseq."""
+    given: int = args.distributed_world_size
+    is_launched = all(map(os.environ.get, ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK")))
+    if given == 1 or args.distributed_init_method is not None or not is_launched:
+        return given
+    return int(os.environ["WORLD_SIZE"])
 
 
 def _is_same(then: Path, now: Path) -> bool:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,10 @@ def test_an_average_of_fewer_says_so(
     command = ["average", str(tmp_path), "--last", "3", "--or-fewer"]
     assert main([*command, "--output", str(tmp_path / "mean.pt")]) == 0
     assert "checkpoint1.pt (fewer than the 3 that were asked for)" in capsys.readouterr().out
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"abnet {version('ab-net')}\n"

@@ -214,3 +214,8 @@ def test_a_trained_head_learns_and_the_rest_of_the_bert_stays(tiny_config: AbNet
     assert changed <= set(model.trained_state_dict())
     assert sum("lm_head" in name for name in changed) == 5
     assert model.identities == identities
+
+
+def test_a_new_model_is_in_training_mode_as_a_whole(tiny_config: AbNetConfig) -> None:
+    model = AbNet.from_pretrained(tiny_config)
+    assert all(module.training for module in model.modules())

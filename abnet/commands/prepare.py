@@ -108,11 +108,11 @@ def _add_common(parser: argparse.ArgumentParser, corpus: str) -> None:
             metavar="DIR",
             help="folder with the archives, or the files in them; nothing is then downloaded",
         )
-    parser.add_argument(
-        "--downloads",
-        type=Path,
-        help="folder for archives and what is unpacked of them (default: beside --dest)",
-    )
+        parser.add_argument(
+            "--downloads",
+            type=Path,
+            help="folder for archives and what is unpacked of them (default: beside --dest)",
+        )
     parser.add_argument(
         "--workers",
         type=int,
@@ -138,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
         source_bert=args.source_bert,
         target_bert=args.target_bert,
         dest=args.dest,
-        downloads=args.downloads or args.dest.parent / "downloads" / args.corpus,
+        downloads=getattr(args, "downloads", None) or args.dest.parent / "downloads" / args.corpus,
         given=Path() if args.corpus in OWN else args.given,
         workers=args.workers,
         text_only=args.text_only,

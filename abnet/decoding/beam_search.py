@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from abnet.decoding.checks import at_least_one, finite
+from abnet.decoding.checks import at_least_one, check_call, finite
 from abnet.decoding.decodable import SourceReader
 from abnet.decoding.hypothesis import Hypothesis
 from abnet.errors import AbNetError
@@ -95,7 +95,13 @@ def beam_search(
 
     Returns:
         For each sentence its `n_best` hypotheses, best first.
+
+    Raises:
+        AbNetError: see `check_call`.
     """
+    check_call(model, source, options, BeamOptions)
+    if not len(source):
+        return []
     symbols = model.target_symbols
     encoded = model.encode(source)
     memory = model.project(encoded)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from torch import Tensor
+
 from abnet.errors import AbNetError
 
 # With more, 512 pieces to the power of a penalty are no number in 32 bits any more, and rewards
@@ -38,3 +40,25 @@ def finite(options: object, *names: str) -> None:
             raise AbNetError(
                 f"`{name}` must be from -{most:g} to {most:g}, but is {value} instead."
             )
+
+
+def check_call(model: object, source: Tensor, options: object, kind: type) -> None:
+    """Sees to it that a way of decoding has what it needs.
+
+    Raises:
+        AbNetError: the options are not of the kind, `source` is no batch, or the model is in
+            training mode.
+    """
+    if not isinstance(options, kind):
+        raise AbNetError(
+            f"`options` must be {kind.__name__}, but are {type(options).__name__} instead."
+        )
+    if source.dim() != 2:
+        raise AbNetError(
+            f"`source` must be ids of the shape (B, S), but has {source.dim()} dimensions instead."
+        )
+    if getattr(model, "training", False):
+        raise AbNetError(
+            "The model must be in evaluation mode to translate, or dropout would have a part in "
+            "it, but is in training mode: call its `eval()` before."
+        )

@@ -80,7 +80,8 @@ class Ensemble:
             decoding differ.
     """
 
-    def __init__(self, models: Sequence[AbNet]) -> None:
+    def __init__(self, models: Iterable[AbNet]) -> None:
+        models = list(models)
         if not models:
             raise AbNetError("`models` must hold at least one model, but is empty instead.")
         first, *others = models

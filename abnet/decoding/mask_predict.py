@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from abnet.decoding.candidates import Candidates, Results, Weights, on_device, places_of
-from abnet.decoding.checks import at_least_one, finite
+from abnet.decoding.checks import at_least_one, check_call, finite
 from abnet.decoding.decodable import Predictor, Rows
 from abnet.decoding.fluency import TargetReader, read_alone
 from abnet.decoding.hypothesis import Hypothesis
@@ -154,13 +154,13 @@ def mask_predict(
         For each sentence its `n_best` hypotheses, best first.
 
     Raises:
-        AbNetError: `source` is no batch, the length beam is larger than the number of lengths, or
-            there is an `lm_weight`, but no target BERT as it was pre-trained.
+        AbNetError: see `check_call`; the length beam is larger than the number of lengths, the gold
+            lengths are no such tensor, or there is an `lm_weight`, but no target BERT as it was
+            pre-trained.
     """
-    if source.dim() != 2:
-        raise AbNetError(
-            f"`source` must be ids of the shape (B, S), but has {source.dim()} dimensions instead."
-        )
+    check_call(model, source, options, DecodingOptions)
+    if gold_lengths is not None:
+        _check_lengths(gold_lengths, len(source))
     if not len(source):
         return []
     symbols = model.target_symbols
@@ -215,6 +215,15 @@ def mask_predict(
         found = given_the_source(model, of_all, results.finished(symbols.pad))
         results.likelihood = found.cpu()
     return results.best(options.n_best, options.weights)
+
+
+def _check_lengths(lengths: Tensor, sentences: int) -> None:
+    is_fit = isinstance(lengths, Tensor) and not lengths.is_floating_point()
+    if not is_fit or lengths.shape != (sentences,) or bool((lengths < 1).any()):
+        raise AbNetError(
+            f"`gold_lengths` must be a tensor of {sentences} whole numbers of at least 1, one a "
+            f"sentence, but is {lengths!r} instead."
+        )
 
 
 def _done(candidates: Candidates, options: DecodingOptions) -> list[bool]:

@@ -166,6 +166,7 @@ class TranslationAbNetTask(TranslationTask):
             upsample_primary=self.cfg.upsample_primary,
             shuffle=split != "test",
             pad_to_multiple=self.cfg.required_seq_len_multiple,
+            training=split == self.cfg.train_subset,
         )
 
     def build_dataset_for_inference(
@@ -203,7 +204,9 @@ class TranslationAbNetTask(TranslationTask):
             AbNetError: a part of what is to be translated has no batch.
         """
         dataset.widest_source_batch = max_positions and max_positions[0]
-        if not (self.is_training_run and dataset is self.datasets.get(self.cfg.train_subset)):
+        if self.is_training_run and dataset is self.datasets.get(self.cfg.train_subset):
+            dataset.processes = kwargs.get("num_shards", 1)
+        else:
             if max_positions is not None and not ignore_invalid_inputs:
                 dataset.truncate(max_positions[0])
                 max_positions = (max_positions[0], sys.maxsize)

@@ -96,7 +96,7 @@ def best_by_enumeration(models: tuple[AbNet, ...], source: torch.Tensor) -> tupl
     symbols = models[0].target_symbols
     allowed = [id for id in range(9) if id not in (symbols.pad, symbols.mask, symbols.cls)]
     scored = []
-    for length in range(LONGEST):
+    for length in range(1, LONGEST):  # [SEP] is never first
         for words in itertools.product(set(allowed) - {symbols.sep}, repeat=length):
             target = [*words, symbols.sep]
             inputs = torch.tensor([[symbols.cls, *words]])
@@ -234,7 +234,7 @@ def test_what_does_not_belong_together(
     other = AbNet.from_pretrained(replace(tiny_config, source_bert=str(lower)))
     with pytest.raises(AbNetError, match=r"must cut a text into the same source pieces.*one vocab"):
         Ensemble([tiny_model, other])
-    stepwise = small_model("abnet_causal", toys)
+    stepwise = small_model("abnet_causal", toys).eval()
     with pytest.raises(AbNetError, match="are of the objectives conditional_masked_lm and autore"):
         Ensemble([tiny_model, stepwise])
     with pytest.raises(AbNetError, match="`objective` must be conditional_masked_lm to predict"):

@@ -4,6 +4,7 @@ import logging
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from fairseq.data import ListDataset
@@ -43,6 +44,18 @@ def test_each_side_is_padded_with_its_own_symbol() -> None:
     assert batch["target"].tolist() == [[4, 2, 1, 1, 1], [4, 5, 6, 7, 2]]
     assert (batch["ntokens"], batch["nsentences"]) == (7, 2)
     assert dataset.collater([]) == {}
+
+
+@pytest.mark.parametrize(("processes", "count"), [(1, 3), (2, 4), (4, 4), (8, 8), (32, 9)])
+def test_all_processes_have_as_many_batches(processes: int, count: int) -> None:
+    """The largest are cut first; nine sentences are no more than nine batches."""
+    dataset = pairs(*(("ab", "ab"),) * 9)
+    dataset.processes = processes
+    batches = dataset.batch_by_size(np.arange(9), max_sentences=4)
+    assert len(batches) == count
+    assert [int(i) for batch in batches for i in batch] == list(range(9))
+    if processes == 2:
+        assert [len(batch) for batch in batches] == [2, 2, 4, 1]
 
 
 def test_sources_are_cut_before_their_end_symbol(caplog: pytest.LogCaptureFixture) -> None:
@@ -148,6 +161,7 @@ def test_the_first_of_several_parts_counts_as_often_as_asked(
         found = load_pairs(
             str(folder), "train", ("de", "en"), tuple(dictionaries), combine=True,
             dataset_impl=None, upsample_primary=ratio, shuffle=False, pad_to_multiple=1,
+            training=True,
         )  # fmt: skip
         assert len(found) == count
 

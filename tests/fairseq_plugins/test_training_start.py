@@ -21,7 +21,9 @@ def started(folder: Path, **changed: object) -> Namespace:
         "save_dir": str(folder), "restore_file": "checkpoint_last.pt", "continue_once": None,
         "finetune_from_model": None, "reset_optimizer": False, "reset_meters": False,
         "reset_dataloader": False, "keep_interval_updates": -1,
-        "checkpoint_suffix": "", "best_checkpoint_metric": "loss", "max_update": 0, "data": "data",
+        "distributed_world_size": 1, "distributed_init_method": None, "max_tokens": 100,
+        "batch_size": None, "checkpoint_suffix": "", "best_checkpoint_metric": "loss",
+        "max_update": 0, "data": "data",
     }  # fmt: skip
     return Namespace(**{**defaults, **changed})
 
@@ -169,6 +171,46 @@ def test_a_best_value_of_another_metric_is_not_compared_with(tmp_path: Path) -> 
     check_start(started(new, **bleu, finetune_from_model=str(last)))
     torch.save({**state, "extra_state": {}}, last)  # never validated
     check_start(started(tmp_path, **bleu))
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "message"),
+    [
+        ({}, {"max_tokens": 200}, "`--max-tokens` must be 100 as in .* but is 200 instead"),
+        ({}, {"batch_size": 8}, "`--batch-size` must be None as in .* but is 8 instead"),
+        ({}, {"distributed_world_size": 2}, "`--distributed-world-size` must be 1 .* but is 3 "),
+        (
+            {"distributed_world_size": 2},
+            {"distributed_world_size": 4},  # as many as there are GPUs: torchrun says 3
+            "`--distributed-world-size` must be 2 as in .* but is 3 instead: some sentences would",
+        ),
+    ],
+)
+def test_within_an_epoch_batches_stay_as_they_are(
+    then: dict[str, Any],
+    now: dict[str, Any],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE"):
+        monkeypatch.setenv(name, "3")
+    state = state_of(
+        {"state": {}},
+        dataset={"max_tokens": 100, "batch_size": None},
+        distributed_training={"distributed_world_size": 1, **then},
+    )
+    last = tmp_path / "checkpoint_last.pt"
+    state["extra_state"] = {"train_iterator": {"epoch": 2, "iterations_in_epoch": 5}}
+    torch.save(state, last)
+    with pytest.raises(AbNetError, match=message):
+        check_start(started(tmp_path, **now))
+    check_start(started(tmp_path, **now, reset_dataloader=True))
+    if not then:
+        check_start(started(tmp_path))
+    state["extra_state"]["train_iterator"]["iterations_in_epoch"] = 0  # an epoch's end
+    torch.save(state, last)
+    check_start(started(tmp_path, **now))
 
 
 @pytest.mark.parametrize(
