@@ -69,10 +69,12 @@ class Manifest:
             return cls(folder, data)
         begun = any(step["read"] for step in data["steps"].values())
         if begun and not overwrite:
+            read = [name.split()[-1] for name, of in before.items() if name[:5] == "files" and of]
+            is_whole = all(data["steps"].get(split, {}).get("done") for split in read)
             raise AbNetError(
                 f"{folder} holds data that was prepared from something else: "
                 f"{differences(unrecorded | before, made_from)}. Give another `--dest`, or "
-                "`--overwrite`."
+                + ("`--overwrite`." if is_whole else "`--overwrite` what was never finished.")
             )
         texts = [folder / name for name in ("raw", "pieces")]
         binary = [folder / name for name in (data["binarized"] or {"files": []})["files"]]

@@ -151,6 +151,20 @@ def test_what_failed_at_its_first_line_is_nothing_to_overwrite(scene: Scene) -> 
     assert scene.lines("raw/test.de") == ["der"]
 
 
+def test_what_was_never_finished_is_said_to_be_so(scene: Scene) -> None:
+    good = (scene.root / "train.de").read_bytes()
+    (scene.root / "train.de").write_bytes(b"\xff" + good)
+    with pytest.raises(AbNetError, match=r"train\.de.*UTF-8"):
+        scene.prepare()
+    (scene.root / "train.de").write_bytes(good)
+    with pytest.raises(
+        AbNetError, match=r"files of train .* `--overwrite` what was never finished"
+    ):
+        scene.prepare()
+    scene.prepare(overwrite=True)
+    assert scene.lines("raw/train.de")
+
+
 def test_files_that_changed_places_are_something_else(scene: Scene) -> None:
     """Splits or sides whose files are the same ones as before, in another order."""
     scene.prepare()
