@@ -57,6 +57,15 @@ def check_call(model: object, source: Tensor, options: object, kind: type) -> No
         raise AbNetError(
             f"`source` must be ids of the shape (B, S), but has {source.dim()} dimensions instead."
         )
+    check_evaluates(model)
+
+
+def check_evaluates(model: object) -> None:
+    """Sees to it that a model is in evaluation mode.
+
+    Raises:
+        AbNetError: it is in training mode.
+    """
     if getattr(model, "training", False):
         raise AbNetError(
             "The model must be in evaluation mode to translate, or dropout would have a part in "

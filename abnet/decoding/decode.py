@@ -10,6 +10,7 @@ from torch import Tensor
 
 from abnet.config import AbNetConfig
 from abnet.decoding.beam_search import BeamOptions, beam_search
+from abnet.decoding.checks import check_evaluates
 from abnet.decoding.ensemble import Ensemble
 from abnet.decoding.hypothesis import Hypothesis
 from abnet.decoding.mask_predict import DecodingOptions, mask_predict
@@ -74,12 +75,9 @@ def decode(
             does not suit them, or the model is in training mode.
     """
     check_options(model, options)
-    if model.training or (reranker is not None and reranker.model.training):
-        raise AbNetError(
-            "The model must be in evaluation mode to translate, or dropout would have a part in "
-            "it, but is in training mode: call its `eval()` before."
-        )
+    check_evaluates(model)
     if reranker is not None:
+        check_evaluates(reranker.model)
         reranker.check(model, options if isinstance(options, DecodingOptions) else None)
     if isinstance(options, BeamOptions):
         return beam_search(model, source, options)
