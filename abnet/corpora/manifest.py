@@ -12,6 +12,7 @@ from abnet.corpora.writing import to_json, write_atomically
 from abnet.errors import AbNetError
 
 FILE = "manifest.json"
+FILES_OF = "files of "  # a split, in `made_from`
 NOT_IN_OLDER = {"pieces"}  # what older versions have not written of `made_from`
 
 
@@ -69,8 +70,11 @@ class Manifest:
             return cls(folder, data)
         begun = any(step["read"] for step in data["steps"].values())
         if begun and not overwrite:
-            read = [name.split()[-1] for name, of in before.items() if name[:5] == "files" and of]
-            is_whole = all(data["steps"].get(split, {}).get("done") for split in read)
+            is_whole = all(
+                data["steps"].get(name.removeprefix(FILES_OF), {}).get("done")
+                for name, files in before.items()
+                if name.startswith(FILES_OF) and files
+            )
             raise AbNetError(
                 f"{folder} holds data that was prepared from something else: "
                 f"{differences(unrecorded | before, made_from)}. Give another `--dest`, or "

@@ -21,7 +21,7 @@ from abnet.corpora.corpus import (
 )
 from abnet.corpora.download import Say
 from abnet.corpora.files import Files
-from abnet.corpora.manifest import Manifest
+from abnet.corpora.manifest import FILES_OF, Manifest
 from abnet.corpora.writing import SplitWriter, split_files
 from abnet.errors import AbNetError
 from abnet.processes import sole_user
@@ -111,7 +111,7 @@ def prepare(corpus: Corpus, options: Options, say: Say) -> Manifest:
         "longest_pieces": list(longest),
     }
     for split in corpus.splits:
-        made_from[f"files of {split}"] = [
+        made_from[FILES_OF + split] = [
             [files.content(source), files.content(target)]
             for part, source, target in located
             if part.split == split

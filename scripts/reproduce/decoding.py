@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import hashlib
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from abnet.decoding.mask_predict import DecodingOptions, mask_predict
 from abnet.decoding.precision import set_precision
 from abnet.errors import AbNetError
 from abnet.text import read_lines
+from abnet.translated.files import sha256_of
 from abnet.translator import Translator
 from benchmarks import records, table
 from scripts.reproduce.common import add_places
@@ -153,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "split": SPLIT,
         "size": args.size,
         "seeds": [args.seed],
-        "checkpoint": _sha256(run / AVERAGED),
+        "checkpoint": f"sha256:{sha256_of(run / AVERAGED)}",
         "device": records.device_name(),
         "command": f"{SCRIPT} --size {args.size} --direction {args.direction} --seed {args.seed}",
         **records.stamps(),
@@ -168,11 +168,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"{way.factor} {way.value}: BLEU {record['bleu']}")
     print("\n".join(decoder.worst(decoder.decode(WAYS[0]))))
     return table.renew_documents(args.document, results)
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def describe(way: Way) -> dict[str, str]:
